@@ -1,0 +1,106 @@
+// The only file that knows Python. Tensors arrive as addresses (Tensor.data_ptr()), checked by spectromer/ops.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "ops.h"
+
+namespace py = pybind11;
+using namespace spectromer;
+
+namespace {
+
+template <class T>
+T* pointer(uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+#ifdef SPECTROMER_CUDA
+constexpr bool kCuda = true;
+void check(int code) {
+  if (code != 0) throw std::runtime_error(std::string("CUDA launch failed: ") + cuda_error_string(code));
+}
+#else
+constexpr bool kCuda = false;
+#endif
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "Native operators of spectromer; call them through spectromer.ops, which checks the arguments.";
+  m.attr("has_cuda") = kCuda;
+
+  py::class_<ResampleArgs>(m, "ResampleArgs")
+      .def(py::init([](uintptr_t flux, uintptr_t ivar, uintptr_t wavelength, uintptr_t grid, int64_t rows,
+                       int64_t pixels, int64_t bins, bool shared_wavelength, bool shared_grid, float coverage,
+                       int method, uintptr_t out_flux, uintptr_t out_ivar, uintptr_t grad_out, uintptr_t grad_flux) {
+             return ResampleArgs{pointer<const float>(flux),
+                                 pointer<const float>(ivar),
+                                 pointer<const double>(wavelength),
+                                 pointer<const double>(grid),
+                                 rows,
+                                 pixels,
+                                 bins,
+                                 shared_wavelength ? 0 : pixels,
+                                 shared_grid ? 0 : bins,
+                                 coverage,
+                                 static_cast<Method>(method),
+                                 pointer<float>(out_flux),
+                                 pointer<float>(out_ivar),
+                                 pointer<const float>(grad_out),
+                                 pointer<float>(grad_flux)};
+           }),
+           py::kw_only(), py::arg("flux"), py::arg("ivar"), py::arg("wavelength"), py::arg("grid"), py::arg("rows"),
+           py::arg("pixels"), py::arg("bins"), py::arg("shared_wavelength"), py::arg("shared_grid"),
+           py::arg("coverage"), py::arg("method"), py::arg("out_flux") = 0, py::arg("out_ivar") = 0,
+           py::arg("grad_out") = 0, py::arg("grad_flux") = 0);
+
+  py::class_<RasterizeArgs>(m, "RasterizeArgs")
+      .def(py::init([](uintptr_t y, uintptr_t x, int64_t images, int64_t points, bool shared_x, int64_t height,
+                       int64_t width, float linewidth, int subcolumns, int coverage, uintptr_t out) {
+             return RasterizeArgs{pointer<const float>(y),
+                                  pointer<const float>(x),
+                                  images,
+                                  points,
+                                  shared_x ? 0 : points,
+                                  height,
+                                  width,
+                                  linewidth,
+                                  subcolumns,
+                                  static_cast<Coverage>(coverage),
+                                  pointer<uint8_t>(out)};
+           }),
+           py::kw_only(), py::arg("y"), py::arg("x"), py::arg("images"), py::arg("points"), py::arg("shared_x"),
+           py::arg("height"), py::arg("width"), py::arg("linewidth"), py::arg("subcolumns"), py::arg("coverage"),
+           py::arg("out"));
+
+  const auto release = py::call_guard<py::gil_scoped_release>();
+  m.def(
+      "first_not_increasing",
+      [](uintptr_t values, int64_t rows, int64_t count) {
+        return first_not_increasing(pointer<const double>(values), rows, count);
+      },
+      release, py::arg("values"), py::arg("rows"), py::arg("count"));
+  m.def("resample_cpu", &resample_cpu, release, py::arg("args"), py::arg("threads"));
+  m.def("resample_backward_cpu", &resample_backward_cpu, release, py::arg("args"), py::arg("threads"));
+  m.def("rasterize_cpu", &rasterize_cpu, release, py::arg("args"), py::arg("threads"));
+
+#ifdef SPECTROMER_CUDA
+  m.def(
+      "resample_cuda",
+      [](const ResampleArgs& args, uintptr_t stream) { check(resample_cuda(args, pointer<void>(stream))); }, release,
+      py::arg("args"), py::arg("stream"));
+  m.def(
+      "resample_backward_cuda",
+      [](const ResampleArgs& args, uintptr_t stream) { check(resample_backward_cuda(args, pointer<void>(stream))); },
+      release, py::arg("args"), py::arg("stream"));
+  m.def(
+      "rasterize_cuda",
+      [](const RasterizeArgs& args, uintptr_t scratch, uintptr_t stream) {
+        check(rasterize_cuda(args, pointer<float>(scratch), pointer<void>(stream)));
+      },
+      release, py::arg("args"), py::arg("scratch"), py::arg("stream"));
+#endif
+}

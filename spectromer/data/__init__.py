@@ -1,0 +1,1 @@
+"""Where spectra for training come from: survey files, catalogues and the simulated survey."""

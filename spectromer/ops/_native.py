@@ -1,0 +1,39 @@
+"""The compiled extension, and what every op does around a call into it."""
+
+import torch
+from torch import Tensor
+
+try:
+    from spectromer import _C
+except ImportError as error:
+    raise ImportError(
+        "spectromer's compiled extension was not found; install the package with `pip install .` from its source "
+        f"folder ({error})"
+    ) from error
+
+__all__ = ["_C", "call", "dense", "require"]
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError with `message` unless `condition` holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+def dense(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """`tensor` as native code reads it: contiguous, of one type."""
+    return tensor.detach().to(dtype).contiguous()
+
+
+def call(name: str, device: torch.device, *args: object) -> None:
+    """Run native `name` on `device`: on all of torch's threads, or on the device's current stream."""
+    if device.type == "cpu":
+        getattr(_C, f"{name}_cpu")(*args, torch.get_num_threads())
+        return
+    if not _C.has_cuda:
+        raise RuntimeError(
+            f"spectromer::{name} has no CUDA operator in this build (no nvcc was found when it was installed); "
+            "reinstall where nvcc is on PATH, or move the tensors to the CPU"
+        )
+    with torch.cuda.device(device):
+        getattr(_C, f"{name}_cuda")(*args, torch.cuda.current_stream(device).cuda_stream)

@@ -1,0 +1,2 @@
+class ReadError(ValueError): pass
+def read(p): pass

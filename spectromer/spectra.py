@@ -1,0 +1,193 @@
+"""Spectrum and SpectrumBatch, and the one place where units and air or vacuum wavelengths are converted."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Spectrum", "SpectrumBatch", "air_to_vacuum"]
+
+
+def air_to_vacuum(wavelength: Tensor) -> Tensor:
+    """Vacuum wavelengths of air wavelengths, Angstrom, above 2000 A (Ciddor 1996, as inverted by N. Piskunov)."""
+    air = wavelength.to(torch.float64)
+    s2 = (1e4 / air) ** 2
+    index = (
+        1.0
+        + 8.336624212083e-5
+        + 2.408926869968e-2 / (130.1065924522 - s2)
+        + 1.599740894897e-4 / (38.92568793293 - s2)
+    )
+    return torch.where(air > 2000.0, air * index, air)
+
+
+def _plain(values: Any, unit: str | None = None) -> np.ndarray:
+    """Numbers of a tensor, array or astropy quantity; a quantity with a unit is converted to `unit`."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu().numpy()
+    if unit is not None and hasattr(values, "to_value"):
+        import astropy.units as u
+
+        return np.asarray(values.to_value(u.Unit(unit), equivalencies=u.spectral()))
+    return np.asarray(getattr(values, "value", values))
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """One spectrum.
+
+    Attributes
+    ----------
+    flux : Tensor [N] float32
+        Flux density in the survey's unit.
+    ivar : Tensor [N] float32
+        Inverse variance of flux; 0 = masked, the only mask there is.
+    wavelength : Tensor [N] float64
+        Vacuum Angstrom, increasing.
+    survey, id : str
+        Where it comes from, and its identity there.
+    labels : dict
+        class, subclass, z, z_err, zwarning, snr, ra, dec, teff, logg, feh, ...; what is not known is absent.
+    """
+
+    flux: Tensor
+    ivar: Tensor
+    wavelength: Tensor
+    survey: str = ""
+    id: str = ""
+    labels: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.flux.shape[0]
+
+    @classmethod
+    def from_arrays(
+        cls, flux: Any, ivar: Any, wavelength: Any, *, air: bool = False, **named: Any
+    ) -> "Spectrum":
+        """Build from numpy arrays, tensors or astropy quantities.
+
+        Parameters
+        ----------
+        flux, ivar, wavelength : array-like [N]
+            A wavelength without a unit is in Angstrom. Decreasing wavelengths (as of a frequency axis) are turned.
+            Pixels whose flux or ivar is not finite, or whose ivar is negative, are masked.
+        air : bool
+            Whether `wavelength` is in air.
+        **named
+            survey, id, labels.
+
+        Raises
+        ------
+        ValueError
+            When the three differ in shape, or wavelength does not rise or fall strictly.
+        """
+        f, v, w = _plain(flux).astype(np.float32), _plain(ivar).astype(np.float32), _plain(wavelength, "Angstrom")
+        if not (f.ndim == 1 and f.shape == v.shape == w.shape):
+            raise ValueError(f"flux, ivar and wavelength must share one shape [N], got {f.shape}, {v.shape}, {w.shape}")
+        if w.size > 1 and w[0] > w[-1]:
+            f, v, w = f[::-1], v[::-1], w[::-1]
+        w = w.astype(np.float64)
+        if not (np.isfinite(w).all() and (np.diff(w) > 0).all()):
+            raise ValueError("wavelength must be finite and strictly increasing or decreasing; it is not")
+        good = np.isfinite(f) & np.isfinite(v) & (v > 0)
+        wave = torch.from_numpy(w)
+        return cls(
+            flux=torch.from_numpy(np.where(np.isfinite(f), f, np.float32(0))),
+            ivar=torch.from_numpy(np.where(good, v, np.float32(0))),
+            wavelength=air_to_vacuum(wave) if air else wave,
+            **named,
+        )
+
+    @classmethod
+    def from_specutils(cls, spectrum: Any, **named: Any) -> "Spectrum":
+        """Build from a one-dimensional specutils `Spectrum` (or Spectrum1D) with its uncertainty and mask."""
+        from astropy.nddata import InverseVariance
+
+        flux = _plain(spectrum.flux)
+        ivar = np.ones_like(flux)
+        if spectrum.uncertainty is not None:
+            ivar = np.array(_plain(spectrum.uncertainty.represent_as(InverseVariance).array))
+        if spectrum.mask is not None:
+            ivar = np.where(spectrum.mask, 0.0, ivar)
+        return cls.from_arrays(flux, ivar, spectrum.spectral_axis, **named)
+
+
+@dataclass(frozen=True)
+class SpectrumBatch:
+    """Spectra side by side.
+
+    Attributes
+    ----------
+    flux, ivar : Tensor [B, N] float32
+        As in `Spectrum`; shorter spectra are padded with ivar 0.
+    wavelength : Tensor [N] or [B, N] float64
+        Shared where all spectra have the same grid. Padding goes on rising.
+    ids, surveys : list of str
+    labels : list of dict
+    """
+
+    flux: Tensor
+    ivar: Tensor
+    wavelength: Tensor
+    ids: list[str] = field(default_factory=list)
+    surveys: list[str] = field(default_factory=list)
+    labels: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        count = self.flux.shape[0]
+        for name, missing in (("ids", ""), ("surveys", "")):
+            if not getattr(self, name):
+                object.__setattr__(self, name, [missing] * count)
+        if not self.labels:
+            object.__setattr__(self, "labels", [{} for _ in range(count)])
+
+    @classmethod
+    def from_spectra(cls, spectra: Sequence[Spectrum]) -> "SpectrumBatch":
+        """Stack spectra of any lengths and grids."""
+        pixels = max((len(s) for s in spectra), default=0)
+        flux = torch.zeros(len(spectra), pixels)
+        ivar = torch.zeros(len(spectra), pixels)
+        wavelength = torch.zeros(len(spectra), pixels, dtype=torch.float64)
+        for row, s in enumerate(spectra):
+            n = len(s)
+            flux[row, :n], ivar[row, :n], wavelength[row, :n] = s.flux, s.ivar, s.wavelength
+            if n < pixels:
+                step = s.wavelength[-1] - s.wavelength[-2] if n > 1 else 1.0
+                wavelength[row, n:] = s.wavelength[-1] + step * torch.arange(1, pixels - n + 1)
+        if len(spectra) and bool((wavelength == wavelength[0]).all()):
+            wavelength = wavelength[0].clone()
+        return cls(
+            flux, ivar, wavelength, [s.id for s in spectra], [s.survey for s in spectra], [s.labels for s in spectra]
+        )
+
+    def __len__(self) -> int:
+        return self.flux.shape[0]
+
+    def __iter__(self) -> Iterator[Spectrum]:
+        return (self.spectrum(i) for i in range(len(self)))
+
+    def spectrum(self, i: int) -> Spectrum:
+        """Spectrum `i`, with its padding."""
+        wavelength = self.wavelength if self.wavelength.ndim == 1 else self.wavelength[i]
+        return Spectrum(self.flux[i], self.ivar[i], wavelength, self.surveys[i], self.ids[i], self.labels[i])
+
+    def select(self, rows: Sequence[int]) -> "SpectrumBatch":
+        """The spectra at `rows`, in that order."""
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        return SpectrumBatch(
+            self.flux[index],
+            self.ivar[index],
+            self.wavelength if self.wavelength.ndim == 1 else self.wavelength[index],
+            [self.ids[i] for i in rows],
+            [self.surveys[i] for i in rows],
+            [self.labels[i] for i in rows],
+        )
+
+    def to(self, device: torch.device | str) -> "SpectrumBatch":
+        """The batch with its tensors on `device`."""
+        return replace(
+            self, flux=self.flux.to(device), ivar=self.ivar.to(device), wavelength=self.wavelength.to(device)
+        )
