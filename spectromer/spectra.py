@@ -63,6 +63,12 @@ class Spectrum:
     def __len__(self) -> int:
         return self.flux.shape[0]
 
+    @property
+    def snr(self) -> float:
+        """Median signal-to-noise ratio of the good pixels; 0 where there is none."""
+        ratio = (self.flux * self.ivar.sqrt())[self.ivar > 0].numpy()
+        return float(np.median(ratio)) if len(ratio) else 0.0
+
     @classmethod
     def from_arrays(
         cls, flux: Any, ivar: Any, wavelength: Any, *, air: bool = False, **named: Any

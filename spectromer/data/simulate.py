@@ -285,7 +285,7 @@ def _galaxies(wave: Tensor, draw: _Draw, rows: int, reach: float) -> tuple[Tenso
     old = old_low + (old_high - old_low) * old
     nearby = draw.uniform(rows) < 0.4
     far = torch.where(draw.column(kinds == "") > 0, draw.normal(rows, 0.5, 0.13), draw.uniform(rows, 0.0, 0.8))
-    z = (reach * torch.where(nearby, draw.normal(rows, 0.12, 0.06).abs(), far)).clamp(0.004, 0.8)
+    z = (reach * torch.where(nearby, draw.normal(rows, 0.12, 0.06).abs(), far)).clamp(0.004, 0.799)
     rest = wave / (1.0 + z)
     dispersion = 10.0 ** draw.normal(rows, 2.2, 0.13)
 
@@ -440,14 +440,17 @@ def _chunk(survey: Survey, rows: int, seed: int, number: int) -> list[Spectrum]:
         for i, row in zip(index, rows_of, strict=True):
             labels[i] = row
     flux, ivar = _observe(flux, labels, survey, wave, draw)
-    snr = (flux * ivar.sqrt()).median(1).values
     ra, dec = draw.rng.uniform(0, 360, rows), np.degrees(np.arcsin(draw.rng.uniform(-0.1, 0.9, rows)))
     spectra = []
     for i in range(rows):
         serial = number * CHUNK + i
         name = f"{1000 + serial // 1000:04d}-55000-{serial % 1000 + 1:04d}" if survey.name == "SDSS" else f"{serial + 1}"
-        known = {"zwarning": 0, "snr": float(snr[i]), "ra": float(ra[i]), "dec": float(dec[i])}
-        spectra.append(Spectrum(flux[i], ivar[i], wavelength, survey.name, name, labels[i] | known))
+        known: dict[str, Any] = {"ra": float(ra[i]), "dec": float(dec[i])}
+        if survey.name == "SDSS":
+            known["zwarning"] = 0
+        spectrum = Spectrum(flux[i], ivar[i], wavelength, survey.name, name, labels[i] | known)
+        spectrum.labels["snr"] = spectrum.snr
+        spectra.append(spectrum)
     return spectra
 
 
@@ -466,7 +469,7 @@ def simulate(count: int, *, seed: int = 0, surveys: tuple[str, ...] = ("SDSS", "
     Yields
     ------
     Spectrum
-        With labels class, subclass, z, zwarning, snr, ra, dec and, for stars but white dwarfs, teff, logg, feh.
+        With labels class, subclass, z, snr, ra, dec, for SDSS zwarning, for stars but white dwarfs teff, logg, feh.
         45 % are stars, 33 % galaxies and 22 % quasars.
     """
     made = 0

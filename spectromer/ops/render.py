@@ -164,7 +164,7 @@ def wavelength_grid(options: dict[str, Any], size: int) -> Tensor:
     return low * (high / low) ** centres
 
 
-def _limits(flux: Tensor, good: Tensor, scale: str, low: float, high: float) -> tuple[Tensor, Tensor]:
+def limits(flux: Tensor, good: Tensor, scale: str, low: float, high: float) -> tuple[Tensor, Tensor]:
     """Flux at the bottom and the top, [..., 1], over the good values of the last axis (numpy's linear percentiles)."""
     if scale == "fixed":
         return flux.new_full((1,), low), flux.new_full((1,), high)
@@ -188,7 +188,7 @@ def _to_pixels(
     flux: Tensor, good: Tensor, scale: str, low: float, high: float, margin: float, height: int
 ) -> Tensor:
     """Pixels from the top edge; NaN where not good."""
-    bottom, top = _limits(flux, good, scale, low, high)
+    bottom, top = limits(flux, good, scale, low, high)
     flat = ~(top > bottom)  # also where nothing is good
     bottom = torch.where(flat, bottom - 0.5, bottom)
     span = torch.where(flat, torch.ones_like(top), top - bottom)
@@ -233,9 +233,10 @@ def _forward(
         flux, ivar = resample(flux, ivar, wavelength, grid)
         good = ivar > 0
     height = size if channels else size // panels
+    one_panel = (rows * panels, flux.shape[1] // panels)
     if per_panel:
-        flux, good = flux.reshape(rows * panels, -1), good.reshape(rows * panels, -1)
-    y = _to_pixels(flux, good, scale, low, high, margin, height).reshape(rows * panels, -1)
+        flux, good = flux.reshape(one_panel), good.reshape(one_panel)
+    y = _to_pixels(flux, good, scale, low, high, margin, height).reshape(one_panel)
     images = rasterize(
         y, x, height=height, width=size, linewidth=linewidth, coverage=coverage, subcolumns=subcolumns
     )

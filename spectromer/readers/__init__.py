@@ -1,2 +1,109 @@
-class ReadError(ValueError): pass
-def read(p): pass
+"""Reading survey files: the layout is told from a file's structure, never from its name or release."""
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from astropy.io import fits
+
+from spectromer.readers import lamost, sdss
+from spectromer.readers.common import LayoutError
+from spectromer.spectra import Spectrum, SpectrumBatch
+
+__all__ = ["ReadError", "find_files", "read", "read_each"]
+
+_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.bz2")
+_READERS = (lamost.read_medium_resolution, sdss.read_spec, lamost.read_table, sdss.read_spspec, lamost.read_image)
+
+
+class ReadError(ValueError):
+    """A file that could not be read.
+
+    Attributes
+    ----------
+    path : str
+    reason : str
+        One sentence.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        self.path = os.fspath(path)
+        self.reason = reason
+        super().__init__(f"{self.path}: {reason}")
+
+
+def _read_file(path: str | os.PathLike[str]) -> Spectrum:
+    if not Path(path).is_file():
+        raise ReadError(path, "no such file")
+    if Path(path).stat().st_size == 0:
+        raise ReadError(path, "the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # astropy's remarks on headers; what matters raises below
+            with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+                for reader in _READERS:
+                    spectrum = reader(hdus)
+                    if spectrum is not None:
+                        return spectrum
+                found = ", ".join(_describe(hdu) for hdu in hdus[:6])
+    except LayoutError as error:
+        raise ReadError(path, str(error)) from error
+    except Exception as error:  # whatever a broken file makes astropy raise; nothing else runs above
+        raise ReadError(path, f"not a readable FITS file ({type(error).__name__}: {error})") from error
+    raise ReadError(
+        path, f"not a layout this reads (SDSS spec and spSpec, LAMOST low resolution); the file holds {found}"
+    )
+
+
+def _describe(hdu: fits.hdu.base._BaseHDU) -> str:
+    kind = "table" if isinstance(hdu, fits.BinTableHDU) else "image"
+    shape = tuple(hdu.header[f"NAXIS{i}"] for i in range(hdu.header.get("NAXIS", 0), 0, -1))
+    return f"{hdu.name or 'unnamed'} ({kind} {shape or 'without data'})"
+
+
+def find_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """FITS files below `folder`, by their names, in alphabetical order."""
+    return sorted(p for p in Path(folder).rglob("*") if p.name.lower().endswith(_SUFFIXES) and p.is_file())
+
+
+def read_each(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, Spectrum | ReadError]]:
+    """Read files one after the other: each path with its spectrum, or with why it could not be read."""
+    for path in paths:
+        try:
+            yield Path(path), _read_file(path)
+        except ReadError as error:
+            yield Path(path), error
+
+
+def read(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> Spectrum | tuple[SpectrumBatch, list[ReadError]]:
+    """Read survey spectra.
+
+    Parameters
+    ----------
+    path : path-like, or a sequence of them
+        An SDSS, BOSS, eBOSS or SDSS-V `spec-*` file (full or lite), a legacy `spSpec-*` file or a LAMOST
+        low-resolution file of any release, compressed or not; a folder, searched for FITS files at any depth; or a
+        list of files.
+
+    Returns
+    -------
+    Spectrum
+        For one file: vacuum wavelengths, labels from its header or table.
+    SpectrumBatch, list of ReadError
+        For a folder or list: the spectra in order, and what could not be read and why.
+
+    Raises
+    ------
+    ReadError
+        When a single file cannot be read, or is of another layout.
+    """
+    if isinstance(path, str | os.PathLike):
+        if not Path(path).is_dir():
+            return _read_file(path)
+        path = find_files(path)
+    results = [result for _, result in read_each(path)]
+    spectra = [r for r in results if isinstance(r, Spectrum)]
+    return SpectrumBatch.from_spectra(spectra), [r for r in results if isinstance(r, ReadError)]

@@ -1,0 +1,87 @@
+"""What a training run is told, typed; saved in its folder as config.json."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = ["PRESETS", "TrainConfig", "load_config", "save_config"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train Spectromer and evaluate it on spectra it has not seen."""
+
+    data: Path | None = None
+    """A folder of survey files, or a catalogue CSV with a column `path`. Without it, a simulated survey."""
+    out: Path | None = None
+    """The run folder; by default runs/<date>-<time>."""
+    targets: tuple[str, ...] = ("class", "subclass", "z")
+    """Of class, subclass, z, teff, logg, feh."""
+    model: str = "vit_nano_patch16_128"
+    """A Vision Transformer of timm, or this package's small default."""
+    pretrained: bool = True
+    """Start from the weights timm publishes for the model (ImageNet), where it publishes any."""
+    checkpoint: Path | None = None
+    """Start from this local safetensors file of the model instead."""
+    style: Literal["panels", "plot", "overlap", "thesis"] = "panels"
+    """How a spectrum is drawn; see spectromer.render."""
+    size: int | None = None
+    """Image size in pixels; by default what the model was made for."""
+    panels: int | None = None
+    """Wavelength segments; for the style "panels" by default one per row of patches."""
+    simulated: int = 14000
+    """Spectra in the simulated survey."""
+    shares: tuple[float, float, float] = (0.8, 0.06, 0.14)
+    """Of train, val and test; every object is in one only."""
+    epochs: int = 6
+    batch_size: int = 64
+    lr: float = 1e-3
+    """Peak learning rate; it rises over the first 5 % of the steps and falls to 0 as a cosine."""
+    weight_decay: float = 0.05
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """auto: bf16-mixed on a GPU, else 32-true."""
+    seed: int = 0
+    """Decides the simulated survey, the split, the weights and the order of training."""
+
+
+#: Named settings to start from; further options override them.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # The thesis's: one line plot per spectrum over its own range, a ViT-B/16 pretrained with DINO, no leak of labels
+    # (no rest-frame shift by the catalogue's z) and no object in two splits.
+    "thesis": {
+        "model": "vit_base_patch16_224.dino",
+        "style": "thesis",
+        "lr": 1e-5,
+        "weight_decay": 0.01,
+        "batch_size": 64,
+        "epochs": 30,
+        "shares": (0.6, 0.2, 0.2),
+    },
+}
+
+
+def save_config(config: TrainConfig, folder: Path) -> None:
+    """Write config.json."""
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+    (folder / "config.json").write_text(json.dumps(plain, indent=2) + "\n")
+
+
+def load_config(folder: Path) -> TrainConfig:
+    """Read back `save_config`.
+
+    Raises
+    ------
+    ValueError
+        When the folder is no run folder.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{folder} is not a run folder: it holds no config.json")
+    saved = json.loads(path.read_text())
+    for name in ("data", "out", "checkpoint"):
+        saved[name] = Path(saved[name]) if saved[name] is not None else None
+    for name in ("targets", "shares"):
+        saved[name] = tuple(saved[name])
+    return replace(TrainConfig(), **saved)

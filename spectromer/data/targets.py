@@ -1,0 +1,136 @@
+"""What a model learns: which labels, their vocabulary and scale, and which of a spectrum's labels to believe."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["CATEGORIES", "SCALARS", "Targets", "trusted", "type_of"]
+
+CATEGORIES = ("class", "subclass")
+SCALARS = ("teff", "logg", "feh")
+NAMES = (*CATEGORIES, "z", *SCALARS)
+
+_EMISSION = ("STARBURST", "STARFORMING", "AGN", "BROADLINE")
+# Spellings of stellar types: an optional dwarf or giant letter, the type, a digit and what follows.
+_STELLAR = re.compile(r"^(?:s?d|g|esd|usd)?(WD|CV|CARBON|OB|[OBAFGKMLTCS])(?![a-z]{2,})", re.IGNORECASE)
+# ZWARNING bits that leave a redshift usable: MANY_OUTLIERS.
+_HARMLESS = 1 << 4
+# Redshifts are told apart up to this much beyond the highest 1 + z of training.
+_HEADROOM = 1.05
+
+
+def type_of(labels: dict[str, Any]) -> str | None:
+    """The subclass as one of a few types, whatever the survey's spelling; None where it names none.
+
+    Stars: O, B, A, F, G, K, M, L, T, WD, CV, C (carbon), S ("A7V" is A, "dM5" and "M6III (148783)" are M,
+    "WDhotter" is WD, "OB" is O). Galaxies and quasars: STARBURST, STARFORMING, AGN, BROADLINE, the first that the
+    subclass names.
+    """
+    text = str(labels.get("subclass", "")).strip()
+    if labels.get("class") in ("GALAXY", "QSO"):
+        return next((name for name in _EMISSION if name in text.upper()), None)
+    match = _STELLAR.match(text)
+    if match is None or text.lower() == "non":
+        return None
+    found = match.group(1).upper()
+    return {"CARBON": "C", "OB": "O"}.get(found, found)
+
+
+def trusted(labels: dict[str, Any]) -> dict[str, Any]:
+    """The labels worth learning from, subclass as its type.
+
+    A sky fibre has none; the class "Unknown" is none, and without a class there is no z; a z that its pipeline warns
+    of (ZWARNING other than MANY_OUTLIERS) is none.
+    """
+    if str(labels.get("sourcetype", "")).upper() == "SKY":
+        return {}
+    known = {name: labels[name] for name in NAMES if name in labels and name != "subclass"}
+    if str(known.get("class", "Unknown")).upper() not in ("STAR", "GALAXY", "QSO"):
+        known.pop("class", None)
+        known.pop("z", None)
+    if int(labels.get("zwarning", 0)) & ~_HARMLESS:
+        known.pop("z", None)
+        known.pop("class", None)
+    kind = type_of(labels)
+    if kind is not None:
+        known["subclass"] = kind
+    return known
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The targets of one model; made from its training spectra alone.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of class, subclass, z, teff, logg, feh.
+    vocabulary : dict
+        For class and subclass, the values told apart, in alphabetical order.
+    scale : dict
+        For teff, logg, feh: mean and standard deviation. For z: 0 and the highest z told apart.
+    """
+
+    names: tuple[str, ...]
+    vocabulary: dict[str, list[str]] = field(default_factory=dict)
+    scale: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, names: Sequence[str], labels: Sequence[dict[str, Any]], least: int = 5) -> "Targets":
+        """Collect vocabulary and scale; a value seen fewer than `least` times is not learnt.
+
+        Raises
+        ------
+        ValueError
+            When a target is unknown, or no spectrum has it.
+        """
+        known = [trusted(row) for row in labels]
+        vocabulary, scale = {}, {}
+        for name in names:
+            if name not in NAMES:
+                raise ValueError(f"targets must be of {', '.join(NAMES)}, got {name!r}")
+            values = [row[name] for row in known if name in row]
+            if name in CATEGORIES:
+                counts = Counter(values)
+                vocabulary[name] = sorted(value for value, count in counts.items() if count >= least)
+                enough = len(vocabulary[name]) > 0
+            else:
+                enough = len(values) >= least
+                if name in SCALARS and enough:
+                    scale[name] = (float(np.mean(values)), float(np.std(values)) or 1.0)
+                elif enough:
+                    scale[name] = (0.0, float((1.0 + max(values)) * _HEADROOM - 1.0))
+            if not enough:
+                raise ValueError(
+                    f"target {name!r} has too few labels to learn from: {len(values)} of {len(labels)} training "
+                    f"spectra have one, and each value is needed at least {least} times"
+                )
+        return cls(tuple(names), vocabulary, scale)
+
+    def encode(self, labels: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        """Labels as tensors [B]: int64 with -1 for missing categories, float32 with NaN for missing numbers."""
+        known = [trusted(row) for row in labels]
+        encoded = {}
+        for name in self.names:
+            if name in CATEGORIES:
+                index = {value: i for i, value in enumerate(self.vocabulary[name])}
+                encoded[name] = torch.tensor([index.get(row.get(name), -1) for row in known], dtype=torch.int64)
+            else:
+                encoded[name] = torch.tensor([row.get(name, np.nan) for row in known], dtype=torch.float32)
+        return encoded
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> "Targets":
+        """Back from `to_json`."""
+        scale = {name: (float(m), float(s)) for name, (m, s) in saved["scale"].items()}
+        return cls(tuple(saved["names"]), saved["vocabulary"], scale)

@@ -1,0 +1,329 @@
+"""The model: spectra drawn as images, a timm Vision Transformer, and one head per target."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spectromer.data.targets import CATEGORIES, Targets
+from spectromer.ops.render import render_options
+
+try:
+    import timm
+    from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+    from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+except RuntimeError as error:  # torchvision's operators do not fit the torch that is installed
+    raise ImportError(
+        f"torch {torch.__version__} and the installed torchvision do not belong together ({error}); install both from "
+        "the same place, for example `pip install --force-reinstall torch torchvision`"
+    ) from error
+
+__all__ = ["LogAxis", "ModelError", "RedshiftHead", "SpectrumModel", "create_backbone"]
+
+#: Below any velocity of a star: the lowest ln(1 + z) told apart.
+_LOWEST = -0.01
+_EVIDENCE = 0.1  # keeps the sum over thousands of terms from outrunning the other heads while it is learnt
+_FINEST_STEP = 1e-3  # of ln(1 + z) where the image has no fixed wavelength axis to take it from
+
+default_cfgs = generate_default_cfgs(
+    {
+        "vit_nano_patch16_128": {
+            "input_size": (3, 128, 128),
+            "mean": (0.1, 0.1, 0.1),  # of spectra drawn as panels: mostly empty
+            "std": (0.25, 0.25, 0.25),
+            "num_classes": 0,
+            "first_conv": "patch_embed.proj",
+            "classifier": "head",
+        }
+    }
+)
+
+
+@register_model
+def vit_nano_patch16_128(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
+    """A ViT small enough to be trained from scratch on two CPU cores within minutes (0.8 M parameters)."""
+    shape = {"img_size": 128, "patch_size": 16, "embed_dim": 128, "depth": 4, "num_heads": 4}
+    return build_model_with_cfg(
+        VisionTransformer,
+        "vit_nano_patch16_128",
+        pretrained,
+        pretrained_filter_fn=checkpoint_filter_fn,
+        **(shape | kwargs),
+    )
+
+
+class ModelError(ValueError):
+    """A model cannot be made as asked; the message is one sentence that says what to do."""
+
+
+def default_size(name: str) -> int:
+    """The image size a timm model was made for."""
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]
+        raise ModelError(f"model {name!r} is not one of timm's" + (f"; it has {', '.join(close)}" if close else ""))
+    cfg = timm.get_pretrained_cfg(name)
+    return int(cfg.input_size[-1]) if cfg is not None else 224
+
+
+def create_backbone(
+    name: str, *, size: int, channels: int, pretrained: bool = False, checkpoint: Path | None = None
+) -> VisionTransformer:
+    """A timm ViT without its classifier, its patch embedding and position embedding fitted to the images.
+
+    Parameters
+    ----------
+    name : str
+        As timm knows it, with or without a tag ("vit_base_patch16_224.dino").
+    size, channels : int
+        Of the images.
+    pretrained : bool
+        Start from the weights timm publishes for the model, where it publishes any.
+    checkpoint : Path, optional
+        Start from this safetensors file of such a model instead.
+
+    Raises
+    ------
+    ModelError
+        When there is no such ViT, or its weights cannot be had.
+    """
+    home = default_size(name)
+    options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
+    if size != home:
+        options["img_size"] = size
+    if checkpoint is not None:
+        if checkpoint.suffix != ".safetensors":
+            raise ModelError(f"--checkpoint {checkpoint}: weights are read from .safetensors files alone")
+        if not checkpoint.is_file():
+            raise ModelError(f"--checkpoint {checkpoint}: no such file")
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(checkpoint)}}
+    elif pretrained and has_published_weights(name):
+        options["pretrained"] = True
+    try:
+        model = timm.create_model(name, **options)
+    except ModelError:
+        raise
+    except Exception as error:  # timm's, the hub's, and the network's errors have no common base
+        if checkpoint is not None:
+            raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} ({_first_line(error)})") from error
+        if options.get("pretrained"):
+            raise ModelError(
+                f"the published weights of {name} could not be downloaded ({type(error).__name__}); give a local "
+                "file with --checkpoint FILE.safetensors, or start from scratch with --no-pretrained"
+            ) from error
+        raise ModelError(f"model {name!r} could not be made for {size}-pixel images ({_first_line(error)})") from error
+    if not isinstance(model, VisionTransformer):
+        raise ModelError(f"model {name!r} is not a Vision Transformer (timm calls it {type(model).__name__})")
+    return model
+
+
+def has_published_weights(name: str) -> bool:
+    """Whether timm knows where to download weights of this model."""
+    cfg = timm.get_pretrained_cfg(name)
+    return bool(cfg is not None and (cfg.has_weights))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+@dataclass(frozen=True)
+class LogAxis:
+    """Where an image's tokens lie on a fixed logarithmic wavelength axis.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Of the token grid.
+    panels : int
+        Segments of the axis.
+    stacked : bool
+        Whether the segments lie under one another (else they are channels).
+    patch : int
+        Pixels per token column.
+    step : float
+        ln(wavelength) per pixel.
+    """
+
+    rows: int
+    columns: int
+    panels: int
+    stacked: bool
+    patch: int
+    step: float
+
+    @property
+    def pixels(self) -> int:
+        """Pixels from the axis's start to its end."""
+        return self.panels * self.columns * self.patch
+
+    @classmethod
+    def of(cls, image: dict[str, Any], size: int, grid: tuple[int, int], patch: int) -> "LogAxis | None":
+        """The axis of images drawn with `image` (options of `render`), or None where a pixel means no one wavelength."""
+        rows, columns = grid
+        stacked = image["layout"] == "rows"
+        if image["wavelength_range"] is None or image["axis"] != "log" or columns * patch != size:
+            return None
+        if stacked and rows % image["panels"]:
+            return None
+        low, high = image["wavelength_range"]
+        return cls(rows, columns, image["panels"], stacked, patch, math.log(high / low) / (image["panels"] * size))
+
+
+class RedshiftHead(nn.Module):
+    r"""A distribution over ln(1 + z), from a learnt cross-correlation of the tokens along the wavelength axis.
+
+    On a logarithmic axis a redshift is a shift: :math:`\ln\lambda_{obs} = \ln\lambda_{rest} + \ln(1+z)`. Each token is
+    unfolded into features of its pixel columns, so that the spectrum is a sequence :math:`f_c(p)` again, and the
+    evidence for shift k is :math:`\sum_{c,p} f_c(p) K_c(p - k)` with learnt templates K over rest wavelengths, as
+    pipelines cross-correlate with theirs (Tonry & Davis 1979), in one FFT. What is no shift, the pooled features say
+    directly. Without such an axis they alone do.
+
+    Parameters
+    ----------
+    width : int
+        Features per token.
+    axis : LogAxis, optional
+    highest : float
+        The highest z told apart.
+    templates : int
+        Number of features c.
+    """
+
+    def __init__(self, width: int, axis: LogAxis | None, highest: float, templates: int = 8) -> None:
+        super().__init__()
+        self.axis, self.templates = axis, templates
+        self.step = axis.step if axis is not None else _FINEST_STEP
+        self.bins = math.ceil((math.log1p(highest) - _LOWEST) / self.step) + 1
+        self.pooled = nn.Linear(width, self.bins)
+        nn.init.zeros_(self.pooled.weight)
+        nn.init.zeros_(self.pooled.bias)
+        if axis is not None:
+            per_token = 1 if axis.stacked else axis.panels
+            self.norm = nn.LayerNorm(width)
+            self.unfold = nn.Linear(width, per_token * axis.patch * templates)
+            self.kernel = nn.Parameter(0.02 * torch.randn(templates, axis.pixels + self.bins))
+            self.fft = 1 << (2 * axis.pixels + self.bins).bit_length()
+
+    def extra_repr(self) -> str:
+        """How many bins, how wide."""
+        return f"bins={self.bins}, step={self.step:.2e}"
+
+    def forward(self, tokens: Tensor, pooled: Tensor) -> Tensor:
+        """Tokens [B, T, D] in raster order and pooled features [B, D] to logits [B, bins] float32."""
+        logits = self.pooled(pooled).float()
+        if self.axis is None:
+            return logits
+        features = self._sequence(self.unfold(self.norm(tokens))).float()
+        with torch.autocast(tokens.device.type, enabled=False):
+            spectrum = torch.fft.rfft(features, self.fft)
+            kernel = torch.fft.rfft(self.kernel.float(), self.fft)
+            shifted = torch.fft.irfft((spectrum * kernel.conj()).sum(1), self.fft)
+        # Entry m holds sum_p f(p) K(p - m); kernel index p - k + bins, never negative, is rest position p - k.
+        return logits + _EVIDENCE * shifted[:, -self.bins :]
+
+    def _sequence(self, unfolded: Tensor) -> Tensor:
+        """Unfolded tokens [B, T, ...] to features along the axis [B, templates, pixels]."""
+        a, b = self.axis, unfolded.shape[0]
+        assert a is not None
+        if a.stacked:  # several token rows of one panel are averaged
+            grid = unfolded.view(b, a.panels, a.rows // a.panels, a.columns, a.patch, self.templates).mean(2)
+        else:
+            grid = unfolded.view(b, a.rows, a.columns, a.panels, a.patch, self.templates).mean(1).transpose(1, 2)
+        return grid.reshape(b, a.pixels, self.templates).transpose(1, 2)
+
+    @property
+    def centres(self) -> Tensor:
+        """ln(1 + z) of the bins, [bins] float64."""
+        return _LOWEST + self.step * torch.arange(self.bins, dtype=torch.float64)
+
+    def loss(self, logits: Tensor, z: Tensor) -> Tensor:
+        """Cross-entropy [B] with z's weight shared between the two bins around it."""
+        position = ((torch.log1p(z.double()) - _LOWEST) / self.step).clamp(0.0, self.bins - 1.001)
+        below = position.floor().to(torch.int64)
+        share = (position - below).to(logits.dtype)
+        log_p = functional.log_softmax(logits, 1)
+        at = log_p.gather(1, torch.stack((below, below + 1), 1))
+        return -(at[:, 0] * (1.0 - share) + at[:, 1] * share)
+
+
+class ScalarHead(nn.Linear):
+    """A normal distribution of one standardised number: mean and ln sigma."""
+
+    def __init__(self, width: int, mean: float, sigma: float) -> None:
+        super().__init__(width, 2)
+        self.mean, self.sigma = mean, sigma
+
+    def loss(self, out: Tensor, value: Tensor) -> Tensor:
+        """Negative log-likelihood [B] of `value` in its own unit."""
+        mean, log_sigma = out.float().unbind(1)
+        return log_sigma + 0.5 * (((value - self.mean) / self.sigma - mean) * torch.exp(-log_sigma)) ** 2
+
+    def estimate(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [B] in the number's own unit."""
+        mean, log_sigma = out.float().unbind(1)
+        return self.mean + self.sigma * mean, self.sigma * torch.exp(log_sigma)
+
+
+class SpectrumModel(nn.Module):
+    """A ViT and its heads.
+
+    Parameters
+    ----------
+    backbone : VisionTransformer
+        Without classifier.
+    targets : Targets
+    image : dict
+        Style, size and options of `render`, of the images that come in.
+    """
+
+    def __init__(self, backbone: VisionTransformer, targets: Targets, image: dict[str, Any]) -> None:
+        super().__init__()
+        self.backbone, self.targets = backbone, targets
+        width = backbone.num_features
+        cfg = backbone.pretrained_cfg
+        # Published means and deviations are those of photographs in R, G, B; images of lines have one for all.
+        self.mean, self.std = sum(cfg["mean"]) / len(cfg["mean"]), sum(cfg["std"]) / len(cfg["std"])
+        embed = backbone.patch_embed
+        axis = LogAxis.of(render_options(**image), image["size"], embed.grid_size, embed.patch_size[1])
+        heads: dict[str, nn.Module] = {}
+        for name in targets.names:
+            if name in CATEGORIES:
+                heads[name] = nn.Linear(width, len(targets.vocabulary[name]))
+            elif name == "z":
+                heads[name] = RedshiftHead(width, axis, targets.scale["z"][1])
+            else:
+                heads[name] = ScalarHead(width, *targets.scale[name])
+        # "class" names no attribute of a ModuleDict, but keys may still clash with its methods: keep them apart.
+        self.heads = nn.ModuleDict({f"{name}_head": head for name, head in heads.items()})
+
+    def head(self, name: str) -> Any:
+        """The head of one target."""
+        return self.heads[f"{name}_head"]
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Images uint8 [B, C, H, W] to each head's output: logits, or mean and ln sigma."""
+        tokens = self.backbone.forward_features((images.float() / 255.0 - self.mean) / self.std)
+        tokens = tokens[:, self.backbone.num_prefix_tokens :]
+        pooled = tokens.mean(1)
+        out = {}
+        for name in self.targets.names:
+            head = self.head(name)
+            out[name] = head(tokens, pooled) if isinstance(head, RedshiftHead) else head(pooled)
+        return out
+
+    def losses(self, out: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Mean loss of each target over the spectra that have its label (0 where none has)."""
+        losses = {}
+        for name in self.targets.names:
+            value = labels[name]
+            known = value >= 0 if name in CATEGORIES else torch.isfinite(value)
+            if name in CATEGORIES:
+                each = functional.cross_entropy(out[name].float(), value.clamp(min=0), reduction="none")
+            else:
+                each = self.head(name).loss(out[name], torch.where(known, value, torch.zeros_like(value)))
+            losses[name] = torch.where(known, each, torch.zeros_like(each)).sum() / known.sum().clamp(min=1)
+        return losses

@@ -1,0 +1,96 @@
+"""Plots of a training run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from astropy.table import Table
+from matplotlib.figure import Figure
+
+from spectromer.data.targets import Targets, trusted
+
+__all__ = ["confusion_matrix", "example_sheet", "learning_curves", "redshifts"]
+
+_STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "figure.dpi": 120}
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, bbox_inches="tight")
+
+
+def learning_curves(history: Sequence[dict[str, float]], path: Path) -> None:
+    """Training and validation loss by epoch, one panel per target."""
+    names = sorted({key.split("/")[1] for row in history for key in row if key.startswith("val/")})
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(3.2 * len(names), 2.8))
+        for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+            for stage in ("train", "val"):
+                points = [(row["epoch"], row[f"{stage}/{name}"]) for row in history if f"{stage}/{name}" in row]
+                if points:
+                    axes.plot(*zip(*points, strict=True), marker="o", ms=3, label=stage)
+            axes.set(title=name, xlabel="epoch", ylabel="loss")
+            axes.legend()
+        _save(figure, path)
+
+
+def confusion_matrix(table: Table, labels: Sequence[dict[str, Any]], name: str, targets: Targets, path: Path) -> None:
+    """How often each true value (rows) is taken for which, in shares of the row."""
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    values = targets.vocabulary[name]
+    pairs = [
+        (row[name], str(found))
+        for row, found in zip(map(trusted, labels), table[name], strict=True)
+        if row.get(name) in values and found
+    ]
+    if not pairs:
+        return
+    true, predicted = zip(*pairs, strict=True)
+    with matplotlib.rc_context(_STYLE | {"axes.spines.top": True, "axes.spines.right": True}):
+        figure = Figure(figsize=(1.8 + 0.55 * len(values),) * 2)
+        ConfusionMatrixDisplay.from_predictions(
+            true,
+            predicted,
+            labels=values,
+            normalize="true",
+            values_format=".2f",
+            cmap="Blues",
+            colorbar=False,
+            xticks_rotation="vertical",
+            ax=figure.subplots(),
+        )
+        _save(figure, path)
+
+
+def redshifts(table: Table, labels: Sequence[dict[str, Any]], path: Path) -> None:
+    """Predicted against true redshift of galaxies and quasars."""
+    known = [trusted(row) for row in labels]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.5, 3.6))
+        for axes, kind in zip(figure.subplots(1, 2), ("GALAXY", "QSO"), strict=True):
+            rows = [i for i, row in enumerate(known) if row.get("class") == kind and "z" in row]
+            true = np.array([known[i]["z"] for i in rows])
+            found = np.asarray(table["z"], dtype=float)[rows]
+            err = np.asarray(table["z_err"], dtype=float)[rows]
+            axes.errorbar(true, found, yerr=err, fmt=".", ms=3, lw=0.4, alpha=0.6)
+            top = 1.05 * max([0.1, *true, *found[np.isfinite(found)]])
+            axes.plot([0, top], [0, top], color="0.6", lw=0.8, zorder=0)
+            axes.set(title=f"{kind} ({len(rows)})", xlabel="true z", ylabel="predicted z", xlim=(0, top), ylim=(0, top))
+        _save(figure, path)
+
+
+def example_sheet(images: np.ndarray, captions: Sequence[str], path: Path, columns: int = 4) -> None:
+    """Images [B, C, H, W] uint8 as the model sees them, with captions; several channels as colours."""
+    rows = -(-len(images) // columns)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(2.4 * columns, 2.8 * rows))
+        for axes in figure.subplots(rows, columns, squeeze=False).flat:
+            axes.set_axis_off()
+        for axes, image, caption in zip(figure.axes, images, captions, strict=False):
+            picture = image.transpose(1, 2, 0) if image.shape[0] == 3 else image.max(0)
+            axes.imshow(255 - picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_title(caption, fontsize=7)
+        _save(figure, path)

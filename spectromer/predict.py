@@ -1,0 +1,231 @@
+"""Predictions of a trained model: class probabilities, subclass, redshift and parameters with uncertainties."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from astropy.table import Table, vstack
+from rich.progress import track
+from torch import Tensor
+
+from spectromer.checkpoints import load_weights
+from spectromer.config import load_config
+from spectromer.data.targets import CATEGORIES, Targets
+from spectromer.models import RedshiftHead, SpectrumModel, create_backbone
+from spectromer.readers import ReadError, find_files, read_each
+from spectromer.spectra import Spectrum, SpectrumBatch
+from spectromer.transforms import SpectrumToImage
+
+__all__ = ["Predictor", "summarise_redshift"]
+
+_QUANTILES = (0.025, 0.16, 0.84, 0.975)
+_FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".parquet": "parquet"}
+
+
+def summarise_redshift(log_p: Tensor, head: RedshiftHead) -> dict[str, Tensor]:
+    """A redshift distribution in numbers.
+
+    Parameters
+    ----------
+    log_p : Tensor [B, bins]
+        Log-probability of each bin of ln(1 + z).
+
+    Returns
+    -------
+    dict of Tensor [B] float64
+        z: the mean over the bins around the most probable one; z_lo95, z_lo68, z_hi68, z_hi95: the bounds of the
+        central intervals; z_peak: the probability of the bins around the most probable one.
+    """
+    p = log_p.double().exp()
+    centres = head.centres.to(p.device)
+    near = (p.argmax(1, keepdim=True) + torch.arange(-3, 4, device=p.device)).clamp(0, head.bins - 1)
+    weight = p.gather(1, near)
+    out = {
+        "z": torch.expm1((weight * centres[near]).sum(1) / weight.sum(1)),
+        "z_peak": weight.sum(1).clamp(max=1.0),
+    }
+    total = p.cumsum(1)
+    for name, q in zip(("z_lo95", "z_lo68", "z_hi68", "z_hi95"), _QUANTILES, strict=True):
+        # Each bin's probability is spread evenly over its width.
+        index = (total < q).sum(1, keepdim=True).clamp(max=head.bins - 1)
+        before = total.gather(1, index) - p.gather(1, index)
+        part = (q - before) / p.gather(1, index).clamp(min=1e-300) - 0.5
+        out[name] = torch.expm1(centres[index] + head.step * part.clamp(-0.5, 0.5))[:, 0]
+    return out
+
+
+@dataclass
+class Predictor:
+    """A trained model with its transform.
+
+    Attributes
+    ----------
+    model : SpectrumModel
+    draw : SpectrumToImage
+    device : torch.device
+    """
+
+    model: SpectrumModel
+    draw: SpectrumToImage
+    device: torch.device
+
+    @classmethod
+    def load(cls, run: str | os.PathLike[str], device: str | None = None) -> "Predictor":
+        """Load the best weights of a run folder.
+
+        Raises
+        ------
+        ValueError
+            When `run` is no finished run folder.
+        """
+        run = Path(run)
+        config = load_config(run)
+        saved, weights = run / "model.json", run / "best.safetensors"
+        for path in (saved, weights):
+            if not path.is_file():
+                raise ValueError(f"{run} holds no {path.name}: its training has not come to the end of an epoch")
+        description = json.loads(saved.read_text())
+        image = description["image"]
+        draw = SpectrumToImage(**image)
+        backbone = create_backbone(config.model, size=image["size"], channels=draw.channels)
+        model = SpectrumModel(backbone, Targets.from_json(description["targets"]), image)
+        model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in load_weights(weights).items()})
+        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return cls(model.to(where).eval(), draw, where)
+
+    @torch.no_grad()
+    def outputs(self, batch: SpectrumBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images uint8 [B, C, H, W] and the heads' outputs of a batch, on the model's device."""
+        images = self.draw(batch.to(self.device))
+        return images, self.model(images)
+
+    def predict(self, batch: SpectrumBatch) -> Table:
+        """One row per spectrum; a spectrum without a good pixel has NaN and empty columns and a warning."""
+        _, out = self.outputs(batch)
+        blank = ~(batch.ivar > 0).any(1).numpy()
+        table = Table({"id": batch.ids or [""] * len(batch), "survey": batch.surveys})
+        targets = self.model.targets
+        for name in targets.names:
+            if name in CATEGORIES:
+                values = np.array(targets.vocabulary[name])
+                p = out[name].float().softmax(1).double().cpu().numpy()
+                p[blank] = np.nan
+                best = p.argmax(1)
+                table[name] = np.where(blank, "", values[best])
+                table[f"{name}_prob"] = p[np.arange(len(p)), best]
+                for i, value in enumerate(values):
+                    table[f"{name}_prob_{value}"] = p[:, i]
+                continue
+            head = self.model.head(name)
+            if name == "z":
+                numbers = summarise_redshift(out[name].log_softmax(1), head)
+                numbers["z_err"] = 0.5 * (numbers["z_hi68"] - numbers["z_lo68"])
+            else:
+                mean, sigma = head.estimate(out[name])
+                numbers = {name: mean, f"{name}_err": sigma}
+            for column, value in numbers.items():
+                table[column] = np.where(blank, np.nan, value.double().cpu().numpy())
+        table["warning"] = np.where(blank, "no good pixel", "")
+        return table
+
+    def predict_all(self, spectra: Iterable[Spectrum], batch_size: int = 256) -> Table:
+        """Predict any number of spectra, batch by batch."""
+        parts = [self.predict(SpectrumBatch.from_spectra(chunk)) for chunk in _batched(spectra, batch_size)]
+        return vstack(parts, metadata_conflicts="silent") if parts else Table()
+
+
+def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def write_table(table: Table, path: Path) -> None:
+    """Write .csv, .ecsv, .fits or .parquet, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        For another ending.
+    """
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.write(part, format=table_format(path), overwrite=True)
+    os.replace(part, path)
+
+
+def table_format(path: Path) -> str:
+    """astropy's name of the format that the ending of `path` asks for."""
+    if path.suffix not in _FORMATS:
+        raise ValueError(f"--out {path}: the ending must be one of {', '.join(_FORMATS)}")
+    return _FORMATS[path.suffix]
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Predict every spectrum of some files or folders with a trained model."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A run folder of spectromer.train."""
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Survey files, or folders of them."""
+    out: Path
+    """The table to write: .csv, .ecsv, .fits or .parquet."""
+    batch_size: int = 256
+
+
+def run_predict(config: PredictConfig) -> tuple[Table, list[ReadError]]:
+    """Predict, write the table and, beside it, what could not be read (<out>.unreadable.csv)."""
+    table_format(config.out)
+    predictor = Predictor.load(config.run)
+    paths = [p for path in config.paths for p in (find_files(path) if path.is_dir() else [path])]
+    rejected: list[ReadError] = []
+    kept: list[str] = []
+
+    def readable() -> Iterator[Spectrum]:
+        for path, result in read_each(track(paths, "predicting")):
+            if isinstance(result, ReadError):
+                rejected.append(result)
+            else:
+                kept.append(str(path))
+                yield result
+
+    table = predictor.predict_all(readable(), config.batch_size)
+    table.add_column(kept, index=0, name="path")
+    write_table(table, config.out)
+    write_rejected(rejected, config.out.with_name(f"{config.out.stem}.unreadable.csv"))
+    return table, rejected
+
+
+def write_rejected(rejected: Sequence[ReadError], path: Path) -> None:
+    """Write the columns path and reason; an empty list leaves a file with the header alone."""
+    rows = [(error.path, error.reason) for error in rejected]
+    write_table(Table(rows=rows or None, names=("path", "reason"), dtype=("str", "str")), path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m spectromer.predict RUN PATH... --out FILE`."""
+    config = tyro.cli(PredictConfig, prog="spectromer predict", args=argv)
+    try:
+        table, rejected = run_predict(config)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(table)} spectra predicted: {config.out}")
+    for failure in rejected[:20]:
+        print(f"could not be read: {failure}")
+    if rejected:
+        print(f"{len(rejected)} files could not be read: {config.out.stem}.unreadable.csv")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The operators' specification: slow, obvious float64 versions in numpy, for tests and for readers."""
+
+import numpy as np
+
+__all__ = ["rasterize", "resample"]
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    middle = 0.5 * (centres[1:] + centres[:-1])
+    return np.concatenate(([centres[0] - (middle[0] - centres[0])], middle, [centres[-1] + (centres[-1] - middle[-1])]))
+
+
+def resample(
+    flux: np.ndarray,
+    ivar: np.ndarray,
+    wavelength: np.ndarray,
+    grid: np.ndarray,
+    *,
+    method: str = "flux_conserving",
+    coverage: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """One spectrum [N] to [M], through the full matrix of weights; see `spectromer.resample`."""
+    flux, ivar = np.asarray(flux, np.float64), np.asarray(ivar, np.float64)
+    wavelength, grid = np.asarray(wavelength, np.float64), np.asarray(grid, np.float64)
+    good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
+    if method == "linear":
+        weights = np.stack([np.interp(grid, wavelength, unit, 0.0, 0.0) for unit in np.eye(len(wavelength))], 1)
+        full, required = np.ones(len(grid)), 1.0
+    else:
+        pixel, bins = _edges(wavelength), _edges(grid)
+        low = np.maximum(pixel[:-1], bins[:-1, None])
+        high = np.minimum(pixel[1:], bins[1:, None])
+        weights = np.maximum(high - low, 0.0)
+        full, required = np.diff(bins), coverage
+    weights = weights * good
+    total = weights.sum(1)
+    kept = (total > 0) & (total >= required * full * (1 - 1e-9))
+    norm = np.where(kept, total, 1.0)
+    variance = (weights**2 / np.where(good, ivar, 1.0)).sum(1) / norm**2
+    out_flux = (weights * np.where(good, flux, 0.0)).sum(1) / norm
+    return np.where(kept, out_flux, 0.0), np.where(kept, 1.0 / np.where(kept, variance, 1.0), 0.0)
+
+
+def rasterize(
+    y: np.ndarray,
+    x: np.ndarray | None = None,
+    *,
+    height: int = 224,
+    width: int = 224,
+    linewidth: float = 1.0,
+    subcolumns: int = 256,
+) -> np.ndarray:
+    """One line [P] to coverage [H, W] in [0, 1], "union"; see `spectromer.rasterize`.
+
+    Every sub-column asks every segment where the discs along it meet the vertical line, and adds up the union of the
+    answers of each unbroken piece.
+    """
+    y = np.asarray(y, np.float64)
+    x = (np.arange(len(y)) + 0.5) * width / max(len(y), 1) if x is None else np.asarray(x, np.float64)
+    r = 0.5 * linewidth
+    rows = np.arange(height)
+    image = np.zeros((height, width))
+    for sample in range(width * subcolumns):
+        at = (sample + 0.5) / subcolumns
+        covered = np.zeros(height)
+        intervals = sorted(_pieces(x, y, at, r))
+        reached = -np.inf
+        for top, bottom in intervals:
+            top = max(top, reached)
+            if bottom > top:
+                covered += np.clip(bottom - rows, 0, 1) - np.clip(top - rows, 0, 1)
+                reached = bottom
+        image[:, sample // subcolumns] += covered / subcolumns
+    return np.clip(image, 0.0, 1.0)
+
+
+def _pieces(x: np.ndarray, y: np.ndarray, at: float, r: float) -> list[tuple[float, float]]:
+    """Where each unbroken piece of the stroke meets the vertical line at `at`: (top, bottom)."""
+    finite = np.isfinite(y)
+    found = []
+    for run in np.split(np.arange(len(y)), np.flatnonzero(np.diff(finite.astype(int)) != 0) + 1):
+        if not len(run) or not finite[run[0]]:
+            continue
+        px, py = x[run], y[run]
+        if len(run) == 1:
+            px, py = np.repeat(px, 2), np.repeat(py, 2)
+        x0, x1, y0, y1 = px[:-1], px[1:], py[:-1], py[1:]
+        low, high = np.maximum(x0 - at, -r), np.minimum(x1 - at, r)
+        met = low <= high
+        if not met.any():
+            continue
+        low, high, x0, x1, y0, y1 = (v[met] for v in (low, high, x0, x1, y0, y1))
+        upright = x1 == x0
+        slope = np.where(upright, 0.0, (y1 - y0) / np.where(upright, 1.0, x1 - x0))
+        peak = r * slope / np.sqrt(1.0 + slope**2)
+
+        def edge(t: np.ndarray, sign: float, ends: np.ndarray) -> np.ndarray:
+            along = np.where(upright, ends, y0 + slope * (at + t - x0))  # noqa: B023 - used at once
+            return along + sign * np.sqrt(np.maximum(r**2 - t**2, 0.0))
+
+        bottom = edge(np.clip(peak, low, high), 1.0, np.maximum(y0, y1)).max()
+        top = edge(np.clip(-peak, low, high), -1.0, np.minimum(y0, y1)).min()
+        found.append((top, bottom))
+    return found

@@ -1,0 +1,300 @@
+"""Train a model and evaluate it."""
+
+import argparse
+import json
+import logging
+import math
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import tyro
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from spectromer import plots
+from spectromer.checkpoints import SafetensorsIO
+from spectromer.config import PRESETS, TrainConfig, load_config, save_config
+from spectromer.data.sources import SPLITS, Source, load_files, load_simulated, split_by_object
+from spectromer.data.targets import Targets, trusted
+from spectromer.evaluate import evaluate, report
+from spectromer.models import SpectrumModel, create_backbone, default_size, has_published_weights
+from spectromer.ops.render import STYLES
+from spectromer.predict import Predictor, write_rejected
+from spectromer.spectra import Spectrum, SpectrumBatch
+from spectromer.transforms import SpectrumToImage
+
+__all__ = ["SpectrumTask", "train"]
+
+_WARMUP = 0.05
+_CLIP = 1.0
+
+
+class SpectrumTask(lightning.LightningModule):
+    """Draws each batch on the model's device, then one step of the model."""
+
+    def __init__(self, model: SpectrumModel, draw: SpectrumToImage, config: TrainConfig) -> None:
+        super().__init__()
+        self.model, self.draw, self.config = model, draw, config
+        self.history: list[dict[str, float]] = []
+
+    def _step(self, batch: tuple[SpectrumBatch, dict[str, Tensor]], stage: str) -> Tensor:
+        spectra, labels = batch
+        losses = self.model.losses(self.model(self.draw(spectra)), labels)
+        total = torch.stack(list(losses.values())).sum()
+        for name, value in {"loss": total, **losses}.items():
+            self.log(f"{stage}/{name}", value, on_epoch=True, on_step=False, batch_size=len(spectra),
+                     prog_bar=name == "loss")
+        return total
+
+    def training_step(self, batch: tuple[SpectrumBatch, dict[str, Tensor]], _: int) -> Tensor:
+        """Loss of one training batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: tuple[SpectrumBatch, dict[str, Tensor]], _: int) -> None:
+        """Log the losses of one validation batch."""
+        self._step(batch, "val")
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, _: int) -> Any:
+        """Move spectra, not images: those are drawn where the model is."""
+        spectra, labels = batch
+        return spectra.to(device), {name: value.to(device) for name, value in labels.items()}
+
+    def configure_optimizers(self) -> Any:
+        """AdamW without decay of biases, norms and embeddings; warm-up and cosine."""
+        decayed = [p for p in self.parameters() if p.ndim > 1]
+        others = [p for p in self.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=self.config.lr, weight_decay=self.config.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        warmup = max(1, round(_WARMUP * steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / (warmup + 1)
+            return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the learning curves."""
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them up again."""
+        self.history = checkpoint["history"]
+
+
+class _History(Callback):
+    """Each epoch's losses, for the learning curves."""
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        if trainer.sanity_checking or not isinstance(task, SpectrumTask):
+            return
+        found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("train/", "val/"))}
+        task.history.append({"epoch": trainer.current_epoch + 1, **found})
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        if isinstance(task, SpectrumTask) and task.history:
+            task.history[-1] |= {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
+
+
+class _Safetensors(ModelCheckpoint):
+    """A ModelCheckpoint under a fixed name; SafetensorsIO writes it."""
+
+    FILE_EXTENSION = ".safetensors"
+
+
+def _loader(
+    spectra: Sequence[Spectrum], rows: Sequence[int], targets: Targets, config: TrainConfig, shuffle: bool
+) -> DataLoader:
+    def collate(chosen: list[int]) -> tuple[SpectrumBatch, dict[str, Tensor]]:
+        batch = SpectrumBatch.from_spectra([spectra[i] for i in chosen])
+        return batch, targets.encode(batch.labels)
+
+    # Spectra are in memory and images are drawn in the training step: a worker process would only copy.
+    return DataLoader(
+        rows, config.batch_size, shuffle=shuffle, collate_fn=collate, drop_last=shuffle and len(rows) > config.batch_size
+    )
+
+
+def _image_options(config: TrainConfig) -> dict[str, Any]:
+    """Style, size and panels of the images, with what the configuration leaves to the model filled in."""
+    size = config.size or default_size(config.model)
+    image: dict[str, Any] = {"style": config.style, "size": size}
+    if config.panels is not None:
+        image["panels"] = config.panels
+    elif config.style == "panels":
+        image["panels"] = max(1, size // 16)
+        if size % image["panels"]:
+            image["panels"] = STYLES["panels"]["panels"]
+    return image
+
+
+def _load(config: TrainConfig, console: Console) -> tuple[Source, dict[str, list[int]]]:
+    """Spectra with something to learn from, divided by object."""
+    if config.data is None:
+        console.print(f"No --data given: simulating a survey of {config.simulated} spectra (seed {config.seed}).")
+        source = load_simulated(config.simulated, config.seed)
+    else:
+        source = load_files(config.data)
+    usable = {
+        i
+        for i, s in enumerate(source.spectra)
+        if bool((s.ivar > 0).any()) and any(name in trusted(s.labels) for name in config.targets)
+    }
+    console.print(
+        f"{len(source.spectra)} spectra read, {len(source.rejected)} files could not be; {len(usable)} have a good "
+        f"pixel and a label of {', '.join(config.targets)}."
+    )
+    division = split_by_object(source.objects, config.shares, config.seed)
+    division = {name: [i for i in rows if i in usable] for name, rows in division.items()}
+    for name in SPLITS:
+        if not division[name]:
+            raise ValueError(
+                f"the {name} split is empty: {len(usable)} usable spectra are too few for the shares {config.shares}"
+            )
+    return source, division
+
+
+def train(config: TrainConfig, resume: bool = False) -> dict[str, Any]:
+    """Train, evaluate on the test split, and leave everything in the run folder.
+
+    Returns
+    -------
+    dict
+        What metrics.json holds.
+
+    Raises
+    ------
+    ValueError
+        When data, targets or model do not allow it.
+    """
+    console = Console()
+    run = config.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+    if not resume and (run / "config.json").exists():
+        raise ValueError(f"--out {run} already holds a run; continue it with --resume {run}, or name another folder")
+    lightning.seed_everything(config.seed, verbose=False)
+    if not resume:  # before minutes are spent on reading
+        image = _image_options(config)
+        draw = SpectrumToImage(**image)
+        backbone = create_backbone(
+            config.model,
+            size=image["size"],
+            channels=draw.channels,
+            pretrained=config.pretrained,
+            checkpoint=config.checkpoint,
+        )
+    else:
+        image = json.loads((run / "model.json").read_text())["image"]
+        draw = SpectrumToImage(**image)
+        backbone = create_backbone(config.model, size=image["size"], channels=draw.channels)
+    started = time.time()
+    source, division = _load(config, console)
+    targets = Targets.fit(config.targets, [source.spectra[i].labels for i in division["train"]])
+    model = SpectrumModel(backbone, targets, image)
+    run.mkdir(parents=True, exist_ok=True)
+    save_config(replace(config, out=run), run)
+    (run / "model.json").write_text(json.dumps({"image": image, "targets": targets.to_json()}, indent=2) + "\n")
+    write_rejected(source.rejected, run / "unreadable.csv")
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    start = "its checkpoint" if config.checkpoint else "published weights"
+    scratch = config.checkpoint is None and not (config.pretrained and has_published_weights(config.model))
+    console.print(
+        f"{config.model} ({parameters:.1f} M parameters) from {'scratch' if scratch else start}; "
+        + ", ".join(f"{len(division[name])} {name}" for name in SPLITS)
+        + f"; run folder {run}"
+    )
+
+    train_loader = _loader(source.spectra, division["train"], targets, config, shuffle=True)
+    task = SpectrumTask(model, draw, config)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
+    gpu = torch.cuda.is_available()
+    precision = ("bf16-mixed" if gpu else "32-true") if config.precision == "auto" else config.precision
+    trainer = lightning.Trainer(
+        max_epochs=config.epochs,
+        accelerator="gpu" if gpu else "cpu",
+        devices=1,
+        precision=precision,
+        gradient_clip_val=_CLIP,
+        plugins=[SafetensorsIO()],
+        logger=TensorBoardLogger(run, name="tensorboard", version=""),
+        callbacks=[
+            _History(),
+            _Safetensors(run, "best", monitor="val/loss", save_weights_only=True, enable_version_counter=False),
+            _Safetensors(run, "last", enable_version_counter=False, save_on_train_epoch_end=True),
+            RichProgressBar(),
+        ],
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=min(10, len(train_loader)),
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*exists and is not empty")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+        trainer.fit(
+            task,
+            train_loader,
+            _loader(source.spectra, division["val"], targets, config, shuffle=False),
+            ckpt_path=str(run / "last.safetensors") if resume else None,
+        )
+    seconds = time.time() - started
+
+    plots.learning_curves(task.history, run / "plots" / "learning_curves.png")
+    predictor = Predictor.load(run)
+    metrics: dict[str, Any] = {"test": evaluate(predictor, [source.spectra[i] for i in division["test"]], run / "plots")}
+    (run / "plots" / "predictions.parquet").rename(run / "test_predictions.parquet")
+    metrics |= {
+        "counts": {name: len(rows) for name, rows in division.items()} | {"unreadable": len(source.rejected)},
+        "epochs": trainer.current_epoch,
+        "seconds_to_read_and_train": round(seconds, 1),
+        "torch_threads": torch.get_num_threads(),
+    }
+    (run / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    report(metrics["test"], console)
+    console.print(f"Everything is in {run}: weights, metrics.json, test_predictions.parquet, plots, tensorboard.")
+    return metrics
+
+
+def _parse(argv: Sequence[str] | None) -> tuple[TrainConfig, bool]:
+    """The configuration, and whether it continues a run: its preset or the run's own comes first, options override."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", choices=list(PRESETS), default="default")
+    first.add_argument("--resume", type=Path)
+    known, rest = first.parse_known_args(argv)
+    base = TrainConfig(**PRESETS[known.preset])
+    if known.resume is not None:
+        if not (known.resume / "last.safetensors").is_file():
+            raise ValueError(f"--resume {known.resume}: no last.safetensors there to continue from")
+        base = replace(load_config(known.resume), out=known.resume)
+    description = (
+        f"{TrainConfig.__doc__} Besides the options below: --preset {{{','.join(PRESETS)}}} starts from named "
+        "settings, --resume RUN continues a run where it stopped."
+    )
+    config = tyro.cli(TrainConfig, prog="spectromer train", args=rest, default=base, description=description)
+    return config, known.resume is not None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m spectromer.train [--data PATH] [--out RUN] ...`."""
+    try:
+        train(*_parse(argv))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

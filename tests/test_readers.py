@@ -1,0 +1,217 @@
+"""The readers: simulated files of every layout written with astropy, broken files, and the real spectra."""
+
+import csv
+import gzip
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from astropy.io import fits
+
+import spectromer
+from spectromer import ReadError, Spectrum, SpectrumBatch
+from spectromer.data.simulate import simulate
+from spectromer.data.write import write_lamost, write_sdss, write_survey
+
+WITHOUT_CATALOGUE = ("teff", "logg", "feh")  # survey files do not hold them
+
+
+def equal(found: Spectrum, made: Spectrum) -> None:
+    assert torch.equal(found.flux, made.flux) and torch.equal(found.ivar, made.ivar)
+    torch.testing.assert_close(found.wavelength, made.wavelength, rtol=1e-12, atol=0)
+    assert (found.survey, found.id) == (made.survey, made.id)
+    want = {k: v for k, v in made.labels.items() if k not in WITHOUT_CATALOGUE and v != ""}
+    for name, value in want.items():
+        assert found.labels[name] == (value if isinstance(value, str) else pytest.approx(value, rel=1e-9)), name
+
+
+@pytest.fixture(scope="module")
+def sdss() -> list[Spectrum]:
+    return list(simulate(12, surveys=("SDSS",)))
+
+
+@pytest.fixture(scope="module")
+def lamost() -> list[Spectrum]:
+    return list(simulate(12, surveys=("LAMOST",)))
+
+
+def test_sdss_files_read_back_equal(sdss: list[Spectrum], tmp_path: Path) -> None:
+    for made in sdss:
+        write_sdss(made, tmp_path / "a.fits")
+        found = spectromer.read(tmp_path / "a.fits")
+        equal(found, made)
+        with fits.open(tmp_path / "a.fits") as hdus:
+            assert np.array_equal(hdus[1].data["flux"], found.flux.numpy())
+            assert np.array_equal(hdus[1].data["ivar"], found.ivar.numpy())
+            np.testing.assert_allclose(10.0 ** hdus[1].data["loglam"].astype(float), found.wavelength, rtol=6e-7)
+            assert hdus[2].data["Z"][0] == found.labels["z"]
+
+
+@pytest.mark.parametrize("layout", ["table", "image"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_lamost_files_read_back_equal(lamost: list[Spectrum], layout: str, packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / "spec.fits"
+    for made in lamost:
+        write_lamost(made, path, layout)
+        if packed:  # a gzip stream under a plain name, as some archives serve it
+            path.write_bytes(gzip.compress(path.read_bytes(), 1))
+        equal(spectromer.read(path), made)
+
+
+def test_upper_case_columns_and_unnamed_hdus(sdss: list[Spectrum], tmp_path: Path) -> None:
+    """As SDSS-V and picca's files have them."""
+    write_sdss(sdss[0], tmp_path / "a.fits")
+    with fits.open(tmp_path / "a.fits") as hdus:
+        tables = [fits.BinTableHDU(hdu.data, hdu.header) for hdu in hdus[1:]]
+        for table in tables:
+            del table.header["EXTNAME"]
+            for name in list(table.columns.names):
+                table.columns.change_name(name, name.upper())
+        fits.HDUList([hdus[0].copy(), *tables]).writeto(tmp_path / "b.fits")
+    equal(spectromer.read(tmp_path / "b.fits"), sdss[0])
+
+
+def test_a_cut_spectrum_keeps_its_wavelengths(sdss: list[Spectrum], tmp_path: Path) -> None:
+    """COEFF0 belongs to the first pixel of the whole, not of the rest."""
+    write_sdss(sdss[0], tmp_path / "a.fits")
+    with fits.open(tmp_path / "a.fits") as hdus:
+        hdus[1].data = hdus[1].data[1000:1710]
+        hdus.writeto(tmp_path / "b.fits")
+    found = spectromer.read(tmp_path / "b.fits")
+    torch.testing.assert_close(found.wavelength, sdss[0].wavelength[1000:1710], rtol=1e-12, atol=0)
+
+
+def test_spspec_rows_are_errors_not_ivar(tmp_path: Path) -> None:
+    header = fits.Header({"COEFF0": 3.58, "COEFF1": 1e-4, "VACUUM": True, "SPEC_CLN": 2, "Z": 0.0651, "PLATEID": 271})
+    header.update({"MJD": 51883, "FIBERID": 171, "ARRAY3": "ERROR", "Z_WARNIN": 0})
+    rows = np.ones((5, 100), np.float32) * np.array([[3.0], [0.5], [0.25], [0.0], [1.0]], np.float32)
+    rows[2, 7] = 0.0
+    fits.PrimaryHDU(rows, header=header).writeto(tmp_path / "spSpec.fit")
+    found = spectromer.read(tmp_path / "spSpec.fit")
+    assert found.id == "0271-51883-0171" and found.labels["class"] == "GALAXY" and found.labels["z"] == 0.0651
+    assert float(found.ivar[0]) == 16.0 and float(found.ivar[7]) == 0.0
+    np.testing.assert_allclose(found.wavelength[[0, 99]], 10.0 ** np.array([3.58, 3.5899]), rtol=1e-12)
+
+
+def test_lamost_dr1_third_row_is_no_wavelength(lamost: list[Spectrum], tmp_path: Path) -> None:
+    write_lamost(lamost[0], tmp_path / "a.fits", "image")
+    with fits.open(tmp_path / "a.fits", mode="update") as hdus:
+        hdus[0].data[2] = hdus[0].data[0]
+        hdus[0].header["Z"] = -9999.0
+    found = spectromer.read(tmp_path / "a.fits")
+    torch.testing.assert_close(found.wavelength, lamost[0].wavelength, rtol=1e-12, atol=0)
+    assert "z" not in found.labels
+
+
+def test_contradicting_wavelengths_are_refused(lamost: list[Spectrum], tmp_path: Path) -> None:
+    write_lamost(lamost[0], tmp_path / "a.fits")
+    with fits.open(tmp_path / "a.fits", mode="update") as hdus:
+        hdus[1].data["WAVELENGTH"] += 30.0
+    with pytest.raises(ReadError, match="wavelengths differ from COEFF0 and COEFF1"):
+        spectromer.read(tmp_path / "a.fits")
+
+
+def test_broken_files_are_named_and_the_others_arrive(sdss: list[Spectrum], tmp_path: Path) -> None:
+    for i, made in enumerate(sdss[:3]):
+        write_sdss(made, tmp_path / f"good{i}.fits")
+    whole = (tmp_path / "good0.fits").read_bytes()
+    (tmp_path / "bad_cut.fits").write_bytes(whole[: len(whole) // 3])
+    (tmp_path / "bad_empty.fits").write_bytes(b"")
+    (tmp_path / "bad_text.fits").write_text("SIMPLE lies\n" * 1000)
+    (tmp_path / "bad_zip.fits.gz").write_bytes(gzip.compress(whole)[:2000])
+    fits.PrimaryHDU(np.zeros((7, 9))).writeto(tmp_path / "bad_layout.fits")
+    (tmp_path / "README.md").write_text("not a spectrum")
+    batch, rejected = spectromer.read(tmp_path)
+    assert len(batch) == 3
+    assert {Path(e.path).name for e in rejected} == {
+        "bad_cut.fits", "bad_empty.fits", "bad_text.fits", "bad_zip.fits.gz", "bad_layout.fits"
+    }
+    for error in rejected:
+        assert str(error) == f"{error.path}: {error.reason}" and "\n" not in error.reason
+    reasons = {Path(e.path).name: e.reason for e in rejected}
+    assert reasons["bad_empty.fits"] == "the file is empty"
+    assert "not a layout this reads" in reasons["bad_layout.fits"] and "(7, 9)" in reasons["bad_layout.fits"]
+    with pytest.raises(ReadError, match="no such file"):
+        spectromer.read(tmp_path / "absent.fits")
+    assert issubclass(ReadError, ValueError)
+
+
+def test_a_list_keeps_its_order_and_pads(sdss: list[Spectrum], lamost: list[Spectrum], tmp_path: Path) -> None:
+    write_sdss(sdss[0], tmp_path / "s.fits")
+    write_lamost(lamost[0], tmp_path / "l.fits")
+    batch, rejected = spectromer.read([tmp_path / "l.fits", tmp_path / "s.fits"])
+    assert isinstance(batch, SpectrumBatch) and not rejected and batch.surveys == ["LAMOST", "SDSS"]
+    assert batch.flux.shape == (2, len(sdss[0])) and not batch.ivar[0, len(lamost[0]) :].any()
+    assert bool((batch.wavelength.diff(dim=1) > 0).all())
+
+
+def test_a_survey_writes_a_catalogue(tmp_path: Path) -> None:
+    made = list(simulate(300))[250:262]
+    path = write_survey(made, tmp_path)
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert len(rows) == 12 and {row["survey"] for row in rows} == {"SDSS", "LAMOST"}
+    for row, spectrum in zip(rows, made, strict=True):
+        equal(spectromer.read(tmp_path / row["path"]), spectrum)
+
+
+@pytest.mark.survey
+def test_real_files_agree_with_astropy_and_the_catalogue(survey_data: Path) -> None:
+    """Every layout: the first few files of each, their pixels against astropy, their labels against the catalogue."""
+    seen: dict[tuple[str, str], int] = {}
+    for row in csv.DictReader((survey_data / "catalog.csv").read_text().splitlines()):
+        key = (row["format"], row["release"])
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 8:
+            continue
+        path = survey_data / row["path"]
+        if row["format"] == "MRS-bintable":
+            with pytest.raises(ReadError, match="medium resolution"):
+                spectromer.read(path)
+            continue
+        found = spectromer.read(path)
+        flux, ivar, wavelength = astropys(path, row["format"])
+        good = np.isfinite(ivar) & (ivar > 0) & np.isfinite(flux)
+        assert np.array_equal(found.flux.numpy()[good], flux[good].astype(np.float32)), path
+        assert np.array_equal(found.ivar.numpy(), np.where(good, ivar, 0).astype(np.float32)), path
+        np.testing.assert_allclose(found.wavelength, wavelength, rtol=1e-6)
+        assert len(found) == int(row["npix"])
+        for name in ("class", "subclass", "sourcetype"):
+            assert found.labels.get(name, "") == row[name], (path, name)
+        for name in ("z", "ra", "dec", "zwarning"):
+            want = float(row[name]) if row[name] else None
+            if want is None or want == -9999.0:
+                assert name not in found.labels, (path, name)
+            else:
+                assert found.labels[name] == pytest.approx(want, abs=1e-6), (path, name)
+
+
+def astropys(path: Path, layout: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """flux, ivar, wavelength as a user of astropy alone would get them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(path, memmap=False) as hdus:
+            header = hdus[0].header
+            if "spec-" in layout:
+                table = hdus[1].data
+                return table["flux"], table["ivar"], 10.0 ** table["loglam"].astype(float)
+            if layout == "LRS-bintable_1row":
+                table = hdus[1].data
+                return table["FLUX"][0], table["IVAR"][0], table["WAVELENGTH"][0]
+            data = hdus[0].data
+            grid = 10.0 ** (header["COEFF0"] + header["COEFF1"] * np.arange(data.shape[1]))
+            if layout.startswith("spSpec"):
+                with np.errstate(divide="ignore"):
+                    return data[0], np.where(data[2] > 0, 1.0 / data[2].astype(float) ** 2, 0.0), grid
+            return data[0], data[1], data[2] if layout == "LRS-image5-wave" else grid
+
+
+@pytest.mark.survey
+def test_other_layouts_of_the_surveys_are_refused(survey_data: Path) -> None:
+    spectra = survey_data / "spectra"
+    others = [*spectra.rglob("coadd-*.fits"), *spectra.rglob("redrock-*.fits"), *spectra.rglob("spPlate-*.fits")]
+    assert others
+    for path in others:
+        with pytest.raises(ReadError, match="not a layout this reads"):
+            spectromer.read(path)
