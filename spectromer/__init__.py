@@ -6,9 +6,9 @@ import pkgutil
 
 __path__ = pkgutil.extend_path(__path__, __name__)
 
-from spectromer.ops import rasterize, render, resample  # noqa: E402
-from spectromer.readers import ReadError, read  # noqa: E402
-from spectromer.spectra import Spectrum, SpectrumBatch  # noqa: E402
+from spectromer.ops import rasterize, render, resample
+from spectromer.readers import ReadError, read
+from spectromer.spectra import Spectrum, SpectrumBatch
 
 __all__ = ["ReadError", "Spectrum", "SpectrumBatch", "rasterize", "read", "render", "resample"]
 __version__ = "0.1.0"

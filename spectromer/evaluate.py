@@ -25,7 +25,9 @@ __all__ = ["evaluate", "report"]
 _EXAMPLES = 16
 
 
-def evaluate(predictor: Predictor, spectra: Sequence[Spectrum], folder: Path, title: str = "evaluating") -> dict[str, Any]:
+def evaluate(
+    predictor: Predictor, spectra: Sequence[Spectrum], folder: Path, title: str = "evaluating"
+) -> dict[str, Any]:
     """Predict, compare with the labels, and leave predictions.parquet and plots in `folder`.
 
     Returns
@@ -54,7 +56,7 @@ def _examples(predictor: Predictor, spectra: Sequence[Spectrum], table: Table, p
     images, _ = predictor.outputs(SpectrumBatch.from_spectra([spectra[i] for i in rows]))
 
     def text(values: Any) -> str:
-        found = [str(values[name]) for name in ("class", "subclass") if name in values and values[name]]
+        found = [str(values[name]) for name in ("class", "subclass") if values.get(name)]
         return " ".join([*found, f"z={values['z']:.4f}"] if "z" in values else found)
 
     captions = []
@@ -71,7 +73,9 @@ def report(metrics: dict[str, Any], console: Console) -> None:
         table.add_column(column)
     for name, values in metrics.items():
         if "accuracy" in values:
-            table.add_row(name, str(values["n"]), f"accuracy {values['accuracy']:.4f}, macro F1 {values['macro_f1']:.4f}")
+            table.add_row(
+                name, str(values["n"]), f"accuracy {values['accuracy']:.4f}, macro F1 {values['macro_f1']:.4f}"
+            )
         elif "r2" in values:
             table.add_row(name, str(values["n"]), f"R² {values['r2']:.3f}, sigma_NMAD {values['sigma_nmad']:.4g}")
         else:
@@ -79,7 +83,9 @@ def report(metrics: dict[str, Any], console: Console) -> None:
                 figures = f"sigma_NMAD {v['sigma_nmad']:.5f}, catastrophic {100 * v['catastrophic_fraction']:.1f} %"
                 if kind != "star":
                     figures = f"R² {v['r2']:.3f}, {figures}"
-                table.add_row(f"{name} of {kind}", str(v["n"]), f"{figures}, 68 % interval holds {v['coverage_68']:.2f}")
+                table.add_row(
+                    f"{name} of {kind}", str(v["n"]), f"{figures}, 68 % interval holds {v['coverage_68']:.2f}"
+                )
     console.print(table)
 
 

@@ -1,6 +1,7 @@
 """How good predictions are, in the field's usual numbers."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def _category_metrics(predicted: np.ndarray, true: np.ndarray, snr: np.ndarray) 
         },
         "by_snr": {
             f"{low:g}-{high:g}": {"n": int(chosen.sum()), "accuracy": float(np.mean((predicted == true)[chosen]))}
-            for low, high in zip(_SNR_BINS, _SNR_BINS[1:], strict=False)
+            for low, high in pairwise(_SNR_BINS)
             if (chosen := (snr >= low) & (snr < high)).any()
         },
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -117,6 +118,10 @@ def create_backbone(
         raise ModelError(f"model {name!r} could not be made for {size}-pixel images ({_first_line(error)})") from error
     if not isinstance(model, VisionTransformer):
         raise ModelError(f"model {name!r} is not a Vision Transformer (timm calls it {type(model).__name__})")
+    if checkpoint is not None:  # timm itself lets weights be missing where the classifier is left out
+        missing = sorted(set(model.state_dict()) - set(checkpoint_filter_fn(load_file(checkpoint), model)))
+        if missing:
+            raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} (no {', '.join(missing[:3])} in it)")
     return model
 
 
@@ -162,7 +167,7 @@ class LogAxis:
 
     @classmethod
     def of(cls, image: dict[str, Any], size: int, grid: tuple[int, int], patch: int) -> "LogAxis | None":
-        """The axis of images drawn with `image` (options of `render`), or None where a pixel means no one wavelength."""
+        """The axis of images drawn with `image` (options of `render`); None where a pixel means no one wavelength."""
         rows, columns = grid
         stacked = image["layout"] == "rows"
         if image["wavelength_range"] is None or image["axis"] != "log" or columns * patch != size:
@@ -287,7 +292,7 @@ class SpectrumModel(nn.Module):
         cfg = backbone.pretrained_cfg
         # Published means and deviations are those of photographs in R, G, B; images of lines have one for all.
         self.mean, self.std = sum(cfg["mean"]) / len(cfg["mean"]), sum(cfg["std"]) / len(cfg["std"])
-        embed = backbone.patch_embed
+        embed: Any = backbone.patch_embed
         axis = LogAxis.of(render_options(**image), image["size"], embed.grid_size, embed.patch_size[1])
         heads: dict[str, nn.Module] = {}
         for name in targets.names:
@@ -298,7 +303,7 @@ class SpectrumModel(nn.Module):
             else:
                 heads[name] = ScalarHead(width, *targets.scale[name])
         # "class" names no attribute of a ModuleDict, but keys may still clash with its methods: keep them apart.
-        self.heads = nn.ModuleDict({f"{name}_head": head for name, head in heads.items()})
+        self.heads: nn.ModuleDict = nn.ModuleDict({f"{name}_head": head for name, head in heads.items()})
 
     def head(self, name: str) -> Any:
         """The head of one target."""

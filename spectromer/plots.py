@@ -13,7 +13,7 @@ from spectromer.data.targets import Targets, trusted
 
 __all__ = ["confusion_matrix", "example_sheet", "learning_curves", "redshifts"]
 
-_STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "figure.dpi": 120}
+_STYLE: dict[Any, Any] = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "figure.dpi": 120}
 
 
 def _save(figure: Figure, path: Path) -> None:

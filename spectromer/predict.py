@@ -115,14 +115,7 @@ class Predictor:
         targets = self.model.targets
         for name in targets.names:
             if name in CATEGORIES:
-                values = np.array(targets.vocabulary[name])
-                p = out[name].float().softmax(1).double().cpu().numpy()
-                p[blank] = np.nan
-                best = p.argmax(1)
-                table[name] = np.where(blank, "", values[best])
-                table[f"{name}_prob"] = p[np.arange(len(p)), best]
-                for i, value in enumerate(values):
-                    table[f"{name}_prob_{value}"] = p[:, i]
+                self._add_category(table, name, out[name].float().softmax(1).double().cpu().numpy(), blank)
                 continue
             head = self.model.head(name)
             if name == "z":
@@ -135,6 +128,27 @@ class Predictor:
                 table[column] = np.where(blank, np.nan, value.double().cpu().numpy())
         table["warning"] = np.where(blank, "no good pixel", "")
         return table
+
+    def _add_category(self, table: Table, name: str, p: np.ndarray, blank: np.ndarray) -> None:
+        """Columns of one category from its probabilities [B, values]: value, its probability, all probabilities.
+
+        A subclass is one that its spectrum's class has.
+        """
+        targets = self.model.targets
+        values = np.array(targets.vocabulary[name])
+        allowed = np.ones(p.shape, dtype=bool)
+        if name == "subclass" and "class" in table.colnames:
+            fitting = {kind: np.isin(values, found) for kind, found in targets.subclasses.items()}
+            allowed = np.array([fitting.get(kind, np.zeros(len(values), bool)) for kind in table["class"]])
+            allowed = allowed.reshape(p.shape)
+        p = np.where(allowed, p, 0.0)
+        total = p.sum(1, keepdims=True)
+        p = np.where(blank[:, None] | (total == 0), np.nan, p / np.where(total == 0, 1.0, total))
+        best = np.nan_to_num(p, nan=-1.0).argmax(1)
+        table[name] = np.where(np.isnan(p[:, 0]), "", values[best])
+        table[f"{name}_prob"] = p[np.arange(len(p)), best]
+        for i, value in enumerate(values):
+            table[f"{name}_prob_{value}"] = p[:, i]
 
     def predict_all(self, spectra: Iterable[Spectrum], batch_size: int = 256) -> Table:
         """Predict any number of spectra, batch by batch."""
@@ -163,7 +177,7 @@ def write_table(table: Table, path: Path) -> None:
 
 
 def table_format(path: Path) -> str:
-    """astropy's name of the format that the ending of `path` asks for."""
+    """Astropy's name of the format that the ending of `path` asks for."""
     if path.suffix not in _FORMATS:
         raise ValueError(f"--out {path}: the ending must be one of {', '.join(_FORMATS)}")
     return _FORMATS[path.suffix]

@@ -16,10 +16,7 @@ def air_to_vacuum(wavelength: Tensor) -> Tensor:
     air = wavelength.to(torch.float64)
     s2 = (1e4 / air) ** 2
     index = (
-        1.0
-        + 8.336624212083e-5
-        + 2.408926869968e-2 / (130.1065924522 - s2)
-        + 1.599740894897e-4 / (38.92568793293 - s2)
+        1.0 + 8.336624212083e-5 + 2.408926869968e-2 / (130.1065924522 - s2) + 1.599740894897e-4 / (38.92568793293 - s2)
     )
     return torch.where(air > 2000.0, air * index, air)
 
@@ -70,9 +67,7 @@ class Spectrum:
         return float(np.median(ratio)) if len(ratio) else 0.0
 
     @classmethod
-    def from_arrays(
-        cls, flux: Any, ivar: Any, wavelength: Any, *, air: bool = False, **named: Any
-    ) -> "Spectrum":
+    def from_arrays(cls, flux: Any, ivar: Any, wavelength: Any, *, air: bool = False, **named: Any) -> "Spectrum":
         """Build from numpy arrays, tensors or astropy quantities.
 
         Parameters

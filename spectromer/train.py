@@ -7,25 +7,26 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 import tyro
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from spectromer import plots
 from spectromer.checkpoints import SafetensorsIO
 from spectromer.config import PRESETS, TrainConfig, load_config, save_config
 from spectromer.data.sources import SPLITS, Source, load_files, load_simulated, split_by_object
-from spectromer.data.targets import Targets, trusted
+from spectromer.data.targets import Targets, check_names, trusted
 from spectromer.evaluate import evaluate, report
 from spectromer.models import SpectrumModel, create_backbone, default_size, has_published_weights
 from spectromer.ops.render import STYLES
@@ -52,8 +53,9 @@ class SpectrumTask(lightning.LightningModule):
         losses = self.model.losses(self.model(self.draw(spectra)), labels)
         total = torch.stack(list(losses.values())).sum()
         for name, value in {"loss": total, **losses}.items():
-            self.log(f"{stage}/{name}", value, on_epoch=True, on_step=False, batch_size=len(spectra),
-                     prog_bar=name == "loss")
+            self.log(
+                f"{stage}/{name}", value, on_epoch=True, on_step=False, batch_size=len(spectra), prog_bar=name == "loss"
+            )
         return total
 
     def training_step(self, batch: tuple[SpectrumBatch, dict[str, Tensor]], _: int) -> Tensor:
@@ -73,7 +75,7 @@ class SpectrumTask(lightning.LightningModule):
         """AdamW without decay of biases, norms and embeddings; warm-up and cosine."""
         decayed = [p for p in self.parameters() if p.ndim > 1]
         others = [p for p in self.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=self.config.lr, weight_decay=self.config.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         warmup = max(1, round(_WARMUP * steps))
@@ -115,16 +117,35 @@ class _Safetensors(ModelCheckpoint):
     FILE_EXTENSION = ".safetensors"
 
 
-def _loader(
-    spectra: Sequence[Spectrum], rows: Sequence[int], targets: Targets, config: TrainConfig, shuffle: bool
-) -> DataLoader:
+class _Shuffle(Sampler[int]):
+    """An order that depends on the seed and the epoch alone, so that a resumed run goes on as it would have."""
+
+    def __init__(self, rows: Sequence[int], seed: int) -> None:
+        self.rows, self.seed, self.epoch = rows, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning says which epoch begins."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(np.random.default_rng((self.seed, self.epoch)).permutation(len(self.rows)).tolist())
+
+
+def _loader(spectra: Sequence[Spectrum], rows: Any, targets: Targets, config: TrainConfig, shuffle: bool) -> DataLoader:
     def collate(chosen: list[int]) -> tuple[SpectrumBatch, dict[str, Tensor]]:
         batch = SpectrumBatch.from_spectra([spectra[i] for i in chosen])
         return batch, targets.encode(batch.labels)
 
     # Spectra are in memory and images are drawn in the training step: a worker process would only copy.
     return DataLoader(
-        rows, config.batch_size, shuffle=shuffle, collate_fn=collate, drop_last=shuffle and len(rows) > config.batch_size
+        rows,
+        config.batch_size,
+        sampler=_Shuffle(rows, config.seed) if shuffle else None,
+        collate_fn=collate,
+        drop_last=shuffle and len(rows) > config.batch_size,
     )
 
 
@@ -184,6 +205,7 @@ def train(config: TrainConfig, resume: bool = False) -> dict[str, Any]:
     run = config.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     if not resume and (run / "config.json").exists():
         raise ValueError(f"--out {run} already holds a run; continue it with --resume {run}, or name another folder")
+    check_names(config.targets)
     lightning.seed_everything(config.seed, verbose=False)
     if not resume:  # before minutes are spent on reading
         image = _image_options(config)
@@ -253,7 +275,9 @@ def train(config: TrainConfig, resume: bool = False) -> dict[str, Any]:
 
     plots.learning_curves(task.history, run / "plots" / "learning_curves.png")
     predictor = Predictor.load(run)
-    metrics: dict[str, Any] = {"test": evaluate(predictor, [source.spectra[i] for i in division["test"]], run / "plots")}
+    metrics: dict[str, Any] = {
+        "test": evaluate(predictor, [source.spectra[i] for i in division["test"]], run / "plots")
+    }
     (run / "plots" / "predictions.parquet").rename(run / "test_predictions.parquet")
     metrics |= {
         "counts": {name: len(rows) for name, rows in division.items()} | {"unreadable": len(source.rejected)},

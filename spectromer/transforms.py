@@ -26,6 +26,7 @@ class Resample(nn.Module):
 
     def __init__(self, grid: Tensor, *, method: str = "flux_conserving", coverage: float = 0.0) -> None:
         super().__init__()
+        self.grid: Tensor
         self.register_buffer("grid", grid.to(torch.float64), persistent=False)
         self.method, self.coverage = method, coverage
 

@@ -61,7 +61,7 @@ def test_union_equals_the_reference(points: int, linewidth: float, device: str) 
 
 
 def test_union_equals_cairo(device: str) -> None:
-    """cairo's own stroker with round caps and joins; its polygons deviate near sharp turns, hence percentiles."""
+    """Cairo's own stroker with round caps and joins; its polygons deviate near sharp turns, hence percentiles."""
     cairo = pytest.importorskip("cairocffi", reason="libcairo is not installed", exc_type=OSError)
     for points in (512, 4096):
         y = wiggle(points)
@@ -166,7 +166,9 @@ def test_the_order_of_the_batch_does_not_matter(coverage: str, device: str) -> N
     x = torch.from_numpy(np.stack([axis(300) + i for i in range(9)])).to(device)
     one = spectromer.rasterize(y, x, coverage=coverage)
     assert torch.equal(one, spectromer.rasterize(y.flip(0), x.flip(0), coverage=coverage).flip(0))
-    assert torch.equal(one[:, 0], torch.cat([spectromer.rasterize(y[i : i + 1], x[i], coverage=coverage)[0] for i in range(9)]))
+    assert torch.equal(
+        one[:, 0], torch.cat([spectromer.rasterize(y[i : i + 1], x[i], coverage=coverage)[0] for i in range(9)])
+    )
 
 
 def test_is_a_well_formed_operator(device: str) -> None:

@@ -126,7 +126,11 @@ def test_broken_files_are_named_and_the_others_arrive(sdss: list[Spectrum], tmp_
     batch, rejected = spectromer.read(tmp_path)
     assert len(batch) == 3
     assert {Path(e.path).name for e in rejected} == {
-        "bad_cut.fits", "bad_empty.fits", "bad_text.fits", "bad_zip.fits.gz", "bad_layout.fits"
+        "bad_cut.fits",
+        "bad_empty.fits",
+        "bad_text.fits",
+        "bad_zip.fits.gz",
+        "bad_layout.fits",
     }
     for error in rejected:
         assert str(error) == f"{error.path}: {error.reason}" and "\n" not in error.reason

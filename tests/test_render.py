@@ -60,9 +60,7 @@ def test_a_pixel_means_one_wavelength() -> None:
             batch = SpectrumBatch(flux[None], torch.ones(1, pixels), wavelength)
             image = render(batch, size=200, axis=axis, scale=(0.0, 1.0), coverage="union")[0, 0]
             column = int((image > 0).int().argmax(0).argmin())  # where the ink begins highest up
-            share = (
-                (6564.6 - 3600) / 6400 if axis == "linear" else np.log(6564.6 / 3600.0) / np.log(10000.0 / 3600.0)
-            )
+            share = (6564.6 - 3600) / 6400 if axis == "linear" else np.log(6564.6 / 3600.0) / np.log(10000.0 / 3600.0)
             assert column == int(200 * share)
 
 
@@ -160,8 +158,10 @@ def test_modules_do_as_the_functions(batch: SpectrumBatch) -> None:
     good = out.ivar[0] > 0
     assert float(scaled.flux[0][good].min()) == 0.0 and float(scaled.flux[0][good].max()) == 1.0
     torch.testing.assert_close(
-        (scaled.flux * scaled.ivar.sqrt())[0][good].diff(), ((out.flux - out.flux[0][good].min()) * out.ivar.sqrt())[0][good].diff(),
-        rtol=1e-3, atol=1e-3,
+        (scaled.flux * scaled.ivar.sqrt())[0][good].diff(),
+        ((out.flux - out.flux[0][good].min()) * out.ivar.sqrt())[0][good].diff(),
+        rtol=1e-3,
+        atol=1e-3,
     )
     y = 32.0 - 32.0 * scaled.flux
     assert torch.equal(Rasterize(height=32, width=32)(y), rasterize(y, height=32, width=32))

@@ -82,7 +82,10 @@ def test_linear_equals_numpy_interp(device: str) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    pixels=st.integers(2, 60), bins=st.integers(2, 60), seed=st.integers(0, 2**31), shared=st.booleans(),
+    pixels=st.integers(2, 60),
+    bins=st.integers(2, 60),
+    seed=st.integers(0, 2**31),
+    shared=st.booleans(),
     broken=st.sampled_from([0.0, np.nan, np.inf, -np.inf, 1e30]),
 )
 def test_random_spectra_equal_the_reference(pixels: int, bins: int, seed: int, shared: bool, broken: float) -> None:

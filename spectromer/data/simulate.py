@@ -6,7 +6,7 @@ alone. Wavelengths are vacuum Angstrom, widths of lines in Angstrom or km/s as n
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,7 +162,7 @@ class _Draw:
     def __init__(self, *seed: int) -> None:
         self.rng = np.random.default_rng(seed)
 
-    def column(self, values: np.ndarray) -> Tensor:
+    def column(self, values: np.ndarray | Sequence[float]) -> Tensor:
         return torch.from_numpy(np.asarray(values, dtype=np.float32)).reshape(-1, 1)
 
     def normal(self, count: int, mean: float = 0.0, sigma: float = 1.0) -> Tensor:
@@ -437,14 +437,16 @@ def _chunk(survey: Survey, rows: int, seed: int, number: int) -> list[Spectrum]:
         else:
             drawn, rows_of = _quasars(grid, draw, len(index))
         flux[torch.from_numpy(index)] = drawn
-        for i, row in zip(index, rows_of, strict=True):
+        for i, row in zip(index.tolist(), rows_of, strict=True):
             labels[i] = row
     flux, ivar = _observe(flux, labels, survey, wave, draw)
     ra, dec = draw.rng.uniform(0, 360, rows), np.degrees(np.arcsin(draw.rng.uniform(-0.1, 0.9, rows)))
     spectra = []
     for i in range(rows):
         serial = number * CHUNK + i
-        name = f"{1000 + serial // 1000:04d}-55000-{serial % 1000 + 1:04d}" if survey.name == "SDSS" else f"{serial + 1}"
+        name = (
+            f"{1000 + serial // 1000:04d}-55000-{serial % 1000 + 1:04d}" if survey.name == "SDSS" else f"{serial + 1}"
+        )
         known: dict[str, Any] = {"ra": float(ra[i]), "dec": float(dec[i])}
         if survey.name == "SDSS":
             known["zwarning"] = 0

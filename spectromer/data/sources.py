@@ -107,7 +107,9 @@ def _objects(spectra: Sequence[Spectrum], paths: Sequence[str], groups: Sequence
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        sky = SkyCoord([spectra[i].labels["ra"] for i in placed], [spectra[i].labels["dec"] for i in placed], unit="deg")
+        sky = SkyCoord(
+            [spectra[i].labels["ra"] for i in placed], [spectra[i].labels["dec"] for i in placed], unit="deg"
+        )
         a, b, *_ = sky.search_around_sky(sky, _SAME_OBJECT_ARCSEC * u.arcsec)
         pairs = coo_array((np.ones(len(a), dtype=bool), (a, b)), shape=(len(placed), len(placed)))
         component = connected_components(pairs, directed=False)[1]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["CATEGORIES", "SCALARS", "Targets", "trusted", "type_of"]
+__all__ = ["CATEGORIES", "SCALARS", "Targets", "check_names", "trusted", "type_of"]
 
 CATEGORIES = ("class", "subclass")
 SCALARS = ("teff", "logg", "feh")
@@ -18,7 +18,7 @@ NAMES = (*CATEGORIES, "z", *SCALARS)
 
 _EMISSION = ("STARBURST", "STARFORMING", "AGN", "BROADLINE")
 # Spellings of stellar types: an optional dwarf or giant letter, the type, a digit and what follows.
-_STELLAR = re.compile(r"^(?:s?d|g|esd|usd)?(WD|CV|CARBON|OB|[OBAFGKMLTCS])(?![a-z]{2,})", re.IGNORECASE)
+_STELLAR = re.compile(r"^(?:s?d|g|esd|usd)?(WD|CV|CARBON|OB|[OBAFGKMLTCS](?![a-z]{2,}))", re.IGNORECASE)
 # ZWARNING bits that leave a redshift usable: MANY_OUTLIERS.
 _HARMLESS = 1 << 4
 # Redshifts are told apart up to this much beyond the highest 1 + z of training.
@@ -63,6 +63,13 @@ def trusted(labels: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError unless `names` are targets, one at least, none twice."""
+    wrong = [name for name in names if name not in NAMES]
+    if wrong or not names or len(set(names)) < len(names):
+        raise ValueError(f"targets must be of {', '.join(NAMES)}, each once; got {' '.join(names) or 'none'}")
+
+
 @dataclass(frozen=True)
 class Targets:
     """The targets of one model; made from its training spectra alone.
@@ -73,12 +80,15 @@ class Targets:
         Of class, subclass, z, teff, logg, feh.
     vocabulary : dict
         For class and subclass, the values told apart, in alphabetical order.
+    subclasses : dict
+        For each class, the subclasses it came with.
     scale : dict
         For teff, logg, feh: mean and standard deviation. For z: 0 and the highest z told apart.
     """
 
     names: tuple[str, ...]
     vocabulary: dict[str, list[str]] = field(default_factory=dict)
+    subclasses: dict[str, list[str]] = field(default_factory=dict)
     scale: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
@@ -90,11 +100,10 @@ class Targets:
         ValueError
             When a target is unknown, or no spectrum has it.
         """
+        check_names(names)
         known = [trusted(row) for row in labels]
         vocabulary, scale = {}, {}
         for name in names:
-            if name not in NAMES:
-                raise ValueError(f"targets must be of {', '.join(NAMES)}, got {name!r}")
             values = [row[name] for row in known if name in row]
             if name in CATEGORIES:
                 counts = Counter(values)
@@ -111,7 +120,12 @@ class Targets:
                     f"target {name!r} has too few labels to learn from: {len(values)} of {len(labels)} training "
                     f"spectra have one, and each value is needed at least {least} times"
                 )
-        return cls(tuple(names), vocabulary, scale)
+        pairs = {(row["class"], row["subclass"]) for row in known if {"class", "subclass"} <= row.keys()}
+        subclasses = {
+            kind: [value for value in vocabulary.get("subclass", []) if (kind, value) in pairs]
+            for kind in vocabulary.get("class", [])
+        }
+        return cls(tuple(names), vocabulary, subclasses, scale)
 
     def encode(self, labels: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         """Labels as tensors [B]: int64 with -1 for missing categories, float32 with NaN for missing numbers."""
@@ -120,7 +134,7 @@ class Targets:
         for name in self.names:
             if name in CATEGORIES:
                 index = {value: i for i, value in enumerate(self.vocabulary[name])}
-                encoded[name] = torch.tensor([index.get(row.get(name), -1) for row in known], dtype=torch.int64)
+                encoded[name] = torch.tensor([index.get(row.get(name, ""), -1) for row in known], dtype=torch.int64)
             else:
                 encoded[name] = torch.tensor([row.get(name, np.nan) for row in known], dtype=torch.float32)
         return encoded
@@ -133,4 +147,4 @@ class Targets:
     def from_json(cls, saved: dict[str, Any]) -> "Targets":
         """Back from `to_json`."""
         scale = {name: (float(m), float(s)) for name, (m, s) in saved["scale"].items()}
-        return cls(tuple(saved["names"]), saved["vocabulary"], scale)
+        return cls(tuple(saved["names"]), saved["vocabulary"], saved["subclasses"], scale)

@@ -114,7 +114,9 @@ def write_survey(spectra: Iterable[Spectrum], folder: str | os.PathLike[str]) ->
         catalogue = csv.DictWriter(file, _CATALOGUE, restval="", extrasaction="ignore")
         catalogue.writeheader()
         for spectrum in spectra:
-            name = f"spec-{spectrum.id}.fits" if spectrum.survey == "SDSS" else f"spec-55000-SIM_sp01-{spectrum.id}.fits"
+            name = (
+                f"spec-{spectrum.id}.fits" if spectrum.survey == "SDSS" else f"spec-55000-SIM_sp01-{spectrum.id}.fits"
+            )
             writer = write_sdss if spectrum.survey == "SDSS" else write_lamost
             writer(spectrum, folder / name)
             catalogue.writerow({"path": name, "survey": spectrum.survey} | spectrum.labels)

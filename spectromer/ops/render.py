@@ -184,9 +184,7 @@ def limits(flux: Tensor, good: Tensor, scale: str, low: float, high: float) -> t
     return at(low), at(high)
 
 
-def _to_pixels(
-    flux: Tensor, good: Tensor, scale: str, low: float, high: float, margin: float, height: int
-) -> Tensor:
+def _to_pixels(flux: Tensor, good: Tensor, scale: str, low: float, high: float, margin: float, height: int) -> Tensor:
     """Pixels from the top edge; NaN where not good."""
     bottom, top = limits(flux, good, scale, low, high)
     flat = ~(top > bottom)  # also where nothing is good
@@ -237,9 +235,7 @@ def _forward(
     if per_panel:
         flux, good = flux.reshape(one_panel), good.reshape(one_panel)
     y = _to_pixels(flux, good, scale, low, high, margin, height).reshape(one_panel)
-    images = rasterize(
-        y, x, height=height, width=size, linewidth=linewidth, coverage=coverage, subcolumns=subcolumns
-    )
+    images = rasterize(y, x, height=height, width=size, linewidth=linewidth, coverage=coverage, subcolumns=subcolumns)
     # Panels lie one behind the other in memory: as channels, or as the rows of one image, without a copy.
     return images.view((rows, panels, size, size) if channels else (rows, 1, size, size))
 

@@ -1,5 +1,7 @@
 """Resampling of spectra to a wavelength grid, with exact variances and masks."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -70,9 +72,7 @@ def _check(flux: Tensor, ivar: Tensor, wavelength: Tensor, grid: Tensor, method:
         f"grid must have shape [M] or [B, M] with B = {rows}, got {tuple(grid.shape)}",
     )
     for name, axis in (("wavelength", wavelength), ("grid", grid)):
-        require(
-            axis.shape[-1] >= 2, f"{name} must have at least 2 centres (edges lie between), got {axis.shape[-1]}"
-        )
+        require(axis.shape[-1] >= 2, f"{name} must have at least 2 centres (edges lie between), got {axis.shape[-1]}")
     for name, tensor in (("ivar", ivar), ("wavelength", wavelength), ("grid", grid)):
         require(tensor.device == flux.device, f"{name} must be on flux's device, {flux.device}, got {tensor.device}")
     require(method in METHODS, f"method must be one of {METHODS}, got {method!r}")
@@ -142,7 +142,13 @@ def _fake(
 
 
 def _transpose(
-    grad: Tensor, flux: Tensor, ivar: Tensor, wavelength: Tensor, grid: Tensor, method: str = METHODS[0], coverage: float = 0.0
+    grad: Tensor,
+    flux: Tensor,
+    ivar: Tensor,
+    wavelength: Tensor,
+    grid: Tensor,
+    method: str = METHODS[0],
+    coverage: float = 0.0,
 ) -> Tensor:
     inputs = _Call(flux, ivar, wavelength, grid, method, coverage)
     grad_out = dense(grad, torch.float32)
@@ -151,13 +157,13 @@ def _transpose(
     return grad_flux.to(flux.dtype)
 
 
-def _setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: tuple) -> None:
+def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
     *tensors, ctx.method, ctx.coverage = inputs
     ctx.save_for_backward(*tensors)
     ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor, _: Tensor | None) -> tuple:
+def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple:
     grad_flux = torch.ops.spectromer.resample_backward(grad, *ctx.saved_tensors, ctx.method, ctx.coverage)
     return grad_flux, None, None, None, None, None
 

@@ -53,7 +53,13 @@ def coefficients(header: fits.Header) -> tuple[float, float] | None:
 
 
 def build(
-    flux: np.ndarray, ivar: np.ndarray, wavelength: np.ndarray, air: bool, survey: str, name: str, labels: dict[str, Any]
+    flux: np.ndarray,
+    ivar: np.ndarray,
+    wavelength: np.ndarray,
+    air: bool,
+    survey: str,
+    name: str,
+    labels: dict[str, Any],
 ) -> Spectrum:
     """Make the spectrum; the median S/N of its good pixels joins the labels."""
     if len(flux) < 2:

@@ -39,12 +39,19 @@ def read_table(hdus: fits.HDUList) -> Spectrum | None:
     vectors = [np.asarray(table[columns[name]]) for name in ("FLUX", "IVAR", "WAVELENGTH")]
     if any(v.ndim != 2 or v.shape[0] != 1 for v in vectors):
         raise LayoutError(f"a LAMOST table has one row of vectors, here FLUX has shape {vectors[0].shape}")
-    return _build(*(v[0] for v in vectors), hdus[0].header)
+    flux, ivar, wavelength = (v[0] for v in vectors)
+    return _build(flux, ivar, wavelength, hdus[0].header)
 
 
 def _build(flux: np.ndarray, ivar: np.ndarray, third: np.ndarray, header: fits.Header) -> Spectrum:
     return build(
-        flux, ivar, _wavelength(third, header), header.get("VACUUM") is False, "LAMOST", _identity(header), _labels(header)
+        flux,
+        ivar,
+        _wavelength(third, header),
+        header.get("VACUUM") is False,
+        "LAMOST",
+        _identity(header),
+        _labels(header),
     )
 
 
@@ -52,7 +59,7 @@ def _wavelength(third: np.ndarray, header: fits.Header) -> np.ndarray:
     """The header's log-linear grid where it has one, and the row of wavelengths where that is what the row holds."""
     third = third.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        rises = bool((np.diff(third) > 0).all()) and _FIRST < third[0] and third[-1] < _LAST
+        rises = bool((np.diff(third) > 0).all()) and third[0] > _FIRST and third[-1] < _LAST
     found = coefficients(header)
     if found is None:
         if rises:

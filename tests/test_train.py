@@ -1,0 +1,304 @@
+"""The whole way on a small scale: train, resume, evaluate, predict; and what happens to bad input."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+from astropy.table import Table
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO  # what ours stands in for
+from safetensors.torch import load_file
+
+from spectromer import Spectrum, SpectrumBatch
+from spectromer.__main__ import main as spectromer_main
+from spectromer.checkpoints import SafetensorsIO, load_weights
+from spectromer.config import load_config
+from spectromer.data.simulate import simulate
+from spectromer.data.targets import Targets
+from spectromer.data.write import write_survey
+from spectromer.evaluate import main as evaluate_main
+from spectromer.metrics import evaluate_predictions, redshift_metrics
+from spectromer.predict import Predictor
+from spectromer.predict import main as predict_main
+from spectromer.train import _parse
+from spectromer.train import main as train_main
+
+pytestmark = pytest.mark.filterwarnings(
+    "default"  # Lightning's, TensorBoard's and rich's own warnings are not this package's to mend
+)
+
+SMALL = [
+    "--simulated",
+    "600",
+    "--epochs",
+    "2",
+    "--size",
+    "64",
+    "--panels",
+    "4",
+    "--model",
+    "test_vit",
+    "--no-pretrained",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on 600 simulated spectra."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    assert train_main([*SMALL, "--targets", "class", "subclass", "z", "teff", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 40 good files, a dead fibre, and two that cannot be read."""
+    folder = tmp_path_factory.mktemp("survey")
+    spectra = list(simulate(40, seed=9))
+    dead = Spectrum(spectra[0].flux * 0, spectra[0].ivar * 0, spectra[0].wavelength, "SDSS", "9999-55000-0001", {})
+    write_survey([*spectra, dead], folder)
+    (folder / "torn.fits").write_bytes((folder / "spec-9999-55000-0001.fits").read_bytes()[:7000])
+    (folder / "text.fits").write_text("no spectrum")
+    return folder
+
+
+def read_table(path: Path) -> Table:
+    """Astropy's reader of parquet needs pandas; pyarrow's own does not."""
+    if path.suffix == ".parquet":
+        return Table(pyarrow.parquet.read_table(path).to_pydict())
+    return Table.read(path)
+
+
+def test_leaves_everything_in_the_run_folder(run: Path) -> None:
+    names = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()}
+    assert {
+        "config.json",
+        "model.json",
+        "metrics.json",
+        "best.safetensors",
+        "last.safetensors",
+        "test_predictions.parquet",
+        "unreadable.csv",
+        "plots/learning_curves.png",
+        "plots/confusion_class.png",
+        "plots/confusion_subclass.png",
+        "plots/redshift.png",
+        "plots/examples.png",
+    } <= names
+    assert any(name.startswith("tensorboard/events") for name in names)
+    metrics = json.loads((run / "metrics.json").read_text())
+    test = metrics["test"]
+    assert 0.0 <= test["class"]["accuracy"] <= 1.0 and 0.0 <= test["class"]["macro_f1"] <= 1.0
+    assert {"r2", "sigma_nmad", "catastrophic_fraction", "coverage_68"} <= test["z"]["galaxy"].keys()
+    assert metrics["counts"]["test"] == test["class"]["n"] and test["teff"]["n"] > 0
+    table = read_table(run / "test_predictions.parquet")
+    assert len(table) == metrics["counts"]["test"]
+    accuracy = np.mean(np.asarray(table["class"]) == np.asarray(table["true_class"]))
+    assert accuracy == pytest.approx(test["class"]["accuracy"])
+
+
+def test_learns(tmp_path: Path) -> None:
+    """Above chance by far after a minute: the accuracy of always saying STAR is 0.45."""
+    options = ["--simulated", "1500", "--epochs", "4", "--size", "64", "--panels", "4", "--targets", "class"]
+    assert train_main([*options, "--out", str(tmp_path / "run")]) == 0
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["class"]["accuracy"] > 0.75
+
+
+def test_one_seed_one_result_and_resume_continues_it(run: Path, tmp_path: Path) -> None:
+    """One epoch, then resumed for another, gives the weights of two in one go."""
+    names = ["--targets", "class", "subclass", "z", "teff"]
+    stopped = tmp_path / "stopped"
+    # The schedule depends on the number of epochs, so the first part is told to train two and cut after one.
+    import lightning
+
+    class Cut(lightning.Callback):
+        def on_train_epoch_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                raise KeyboardInterrupt
+
+    original = lightning.Trainer.__init__
+
+    def with_cut(self: lightning.Trainer, **options: object) -> None:
+        original(self, **(options | {"callbacks": [*options["callbacks"], Cut()]}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lightning.Trainer, "__init__", with_cut)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train_main([*SMALL, *names, "--out", str(stopped)])
+    assert not (stopped / "metrics.json").exists()
+    assert train_main(["--resume", str(stopped)]) == 0
+    whole, parts = load_weights(run / "last.safetensors"), load_weights(stopped / "last.safetensors")
+    assert whole.keys() == parts.keys()
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+    assert json.loads((stopped / "metrics.json").read_text())["epochs"] == 2
+
+
+def test_predict_gives_a_row_per_readable_spectrum(run: Path, survey: Path, tmp_path: Path) -> None:
+    for ending in ("csv", "ecsv", "fits", "parquet"):
+        out = tmp_path / f"found.{ending}"
+        assert predict_main([str(run), str(survey), "--out", str(out)]) == 0
+        table = read_table(out)
+        assert len(table) == 41
+        p = np.array([table[f"class_prob_{name}"] for name in ("GALAXY", "QSO", "STAR")], dtype=float)
+        dead = np.array([str(path).endswith("spec-9999-55000-0001.fits") for path in table["path"]])
+        assert dead.sum() == 1 and str(table["warning"][dead][0]) == "no good pixel"
+        np.testing.assert_allclose(p[:, ~dead].sum(0), 1.0, rtol=1e-5)
+        found = np.array(["GALAXY", "QSO", "STAR"])[p[:, ~dead].argmax(0)]
+        assert (found == np.asarray(table["class"][~dead]).astype(str)).all()
+        z = {
+            name: np.asarray(table[name][~dead], float)
+            for name in ("z", "z_lo68", "z_hi68", "z_lo95", "z_hi95", "z_err")
+        }
+        assert all(np.isfinite(v).all() for v in z.values())
+        assert (
+            (z["z_lo95"] <= z["z_lo68"]).all()
+            and (z["z_lo68"] <= z["z_hi68"]).all()
+            and (z["z_hi68"] <= z["z_hi95"]).all()
+        )
+        with (tmp_path / "found.unreadable.csv").open() as file:
+            rejected = list(csv.DictReader(file))
+        assert {Path(row["path"]).name for row in rejected} == {"torn.fits", "text.fits"}
+        assert all(row["reason"] for row in rejected)
+
+
+def test_a_subclass_belongs_to_its_class(run: Path, survey: Path, tmp_path: Path) -> None:
+    predictor = Predictor.load(run)
+    table = predictor.predict_all(simulate(100, seed=2))
+    for row in table:
+        assert row["subclass"] == "" or row["subclass"] in predictor.model.targets.subclasses[row["class"]]
+
+
+def test_prediction_does_not_depend_on_the_batch(run: Path) -> None:
+    """Nor on labels, which it never sees."""
+    predictor = Predictor.load(run)
+    spectra = list(simulate(20, seed=2))
+    whole = predictor.predict(SpectrumBatch.from_spectra(spectra))
+    bare = [Spectrum(s.flux, s.ivar, s.wavelength) for s in spectra]
+    alone = predictor.predict_all(bare, batch_size=3)
+    for name in ("class_prob_STAR", "z", "teff"):
+        np.testing.assert_allclose(whole[name], alone[name], rtol=1e-3, atol=1e-4)
+
+
+def test_evaluate_compares_with_labels(run: Path, survey: Path, tmp_path: Path) -> None:
+    out = tmp_path / "evaluation"
+    assert evaluate_main([str(run), "--data", str(survey / "catalog.csv"), "--out", str(out)]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["class"]["n"] == 40
+    assert (out / "predictions.parquet").exists() and (out / "confusion_class.png").exists()
+
+
+def test_trains_on_files(survey: Path, tmp_path: Path) -> None:
+    options = ["--data", str(survey), "--epochs", "1", "--targets", "class", "--shares", "0.6", "0.2", "0.2"]
+    assert train_main([*options, *SMALL[4:], "--out", str(tmp_path / "run")]) == 0
+    rows = (tmp_path / "run" / "unreadable.csv").read_text().splitlines()
+    assert len(rows) == 3 and rows[0] == "path,reason"
+
+
+def test_errors_are_one_sentence(run: Path, survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "x")]
+    cases = [
+        (train_main, [*out, "--model", "vit_enormous"], "is not one of timm's"),
+        (train_main, [*out, "--data", str(tmp_path / "none")], "no such file or folder"),
+        (train_main, [*out, "--simulated", "300", "--targets", "colour"], "targets must be of"),
+        (train_main, [*out, "--panels", "7"], "size must be a multiple of panels"),
+        (train_main, [*out, "--simulated", "2"], "split is empty"),
+        (train_main, ["--resume", str(tmp_path)], "no last.safetensors there"),
+        (train_main, ["--out", str(run)], "already holds a run"),
+        (predict_main, [str(tmp_path), str(survey), "--out", str(tmp_path / "a.csv")], "is not a run folder"),
+        (predict_main, [str(run), str(survey), "--out", str(tmp_path / "a.xls")], "the ending must be one of"),
+        (evaluate_main, [str(run), "--data", str(tmp_path / "none")], "no such file or folder"),
+    ]
+    for main, argv, message in cases:
+        assert main(argv) == 2, argv
+        error = capsys.readouterr().err.strip()
+        assert error.startswith("error: ") and message in error and "\n" not in error, argv
+
+
+def test_the_console_script_has_the_verbs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert spectromer_main([]) == 2 and spectromer_main(["--help"]) == 0
+    assert "train,evaluate,predict" in capsys.readouterr().out
+    assert spectromer_main(["evaluate", str(run), "--data", "nowhere"]) == 2
+
+
+def test_presets_come_first_and_options_override(run: Path) -> None:
+    config, resumed = _parse(["--preset", "thesis", "--epochs", "3"])
+    assert (config.model, config.lr, config.weight_decay, config.batch_size) == (
+        "vit_base_patch16_224.dino",
+        1e-5,
+        0.01,
+        64,
+    )
+    assert config.shares == (0.6, 0.2, 0.2) and config.style == "thesis" and config.epochs == 3 and not resumed
+    config, resumed = _parse(["--resume", str(run), "--epochs", "5"])
+    assert resumed and config.model == "test_vit" and config.epochs == 5 and config.out == run
+    assert load_config(run).targets == ("class", "subclass", "z", "teff")
+
+
+def test_weights_are_plain_safetensors(run: Path) -> None:
+    weights = load_weights(run / "best.safetensors")
+    assert weights.keys() == {k for k in load_file(run / "best.safetensors") if not k.startswith("trainer.")}
+    assert all(name.startswith("model.") for name in weights)
+
+
+def test_a_checkpoint_comes_back_as_lightning_saved_it(tmp_path: Path) -> None:
+    shared = torch.arange(6.0)
+    checkpoint = {
+        "state_dict": {"a.weight": torch.eye(3)[:, :2], "b": shared},
+        "optimizer_states": [{"state": {0: {"step": torch.tensor(3.0), "exp_avg": shared}}, "lr": 0.1}],
+        "epoch": 4,
+        "callbacks": {"x": {"best": None, "path": "y", "flag": True}},
+    }
+    SafetensorsIO().save_checkpoint(checkpoint, tmp_path / "a.safetensors")
+    TorchCheckpointIO().save_checkpoint(checkpoint, tmp_path / "a.ckpt")
+    got = SafetensorsIO().load_checkpoint(tmp_path / "a.safetensors")
+    want = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    assert got.keys() == want.keys() and got["epoch"] == 4 and got["callbacks"] == want["callbacks"]
+    assert torch.equal(got["state_dict"]["a.weight"], want["state_dict"]["a.weight"])
+    state = got["optimizer_states"][0]["state"]
+    assert list(state) == [0] and torch.equal(state[0]["exp_avg"], shared) and state[0]["step"].shape == ()
+    with pytest.raises(TypeError, match="neither a tensor nor JSON"):
+        SafetensorsIO().save_checkpoint({"state_dict": {}, "f": print}, tmp_path / "b.safetensors")
+
+
+def test_redshift_metrics_are_the_fields() -> None:
+    z = np.array([0.1, 0.2, 0.3, 0.5, 0.7])
+    found = redshift_metrics(z + np.array([0.0, 0.0012, -0.0013, 0.15, 0.0]), z, limit=0.003336)
+    assert found["catastrophic_fraction"] == pytest.approx(0.2) and found["bias"] == 0.0
+    assert found["sigma_nmad"] == pytest.approx(1.4826 * 0.001, rel=1e-3)
+    residual = 0.0012**2 + 0.0013**2 + 0.15**2
+    assert found["r2"] == pytest.approx(1 - residual / ((z - z.mean()) ** 2).sum())
+
+
+def test_metrics_leave_out_what_is_not_known() -> None:
+    targets = Targets(("class",), {"class": ["QSO", "STAR"]}, {}, {})
+    table = Table({"class": ["STAR", "QSO", "QSO", "", "STAR"], "warning": ["", "", "", "no good pixel", ""]})
+    labels = [
+        {"class": "STAR", "snr": 3.0},
+        {"class": "STAR", "snr": 30.0},
+        {"class": "QSO", "snr": 30.0},
+        {"class": "QSO"},
+    ]
+    labels.append({"class": "STAR", "sourcetype": "SKY"})
+    found = evaluate_predictions(table, labels, targets)["class"]
+    assert found["n"] == 3 and found["accuracy"] == pytest.approx(2 / 3)
+    assert found["by_snr"] == {"0-5": {"n": 1, "accuracy": 1.0}, "20-inf": {"n": 2, "accuracy": 0.5}}
+
+
+@pytest.mark.survey
+def test_real_files_train_and_predict(survey_data: Path, tmp_path: Path) -> None:
+    """A slice of the real catalogue: every class, all layouts."""
+    rows = (survey_data / "catalog.csv").read_text().splitlines()
+    table = list(csv.DictReader(rows))
+    kept = [i for i, row in enumerate(table) if row["class"] != "STAR" or i % 12 == 0]
+    lines = [rows[0], *(f"{survey_data}/{rows[i + 1]}" for i in kept)]
+    (tmp_path / "catalog.csv").write_text("\n".join(lines))
+    options = ["--data", str(tmp_path / "catalog.csv"), "--epochs", "1", "--shares", "0.6", "0.2", "0.2"]
+    assert train_main([*options, *SMALL[4:], "--out", str(tmp_path / "run")]) == 0
+    folder = survey_data / "spectra" / "YunyuG+Cmost"
+    assert predict_main([str(tmp_path / "run"), str(folder), "--out", str(tmp_path / "a.csv")]) == 0
+    found = Table.read(tmp_path / "a.csv")
+    assert len(found) + len(Table.read(tmp_path / "a.unreadable.csv")) == len(list(folder.rglob("*.fits*")))
