@@ -34,10 +34,12 @@ class TrainConfig:
     """Spectra in the simulated survey."""
     shares: tuple[float, float, float] = (0.8, 0.06, 0.14)
     """Of train, val and test; every object is in one only."""
-    epochs: int = 6
+    epochs: int | None = None
+    """By default as many as make 1000 steps, but 3 at least."""
     batch_size: int = 64
-    lr: float = 1e-3
-    """Peak learning rate; it rises over the first 5 % of the steps and falls to 0 as a cosine."""
+    lr: float | None = None
+    """Peak learning rate, by default 2e-3 from scratch and 1e-4 from given weights; it rises over the first 5 % of the
+    steps and falls to 0 as a cosine."""
     weight_decay: float = 0.05
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """auto: bf16-mixed on a GPU, else 32-true."""

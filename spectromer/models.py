@@ -289,7 +289,7 @@ class SpectrumModel(nn.Module):
         super().__init__()
         self.backbone, self.targets = backbone, targets
         width = backbone.num_features
-        cfg = backbone.pretrained_cfg
+        cfg: Any = backbone.pretrained_cfg
         # Published means and deviations are those of photographs in R, G, B; images of lines have one for all.
         self.mean, self.std = sum(cfg["mean"]) / len(cfg["mean"]), sum(cfg["std"]) / len(cfg["std"])
         embed: Any = backbone.patch_embed

@@ -38,6 +38,8 @@ __all__ = ["SpectrumTask", "train"]
 
 _WARMUP = 0.05
 _CLIP = 1.0
+_LR_FROM_SCRATCH, _LR_FROM_WEIGHTS = 2e-3, 1e-4
+_STEPS, _LEAST_EPOCHS = 1000, 3
 
 
 class SpectrumTask(lightning.LightningModule):
@@ -46,6 +48,7 @@ class SpectrumTask(lightning.LightningModule):
     def __init__(self, model: SpectrumModel, draw: SpectrumToImage, config: TrainConfig) -> None:
         super().__init__()
         self.model, self.draw, self.config = model, draw, config
+        self.lr = config.lr or _LR_FROM_SCRATCH
         self.history: list[dict[str, float]] = []
 
     def _step(self, batch: tuple[SpectrumBatch, dict[str, Tensor]], stage: str) -> Tensor:
@@ -76,7 +79,7 @@ class SpectrumTask(lightning.LightningModule):
         decayed = [p for p in self.parameters() if p.ndim > 1]
         others = [p for p in self.parameters() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.config.lr, weight_decay=self.config.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.config.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         warmup = max(1, round(_WARMUP * steps))
 
@@ -188,6 +191,58 @@ def _load(config: TrainConfig, console: Console) -> tuple[Source, dict[str, list
     return source, division
 
 
+def _from_scratch(config: TrainConfig) -> bool:
+    return config.checkpoint is None and not (config.pretrained and has_published_weights(config.model))
+
+
+def _settle(config: TrainConfig, spectra: int) -> TrainConfig:
+    """The configuration with epochs and learning rate filled in, for that many training spectra."""
+    steps = max(1, spectra // config.batch_size)
+    epochs = config.epochs or max(_LEAST_EPOCHS, math.ceil(_STEPS / steps))
+    lr = config.lr or (_LR_FROM_SCRATCH if _from_scratch(config) else _LR_FROM_WEIGHTS)
+    return replace(config, epochs=epochs, lr=lr)
+
+
+def _vision(config: TrainConfig, run: Path, resume: bool) -> tuple[dict[str, Any], SpectrumToImage, Any]:
+    """Options of the images, what draws them, and the backbone; a resumed run has its weights in its checkpoint."""
+    image = json.loads((run / "model.json").read_text())["image"] if resume else _image_options(config)
+    draw = SpectrumToImage(**image)
+    weights: dict[str, Any] = {} if resume else {"pretrained": config.pretrained, "checkpoint": config.checkpoint}
+    return image, draw, create_backbone(config.model, size=image["size"], channels=draw.channels, **weights)
+
+
+def _fit(task: SpectrumTask, loaders: tuple[DataLoader, DataLoader], run: Path, resume: bool) -> int:
+    """Train; returns the epochs done. Weights, learning curves and the trainer's state are in `run`."""
+    config = task.config
+    gpu = torch.cuda.is_available()
+    precision = ("bf16-mixed" if gpu else "32-true") if config.precision == "auto" else config.precision
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
+    trainer = lightning.Trainer(
+        max_epochs=config.epochs,
+        accelerator="gpu" if gpu else "cpu",
+        devices=1,
+        precision=precision,
+        gradient_clip_val=_CLIP,
+        plugins=[SafetensorsIO()],
+        logger=TensorBoardLogger(run, name="tensorboard", version=""),
+        callbacks=[
+            _History(),
+            _Safetensors(run, "best", monitor="val/loss", save_weights_only=True, enable_version_counter=False),
+            _Safetensors(run, "last", enable_version_counter=False, save_on_train_epoch_end=True),
+            RichProgressBar(),
+        ],
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=min(10, len(loaders[0])),
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*exists and is not empty")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+        trainer.fit(task, *loaders, ckpt_path=str(run / "last.safetensors") if resume else None)
+    return trainer.current_epoch
+
+
 def train(config: TrainConfig, resume: bool = False) -> dict[str, Any]:
     """Train, evaluate on the test split, and leave everything in the run folder.
 
@@ -207,84 +262,40 @@ def train(config: TrainConfig, resume: bool = False) -> dict[str, Any]:
         raise ValueError(f"--out {run} already holds a run; continue it with --resume {run}, or name another folder")
     check_names(config.targets)
     lightning.seed_everything(config.seed, verbose=False)
-    if not resume:  # before minutes are spent on reading
-        image = _image_options(config)
-        draw = SpectrumToImage(**image)
-        backbone = create_backbone(
-            config.model,
-            size=image["size"],
-            channels=draw.channels,
-            pretrained=config.pretrained,
-            checkpoint=config.checkpoint,
-        )
-    else:
-        image = json.loads((run / "model.json").read_text())["image"]
-        draw = SpectrumToImage(**image)
-        backbone = create_backbone(config.model, size=image["size"], channels=draw.channels)
     started = time.time()
+    image, draw, backbone = _vision(config, run, resume)  # first, as it may fail: reading can take minutes
     source, division = _load(config, console)
     targets = Targets.fit(config.targets, [source.spectra[i].labels for i in division["train"]])
+    config = replace(_settle(config, len(division["train"])), out=run)
     model = SpectrumModel(backbone, targets, image)
+
     run.mkdir(parents=True, exist_ok=True)
-    save_config(replace(config, out=run), run)
+    save_config(config, run)
     (run / "model.json").write_text(json.dumps({"image": image, "targets": targets.to_json()}, indent=2) + "\n")
     write_rejected(source.rejected, run / "unreadable.csv")
-    parameters = sum(p.numel() for p in model.parameters()) / 1e6
-    start = "its checkpoint" if config.checkpoint else "published weights"
-    scratch = config.checkpoint is None and not (config.pretrained and has_published_weights(config.model))
     console.print(
-        f"{config.model} ({parameters:.1f} M parameters) from {'scratch' if scratch else start}; "
+        f"{config.model} ({sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters) from "
+        f"{'scratch' if _from_scratch(config) else config.checkpoint or 'published weights'}; "
         + ", ".join(f"{len(division[name])} {name}" for name in SPLITS)
-        + f"; run folder {run}"
+        + f"; {config.epochs} epochs; run folder {run}"
     )
-
-    train_loader = _loader(source.spectra, division["train"], targets, config, shuffle=True)
+    loaders = (
+        _loader(source.spectra, division["train"], targets, config, shuffle=True),
+        _loader(source.spectra, division["val"], targets, config, shuffle=False),
+    )
     task = SpectrumTask(model, draw, config)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
-    gpu = torch.cuda.is_available()
-    precision = ("bf16-mixed" if gpu else "32-true") if config.precision == "auto" else config.precision
-    trainer = lightning.Trainer(
-        max_epochs=config.epochs,
-        accelerator="gpu" if gpu else "cpu",
-        devices=1,
-        precision=precision,
-        gradient_clip_val=_CLIP,
-        plugins=[SafetensorsIO()],
-        logger=TensorBoardLogger(run, name="tensorboard", version=""),
-        callbacks=[
-            _History(),
-            _Safetensors(run, "best", monitor="val/loss", save_weights_only=True, enable_version_counter=False),
-            _Safetensors(run, "last", enable_version_counter=False, save_on_train_epoch_end=True),
-            RichProgressBar(),
-        ],
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=min(10, len(train_loader)),
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*exists and is not empty")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
-        trainer.fit(
-            task,
-            train_loader,
-            _loader(source.spectra, division["val"], targets, config, shuffle=False),
-            ckpt_path=str(run / "last.safetensors") if resume else None,
-        )
+    epochs = _fit(task, loaders, run, resume)
     seconds = time.time() - started
 
     plots.learning_curves(task.history, run / "plots" / "learning_curves.png")
-    predictor = Predictor.load(run)
     metrics: dict[str, Any] = {
-        "test": evaluate(predictor, [source.spectra[i] for i in division["test"]], run / "plots")
-    }
-    (run / "plots" / "predictions.parquet").rename(run / "test_predictions.parquet")
-    metrics |= {
+        "test": evaluate(Predictor.load(run), [source.spectra[i] for i in division["test"]], run / "plots"),
         "counts": {name: len(rows) for name, rows in division.items()} | {"unreadable": len(source.rejected)},
-        "epochs": trainer.current_epoch,
+        "epochs": epochs,
         "seconds_to_read_and_train": round(seconds, 1),
         "torch_threads": torch.get_num_threads(),
     }
+    (run / "plots" / "predictions.parquet").replace(run / "test_predictions.parquet")
     (run / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     report(metrics["test"], console)
     console.print(f"Everything is in {run}: weights, metrics.json, test_predictions.parquet, plots, tensorboard.")

@@ -17,7 +17,8 @@ from spectromer.data.write import write_survey
     ("subclass", "kind"),
     [
         ("A7V", "A"), ("F5", "F"), ("dM5", "M"), ("gM0", "M"), ("M6III (148783)", "M"), ("sdM1", "M"),
-        ("G8V (101501)", "G"), ("WD", "WD"), ("WDhotter", "WD"), ("CV", "CV"), ("Carbon", "C"), ("OB", "O"), ("B6", "B"), ("A0p", "A"),
+        ("G8V (101501)", "G"),
+        ("WD", "WD"), ("WDhotter", "WD"), ("CV", "CV"), ("Carbon", "C"), ("OB", "O"), ("B6", "B"), ("A0p", "A"),
         ("L1", "L"), ("T2", "T"), ("Non", None), ("", None), ("DoubleStar", None),
     ],
 )  # fmt: skip
