@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table as Report
 
 from spectromer import plots
+from spectromer.cli import exit_code
 from spectromer.data.sources import load_files
 from spectromer.metrics import evaluate_predictions
 from spectromer.predict import Predictor, write_rejected, write_table
@@ -118,12 +119,7 @@ def run_evaluate(config: EvaluateConfig) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m spectromer.evaluate RUN --data PATH`."""
     config = tyro.cli(EvaluateConfig, prog="spectromer evaluate", args=argv)
-    try:
-        report(run_evaluate(config), Console())
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: report(run_evaluate(config), Console()))
 
 
 if __name__ == "__main__":

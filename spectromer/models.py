@@ -1,5 +1,6 @@
 """The model: spectra drawn as images, a timm Vision Transformer, and one head per target."""
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,7 @@ def create_backbone(
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(checkpoint)}}
     elif pretrained and has_published_weights(name):
         options["pretrained"] = True
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what fails is told below
     try:
         model = timm.create_model(name, **options)
     except ModelError:

@@ -17,6 +17,7 @@ from rich.progress import track
 from torch import Tensor
 
 from spectromer.checkpoints import load_weights
+from spectromer.cli import exit_code
 from spectromer.config import load_config
 from spectromer.data.targets import CATEGORIES, Targets
 from spectromer.models import RedshiftHead, SpectrumModel, create_backbone
@@ -26,6 +27,7 @@ from spectromer.transforms import SpectrumToImage
 
 __all__ = ["Predictor", "summarise_redshift"]
 
+_SHOWN = 20  # failures told on the screen
 _QUANTILES = (0.025, 0.16, 0.84, 0.975)
 _FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".parquet": "parquet"}
 
@@ -196,8 +198,8 @@ class PredictConfig:
     batch_size: int = 256
 
 
-def run_predict(config: PredictConfig) -> tuple[Table, list[ReadError]]:
-    """Predict, write the table and, beside it, what could not be read (<out>.unreadable.csv)."""
+def run_predict(config: PredictConfig) -> None:
+    """Predict, write the table and, beside it, what could not be read (<out>.unreadable.csv); say how many."""
     table_format(config.out)
     predictor = Predictor.load(config.run)
     paths = [p for path in config.paths for p in (find_files(path) if path.is_dir() else [path])]
@@ -215,8 +217,13 @@ def run_predict(config: PredictConfig) -> tuple[Table, list[ReadError]]:
     table = predictor.predict_all(readable(), config.batch_size)
     table.add_column(kept, index=0, name="path")
     write_table(table, config.out)
-    write_rejected(rejected, config.out.with_name(f"{config.out.stem}.unreadable.csv"))
-    return table, rejected
+    unreadable = config.out.with_name(f"{config.out.stem}.unreadable.csv")
+    write_rejected(rejected, unreadable)
+    print(f"{len(table)} spectra predicted: {config.out}")
+    for failure in rejected[:_SHOWN]:
+        print(f"could not be read: {failure}")
+    if rejected:
+        print(f"{len(rejected)} files could not be read; all reasons: {unreadable}")
 
 
 def write_rejected(rejected: Sequence[ReadError], path: Path) -> None:
@@ -228,17 +235,7 @@ def write_rejected(rejected: Sequence[ReadError], path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m spectromer.predict RUN PATH... --out FILE`."""
     config = tyro.cli(PredictConfig, prog="spectromer predict", args=argv)
-    try:
-        table, rejected = run_predict(config)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{len(table)} spectra predicted: {config.out}")
-    for failure in rejected[:20]:
-        print(f"could not be read: {failure}")
-    if rejected:
-        print(f"{len(rejected)} files could not be read: {config.out.stem}.unreadable.csv")
-    return 0
+    return exit_code(lambda: run_predict(config))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from spectromer import plots
 from spectromer.checkpoints import SafetensorsIO
+from spectromer.cli import exit_code
 from spectromer.config import PRESETS, TrainConfig, load_config, save_config
 from spectromer.data.sources import SPLITS, Source, load_files, load_simulated, split_by_object
 from spectromer.data.targets import Targets, check_names, trusted
@@ -263,6 +264,8 @@ def train(config: TrainConfig, resume: bool = False) -> dict[str, Any]:
     check_names(config.targets)
     lightning.seed_everything(config.seed, verbose=False)
     started = time.time()
+    if not resume and config.checkpoint is None and not _from_scratch(config):
+        console.print(f"Fetching the published weights of {config.model}, where they are not here yet.")
     image, draw, backbone = _vision(config, run, resume)  # first, as it may fail: reading can take minutes
     source, division = _load(config, console)
     targets = Targets.fit(config.targets, [source.spectra[i].labels for i in division["train"]])
@@ -323,12 +326,7 @@ def _parse(argv: Sequence[str] | None) -> tuple[TrainConfig, bool]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m spectromer.train [--data PATH] [--out RUN] ...`."""
-    try:
-        train(*_parse(argv))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: train(*_parse(argv)))
 
 
 if __name__ == "__main__":
