@@ -29,10 +29,10 @@ struct ResampleArgs {
 };
 
 // Coordinates are pixels: x from the left edge, y down from the top edge; pixel (row j, column c) is the unit square
-// at (c, j). A point whose y is not finite breaks the line.
+// at (c, j). A point whose y is not finite, or beyond 1e9, breaks the line.
 struct RasterizeArgs {
   const float* y;  // [images, points]
-  const float* x;  // [points] or [images, points], finite, not decreasing
+  const float* x;  // [points] or [images, points], within 1e9, not decreasing
   int64_t images, points;
   int64_t x_stride;  // 0 (shared) or points
   int64_t height, width;

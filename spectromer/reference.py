@@ -76,7 +76,7 @@ def rasterize(
 
 def _pieces(x: np.ndarray, y: np.ndarray, at: float, r: float) -> list[tuple[float, float]]:
     """Where each unbroken piece of the stroke meets the vertical line at `at`: (top, bottom)."""
-    finite = np.isfinite(y)
+    finite = np.abs(y) <= 1e9
     found = []
     for run in np.split(np.arange(len(y)), np.flatnonzero(np.diff(finite.astype(int)) != 0) + 1):
         if not len(run) or not finite[run[0]]:

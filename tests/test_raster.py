@@ -38,7 +38,7 @@ def test_random_lines_equal_the_reference(
     rng = np.random.default_rng(seed)
     y = rng.normal(0.5 * height, height, points).astype(np.float32)
     if gaps:
-        y[rng.random(points) < 0.3] = rng.choice([np.nan, np.inf])
+        y[rng.random(points) < 0.3] = rng.choice([np.nan, np.inf, -np.inf, 1e38])
     x = np.sort(rng.uniform(-3.0, width + 3.0, points)).astype(np.float32)
     x[1::5] = x[: len(x[1::5]) * 5 : 5][: len(x[1::5])]
     x.sort()
@@ -158,6 +158,15 @@ def test_nothing_and_gaps(coverage: str, device: str) -> None:
     y[0, 90:130] = torch.nan
     image = spectromer.rasterize(y, coverage=coverage)[0, 0]
     assert not image[:, 91:128].any() and bool(image[:, :89].any(0).all()) and bool(image[:, 131:].any(0).all())
+
+
+@pytest.mark.parametrize("coverage", ["union", "agg"])
+def test_lines_from_far_outside_are_clipped(coverage: str, device: str) -> None:
+    """A line that comes down from 1e9 pixels above is upright where it is seen; one that stays there is not."""
+    y = torch.tensor([[-1e9, 1e9], [-1e9, -9e8], [1e9, 9e8]], device=device)
+    image = spectromer.rasterize(y, torch.tensor([16.0, 16.0], device=device), height=32, width=32, coverage=coverage)
+    assert bool((image[0, 0, :, 15:17] >= 127).all()) and not image[0, 0, :, :15].any() and not image[1:].any()
+    assert not spectromer.rasterize(torch.full((1, 9), 3e38, device=device), coverage=coverage).any()
 
 
 @pytest.mark.parametrize("coverage", ["union", "agg"])

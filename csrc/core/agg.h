@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "macros.h"
+#include "raster.h"
 
 namespace spectromer {
 
@@ -56,6 +57,7 @@ struct AreaAccumulator {
     const Point top = p.y < q.y ? p : q, bottom = p.y < q.y ? q : p;
     const double slope = (bottom.x - top.x) / (bottom.y - top.y);
     const double y0 = fmax(top.y, 0.0), y1 = fmin(bottom.y, static_cast<double>(height));
+    if (y0 >= y1) return;
     for (int64_t row = static_cast<int64_t>(y0); static_cast<double>(row) < y1; ++row) {
       const double from = fmax(y0, static_cast<double>(row)), to = fmin(y1, static_cast<double>(row + 1));
       const double w = static_cast<double>(width);
@@ -191,9 +193,9 @@ SPECTROMER_HD void add_side(Polygon& polygon, const float* x, const float* y, in
 // Outlines every unbroken piece of the line; a piece that is a single point leaves nothing, as in AGG.
 SPECTROMER_HD void stroke_outline(const float* x, const float* y, int64_t points, double half, AreaAccumulator& sink) {
   for (int64_t begin = 0; begin < points; ++begin) {
-    if (!isfinite(y[begin])) continue;
+    if (!drawable(y[begin])) continue;
     int64_t end = begin + 1;
-    while (end < points && isfinite(y[end])) ++end;
+    while (end < points && drawable(y[end])) ++end;
     if (next_distinct(x, y, begin, 1, end) != end) {
       Polygon polygon(sink);
       add_side(polygon, x, y, begin, end, 1, half);

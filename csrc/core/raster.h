@@ -8,6 +8,9 @@
 
 namespace spectromer {
 
+// Whether a point belongs to the line at all: NaN, infinities and what single precision cannot place break it.
+SPECTROMER_HD bool drawable(float y) { return fabsf(y) <= 1e9f; }
+
 struct Interval {
   float top, bottom;  // pixels from the top edge, top <= bottom
 };
@@ -45,7 +48,7 @@ SPECTROMER_HD int64_t first_point(const float* x, int64_t points, float at, floa
   return low;
 }
 
-// Of the pieces of the line (broken where y is not finite) that reach beyond `covered` at `at`, the interval that
+// Of the pieces of the line (broken where y is not drawable) that reach beyond `covered` at `at`, the interval that
 // starts highest up. Returns how many pieces meet the vertical line at all; `found` tells whether one reached beyond.
 SPECTROMER_HD int next_interval(const float* x, const float* y, int64_t points, int64_t first, float at, float r,
                                 float covered, Interval& next, bool& found) {
@@ -54,11 +57,11 @@ SPECTROMER_HD int next_interval(const float* x, const float* y, int64_t points, 
   Interval piece{INFINITY, -INFINITY};
   bool touched = false;
   for (int64_t i = first; i < points && x[i] <= at + r; ++i) {
-    const bool here = isfinite(y[i]);
-    const bool joined = here && i + 1 < points && isfinite(y[i + 1]);
+    const bool here = drawable(y[i]);
+    const bool joined = here && i + 1 < points && drawable(y[i + 1]);
     if (joined) {
       touched |= widen(piece, x[i], y[i], x[i + 1], y[i + 1], at, r);
-    } else if (here && (i == 0 || !isfinite(y[i - 1]))) {
+    } else if (here && (i == 0 || !drawable(y[i - 1]))) {
       touched |= widen(piece, x[i], y[i], x[i], y[i], at, r);  // a point by itself is a disc
     }
     const bool ends = !joined || i + 1 >= points || x[i + 1] > at + r;
