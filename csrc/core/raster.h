@@ -11,31 +11,44 @@ namespace spectromer {
 // Whether a point belongs to the line at all: NaN, infinities and what single precision cannot place break it.
 SPECTROMER_HD bool drawable(float y) { return fabsf(y) <= 1e9f; }
 
+// Unlike fminf and fmaxf these become one vector instruction; no argument is ever NaN here.
+SPECTROMER_HD float smaller(float a, float b) { return a < b ? a : b; }
+SPECTROMER_HD float larger(float a, float b) { return a > b ? a : b; }
+SPECTROMER_HD float clamped(float value, float low, float high) { return smaller(larger(value, low), high); }
+
 struct Interval {
   float top, bottom;  // pixels from the top edge, top <= bottom
+
+  SPECTROMER_HD bool empty() const { return top > bottom; }
 };
 
-// Widens `hit` by the part of the vertical line at `at` that discs of radius r along one segment cover.
-// Along the segment, y(t) + sqrt(r^2 - t^2) is largest where its slope m equals t / sqrt(r^2 - t^2).
-SPECTROMER_HD bool widen(Interval& hit, float x0, float y0, float x1, float y1, float at, float r) {
-  const float low = fmaxf(x0 - at, -r), high = fminf(x1 - at, r);
-  if (low > high) return false;
+SPECTROMER_HD Interval nothing() { return Interval{INFINITY, -INFINITY}; }
+
+// A segment from x0 to x1 >= x0 as `widen` wants it.
+struct Segment {
+  float x0, x1;
+  float top, bottom;  // y at x0; of an upright segment, both of its ends
+  float dy;
+  float per_dx;  // 1 / (x1 - x0), 0 if upright
+  float peak;    // offset along x at which the disc that reaches lowest has its centre
+};
+
+SPECTROMER_HD Segment make_segment(float x0, float y0, float x1, float y1, float r) {
   const float dx = x1 - x0, dy = y1 - y0;
-  if (dx <= 0.0f) {
-    const float half = sqrtf(fmaxf(r * r - low * low, 0.0f));
-    hit.bottom = fmaxf(hit.bottom, fmaxf(y0, y1) + half);
-    hit.top = fminf(hit.top, fminf(y0, y1) - half);
-    return true;
-  }
-  const float peak = r * dy / sqrtf(dx * dx + dy * dy);  // = r m / sqrt(1 + m^2)
-  for (int side = 0; side < 2; ++side) {
-    const float t = fminf(fmaxf(side == 0 ? peak : -peak, low), high);
-    const float along = fminf(fmaxf((at + t - x0) / dx, 0.0f), 1.0f);
-    const float half = sqrtf(fmaxf(r * r - t * t, 0.0f));
-    const float y = y0 + along * dy;
-    if (side == 0) hit.bottom = fmaxf(hit.bottom, y + half); else hit.top = fminf(hit.top, y - half);
-  }
-  return true;
+  if (dx <= 0.0f) return Segment{x0, x1, smaller(y0, y1), larger(y0, y1), 0.0f, 0.0f, 0.0f};
+  return Segment{x0, x1, y0, y0, dy, 1.0f / dx, r * (dy / sqrtf(dx * dx + dy * dy))};
+}
+
+// Widens `hit` by the part of the vertical line at `at` that discs of radius r along one segment cover.
+// With slope m, m t + sqrt(r^2 - t^2) is largest at t = r m / sqrt(1 + m^2), the segment's `peak`.
+SPECTROMER_HD void widen(Interval& hit, const Segment& s, float at, float r) {
+  const float low = larger(s.x0 - at, -r), high = smaller(s.x1 - at, r);
+  const float down = clamped(s.peak, low, high), up = clamped(-s.peak, low, high);
+  const float bottom = s.bottom + clamped((at + down - s.x0) * s.per_dx, 0.0f, 1.0f) * s.dy;
+  const float top = s.top + clamped((at + up - s.x0) * s.per_dx, 0.0f, 1.0f) * s.dy;
+  const bool meets = low <= high;
+  hit.bottom = larger(hit.bottom, meets ? bottom + sqrtf(larger(r * r - down * down, 0.0f)) : -INFINITY);
+  hit.top = smaller(hit.top, meets ? top - sqrtf(larger(r * r - up * up, 0.0f)) : INFINITY);
 }
 
 // First point whose segment to the right can still touch the line at `at`.
@@ -54,25 +67,23 @@ SPECTROMER_HD int next_interval(const float* x, const float* y, int64_t points, 
                                 float covered, Interval& next, bool& found) {
   int pieces = 0;
   found = false;
-  Interval piece{INFINITY, -INFINITY};
-  bool touched = false;
+  Interval piece = nothing();
   for (int64_t i = first; i < points && x[i] <= at + r; ++i) {
     const bool here = drawable(y[i]);
     const bool joined = here && i + 1 < points && drawable(y[i + 1]);
     if (joined) {
-      touched |= widen(piece, x[i], y[i], x[i + 1], y[i + 1], at, r);
+      widen(piece, make_segment(x[i], y[i], x[i + 1], y[i + 1], r), at, r);
     } else if (here && (i == 0 || !drawable(y[i - 1]))) {
-      touched |= widen(piece, x[i], y[i], x[i], y[i], at, r);  // a point by itself is a disc
+      widen(piece, make_segment(x[i], y[i], x[i], y[i], r), at, r);  // a point by itself is a disc
     }
-    const bool ends = !joined || i + 1 >= points || x[i + 1] > at + r;
-    if (ends && touched) {
+    const bool ends = !joined || x[i + 1] > at + r;
+    if (ends && !piece.empty()) {
       ++pieces;
       if (piece.bottom > covered && (!found || piece.top < next.top)) {
         next = piece;
         found = true;
       }
-      piece = Interval{INFINITY, -INFINITY};
-      touched = false;
+      piece = nothing();
     }
   }
   return pieces;
@@ -88,7 +99,7 @@ SPECTROMER_HD void visit_column(const float* x, const float* y, int64_t points, 
     bool found = false;
     const int pieces = next_interval(x, y, points, first, at, r, covered, next, found);
     if (!found) return;
-    emit(Interval{fmaxf(next.top, covered), next.bottom});
+    emit(Interval{larger(next.top, covered), next.bottom});
     if (pieces == 1) return;
     covered = next.bottom;
   }
@@ -98,7 +109,7 @@ SPECTROMER_HD void visit_column(const float* x, const float* y, int64_t points, 
 // (A term that is 1 for every row above is left out; it cancels between the two edges of an interval.)
 template <class Add>
 SPECTROMER_HD void deposit_edge(float edge, int64_t height, float weight, Add add) {
-  const float inside = fminf(fmaxf(edge, 0.0f), static_cast<float>(height));
+  const float inside = clamped(edge, 0.0f, static_cast<float>(height));
   const int64_t row = static_cast<int64_t>(inside);
   const float part = inside - static_cast<float>(row);
   add(row, weight * (part - 1.0f));
@@ -106,7 +117,7 @@ SPECTROMER_HD void deposit_edge(float edge, int64_t height, float weight, Add ad
 }
 
 SPECTROMER_HD uint8_t to_level(float coverage) {
-  return static_cast<uint8_t>(255.0f * fminf(fmaxf(coverage, 0.0f), 1.0f) + 0.5f);
+  return static_cast<uint8_t>(255.0f * clamped(coverage, 0.0f, 1.0f) + 0.5f);
 }
 
 }  // namespace spectromer

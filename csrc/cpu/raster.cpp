@@ -3,24 +3,61 @@
 #include "../core/agg.h"
 #include "../ops.h"
 #include "parallel.h"
+#include "wide.h"
 
 namespace spectromer {
 namespace {
 
+constexpr int kLanes = 8;  // sub-columns handled side by side
+
+// Finds where kLanes vertical lines, the first at `at` and the others `step` further each, meet an unbroken stroke.
+// Returns false, leaving `hits` unfinished, where the stroke is broken nearby.
+SPECTROMER_INLINE bool meet_lanes(const float* x, const float* y, int64_t points, int64_t first, float at, float step, float r,
+                Interval (&hits)[kLanes]) {
+  float top[kLanes], bottom[kLanes];
+  for (int k = 0; k < kLanes; ++k) top[k] = INFINITY, bottom[k] = -INFINITY;
+  const float end = at + static_cast<float>(kLanes - 1) * step + r;
+  if (points < 2 || !drawable(y[first])) return false;
+  for (int64_t i = first; i + 1 < points && x[i] <= end; ++i) {
+    if (!drawable(y[i + 1])) return false;
+    const Segment segment = make_segment(x[i], y[i], x[i + 1], y[i + 1], r);
+    for (int k = 0; k < kLanes; ++k) {
+      Interval hit{top[k], bottom[k]};
+      widen(hit, segment, at + static_cast<float>(k) * step, r);
+      top[k] = hit.top;
+      bottom[k] = hit.bottom;
+    }
+  }
+  for (int k = 0; k < kLanes; ++k) hits[k] = Interval{top[k], bottom[k]};
+  return true;
+}
+
 // `difference`: [height + 2, width] zeroed floats, left zeroed. Prefix sums run down the columns.
-void rasterize_union(const RasterizeArgs& a, const float* x, const float* y, float* difference, uint8_t* out) {
+SPECTROMER_WIDE void rasterize_union(const RasterizeArgs& a, const float* x, const float* y, float* difference,
+                                     uint8_t* out) {
   const float r = 0.5f * a.linewidth;
   const float weight = 1.0f / static_cast<float>(a.subcolumns);
   int64_t first = 0;
   for (int64_t column = 0; column < a.width; ++column) {
     const auto add = [&](int64_t row, float value) { difference[row * a.width + column] += value; };
-    for (int s = 0; s < a.subcolumns; ++s) {
+    const auto deposit = [&](Interval hit) {
+      deposit_edge(hit.bottom, a.height, weight, add);
+      deposit_edge(hit.top, a.height, -weight, add);
+    };
+    for (int s = 0; s < a.subcolumns; s += kLanes) {
       const float at = static_cast<float>(column) + (static_cast<float>(s) + 0.5f) * weight;
+      const int lanes = std::min(kLanes, a.subcolumns - s);
       while (first + 1 < a.points && x[first + 1] < at - r) ++first;
-      visit_column(x, y, a.points, first, at, r, [&](Interval hit) {
-        deposit_edge(hit.bottom, a.height, weight, add);
-        deposit_edge(hit.top, a.height, -weight, add);
-      });
+      Interval hits[kLanes];
+      if (a.points > 0 && meet_lanes(x, y, a.points, first, at, weight, r, hits)) {
+        for (int k = 0; k < lanes; ++k) {
+          if (!hits[k].empty()) deposit(hits[k]);
+        }
+      } else {
+        for (int k = 0; k < lanes; ++k) {
+          visit_column(x, y, a.points, first, at + static_cast<float>(k) * weight, r, deposit);
+        }
+      }
     }
   }
   std::vector<float> sum(static_cast<size_t>(a.width), 0.0f);
