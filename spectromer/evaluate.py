@@ -67,9 +67,9 @@ def _examples(predictor: Predictor, spectra: Sequence[Spectrum], table: Table, p
     plots.example_sheet(images.cpu().numpy(), captions, path)
 
 
-def report(metrics: dict[str, Any], console: Console) -> None:
+def report(metrics: dict[str, Any], title: str, console: Console) -> None:
     """Print the main figures as a table."""
-    table = Report(title="on spectra never trained on", title_justify="left")
+    table = Report(title=title, title_justify="left")
     for column in ("target", "n", "figures"):
         table.add_column(column)
     for name, values in metrics.items():
@@ -119,7 +119,7 @@ def run_evaluate(config: EvaluateConfig) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m spectromer.evaluate RUN --data PATH`."""
     config = tyro.cli(EvaluateConfig, prog="spectromer evaluate", args=argv)
-    return exit_code(lambda: report(run_evaluate(config), Console()))
+    return exit_code(lambda: report(run_evaluate(config), str(config.data), Console()))
 
 
 if __name__ == "__main__":

@@ -300,7 +300,7 @@ def train(config: TrainConfig, resume: bool = False) -> dict[str, Any]:
     }
     (run / "plots" / "predictions.parquet").replace(run / "test_predictions.parquet")
     (run / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    report(metrics["test"], console)
+    report(metrics["test"], "test split: spectra it was not trained on", console)
     console.print(f"Everything is in {run}: weights, metrics.json, test_predictions.parquet, plots, tensorboard.")
     return metrics
 
