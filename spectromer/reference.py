@@ -1,8 +1,12 @@
 """The operators' specification: slow, obvious float64 versions in numpy, for tests and for readers."""
 
+from typing import Any
+
 import numpy as np
 
-__all__ = ["rasterize", "resample"]
+from spectromer.ops.render import render_options, wavelength_grid
+
+__all__ = ["rasterize", "render", "resample"]
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:
@@ -102,3 +106,51 @@ def _pieces(x: np.ndarray, y: np.ndarray, at: float, r: float) -> list[tuple[flo
         top = edge(np.clip(-peak, low, high), -1.0, np.minimum(y0, y1)).min()
         found.append((top, bottom))
     return found
+
+
+def render(
+    flux: np.ndarray, ivar: np.ndarray, wavelength: np.ndarray, *, style: str = "plot", size: int = 224, **options: Any
+) -> np.ndarray:
+    """One spectrum [N] to coverage [C, size, size] in [0, 1], "union"; see `spectromer.render`.
+
+    Raises
+    ------
+    ValueError
+        For coverage "agg", whose specification is matplotlib's renderer.
+    """
+    o = render_options(style, size, **options)
+    if o["coverage"] != "union":
+        raise ValueError(f"the reference draws coverage 'union' alone, got {o['coverage']!r}")
+    flux, ivar = np.asarray(flux, np.float64), np.asarray(ivar, np.float64)
+    x = None
+    if o["wavelength_range"] is None:
+        good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
+        own = np.asarray(wavelength, np.float64)
+        first, last = own[good].min(initial=np.inf), own[good].max(initial=-np.inf)
+        x = np.zeros(len(own)) if last <= first else (own - first) / (last - first) * size
+    else:
+        flux, ivar = resample(flux, ivar, wavelength, wavelength_grid(o, size).numpy())
+        good = ivar > 0
+    height = size if o["layout"] == "channels" else size // o["panels"]
+    count = len(flux) // o["panels"]
+    panels = []
+    for i in range(o["panels"]):
+        part = slice(i * count, (i + 1) * count)
+        inside = good[part] if o["per_panel"] else good
+        values = (flux[part] if o["per_panel"] else flux)[inside]
+        bottom, top = _limits(values, o)
+        share = o["margin"] + (1.0 - 2.0 * o["margin"]) * (flux[part] - bottom) / (top - bottom)
+        y = np.where(good[part], height * (1.0 - share), np.nan)
+        panels.append(rasterize(y, x, height=height, width=size, linewidth=o["linewidth"], subcolumns=o["subcolumns"]))
+    return np.stack(panels) if o["layout"] == "channels" else np.concatenate(panels)[None]
+
+
+def _limits(values: np.ndarray, options: dict[str, Any]) -> tuple[float, float]:
+    """Flux at the bottom and the top of a panel; a flat spectrum runs through its middle."""
+    if not isinstance(options["scale"], str):
+        return options["scale"]
+    if not len(values):
+        return 0.0, 1.0
+    ends = (0.0, 100.0) if options["scale"] == "minmax" else options["percentiles"]
+    bottom, top = np.percentile(values, ends)
+    return (bottom, top) if top > bottom else (bottom - 0.5, bottom + 0.5)
