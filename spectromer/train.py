@@ -30,7 +30,6 @@ from spectromer.data.sources import SPLITS, Source, load_files, load_simulated, 
 from spectromer.data.targets import Targets, check_names, trusted
 from spectromer.evaluate import evaluate, report
 from spectromer.models import SpectrumModel, create_backbone, default_size, has_published_weights
-from spectromer.ops.render import STYLES
 from spectromer.predict import Predictor, write_rejected
 from spectromer.spectra import Spectrum, SpectrumBatch
 from spectromer.transforms import SpectrumToImage
@@ -153,19 +152,6 @@ def _loader(spectra: Sequence[Spectrum], rows: Any, targets: Targets, config: Tr
     )
 
 
-def _image_options(config: TrainConfig) -> dict[str, Any]:
-    """Style, size and panels of the images, with what the configuration leaves to the model filled in."""
-    size = config.size or default_size(config.model)
-    image: dict[str, Any] = {"style": config.style, "size": size}
-    if config.panels is not None:
-        image["panels"] = config.panels
-    elif config.style == "panels":
-        image["panels"] = max(1, size // 16)
-        if size % image["panels"]:
-            image["panels"] = STYLES["panels"]["panels"]
-    return image
-
-
 def _load(config: TrainConfig, console: Console) -> tuple[Source, dict[str, list[int]]]:
     """Spectra with something to learn from, divided by object."""
     if config.data is None:
@@ -206,10 +192,21 @@ def _settle(config: TrainConfig, spectra: int) -> TrainConfig:
 
 def _vision(config: TrainConfig, run: Path, resume: bool) -> tuple[dict[str, Any], SpectrumToImage, Any]:
     """Options of the images, what draws them, and the backbone; a resumed run has its weights in its checkpoint."""
-    image = json.loads((run / "model.json").read_text())["image"] if resume else _image_options(config)
-    draw = SpectrumToImage(**image)
-    weights: dict[str, Any] = {} if resume else {"pretrained": config.pretrained, "checkpoint": config.checkpoint}
-    return image, draw, create_backbone(config.model, size=image["size"], channels=draw.channels, **weights)
+    if resume:
+        image = json.loads((run / "model.json").read_text())["image"]
+        draw = SpectrumToImage(**image)
+        return image, draw, create_backbone(config.model, size=image["size"], channels=draw.channels)
+    image = {"style": config.style, "size": config.size or default_size(config.model)}
+    if config.panels is not None:
+        image["panels"] = config.panels
+    a_panel_per_patch = config.style == "panels" and config.panels is None
+    channels = 1 if a_panel_per_patch else SpectrumToImage(**image).channels
+    backbone = create_backbone(
+        config.model, size=image["size"], channels=channels, pretrained=config.pretrained, checkpoint=config.checkpoint
+    )
+    if a_panel_per_patch:
+        image["panels"] = backbone.patch_embed.grid_size[0]
+    return image, SpectrumToImage(**image), backbone
 
 
 def _fit(task: SpectrumTask, loaders: tuple[DataLoader, DataLoader], run: Path, resume: bool) -> int:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from spectromer import Spectrum, SpectrumBatch
 from spectromer.__main__ import main as spectromer_main
 from spectromer.checkpoints import SafetensorsIO, load_weights
-from spectromer.config import load_config
+from spectromer.config import TrainConfig, load_config
 from spectromer.data.simulate import simulate
 from spectromer.data.targets import Targets
 from spectromer.data.write import write_survey
@@ -23,7 +23,7 @@ from spectromer.evaluate import main as evaluate_main
 from spectromer.metrics import evaluate_predictions, redshift_metrics
 from spectromer.predict import Predictor
 from spectromer.predict import main as predict_main
-from spectromer.train import _parse
+from spectromer.train import _parse, _vision
 from spectromer.train import main as train_main
 
 pytestmark = pytest.mark.filterwarnings(
@@ -236,6 +236,13 @@ def test_presets_come_first_and_options_override(run: Path) -> None:
     config, resumed = _parse(["--resume", str(run), "--epochs", "5"])
     assert resumed and config.model == "test_vit" and config.epochs == 5 and config.out == run
     assert load_config(run).targets == ("class", "subclass", "z", "teff")
+
+
+@pytest.mark.parametrize(("model", "size", "panels"), [("test_vit", 96, 6), ("vit_tiny_patch16_224", 224, 14)])
+def test_a_panel_is_as_high_as_a_patch(model: str, size: int, panels: int, tmp_path: Path) -> None:
+    config = TrainConfig(model=model, size=size, pretrained=False)
+    image, draw, backbone = _vision(config, tmp_path, resume=False)
+    assert image["panels"] == panels == backbone.patch_embed.grid_size[0] and draw.channels == 1
 
 
 def test_weights_are_plain_safetensors(run: Path) -> None:
