@@ -1,8 +1,6 @@
 """The model: spectra drawn as images, a timm Vision Transformer, and one head per target."""
 
 import logging
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from torch.nn import functional
 
 from spectromer.data.targets import CATEGORIES, Targets
 from spectromer.ops.render import render_options
+from spectromer.redshift import LogAxis, RedshiftHead
 
 try:
     import timm
@@ -24,12 +23,8 @@ except RuntimeError as error:  # torchvision's operators do not fit the torch th
         "the same place, for example `pip install --force-reinstall torch torchvision`"
     ) from error
 
-__all__ = ["LogAxis", "ModelError", "RedshiftHead", "SpectrumModel", "create_backbone"]
+__all__ = ["ModelError", "ScalarHead", "SpectrumModel", "create_backbone"]
 
-#: Below any velocity of a star: the lowest ln(1 + z) told apart.
-_LOWEST = -0.01
-_EVIDENCE = 0.1  # keeps the sum over thousands of terms from outrunning the other heads while it is learnt
-_FINEST_STEP = 1e-3  # of ln(1 + z) where the image has no fixed wavelength axis to take it from
 
 default_cfgs = generate_default_cfgs(
     {
@@ -135,126 +130,6 @@ def has_published_weights(name: str) -> bool:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-@dataclass(frozen=True)
-class LogAxis:
-    """Where an image's tokens lie on a fixed logarithmic wavelength axis.
-
-    Attributes
-    ----------
-    rows, columns : int
-        Of the token grid.
-    panels : int
-        Segments of the axis.
-    stacked : bool
-        Whether the segments lie under one another (else they are channels).
-    patch : int
-        Pixels per token column.
-    step : float
-        ln(wavelength) per pixel.
-    """
-
-    rows: int
-    columns: int
-    panels: int
-    stacked: bool
-    patch: int
-    step: float
-
-    @property
-    def pixels(self) -> int:
-        """Pixels from the axis's start to its end."""
-        return self.panels * self.columns * self.patch
-
-    @classmethod
-    def of(cls, image: dict[str, Any], size: int, grid: tuple[int, int], patch: int) -> "LogAxis | None":
-        """The axis of images drawn with `image` (options of `render`); None where a pixel means no one wavelength."""
-        rows, columns = grid
-        stacked = image["layout"] == "rows"
-        if image["wavelength_range"] is None or image["axis"] != "log" or columns * patch != size:
-            return None
-        if stacked and rows % image["panels"]:
-            return None
-        low, high = image["wavelength_range"]
-        return cls(rows, columns, image["panels"], stacked, patch, math.log(high / low) / (image["panels"] * size))
-
-
-class RedshiftHead(nn.Module):
-    r"""A distribution over ln(1 + z), from a learnt cross-correlation of the tokens along the wavelength axis.
-
-    On a logarithmic axis a redshift is a shift: :math:`\ln\lambda_{obs} = \ln\lambda_{rest} + \ln(1+z)`. Each token is
-    unfolded into features of its pixel columns, so that the spectrum is a sequence :math:`f_c(p)` again, and the
-    evidence for shift k is :math:`\sum_{c,p} f_c(p) K_c(p - k)` with learnt templates K over rest wavelengths, as
-    pipelines cross-correlate with theirs (Tonry & Davis 1979), in one FFT. What is no shift, the pooled features say
-    directly. Without such an axis they alone do.
-
-    Parameters
-    ----------
-    width : int
-        Features per token.
-    axis : LogAxis, optional
-    highest : float
-        The highest z told apart.
-    templates : int
-        Number of features c.
-    """
-
-    def __init__(self, width: int, axis: LogAxis | None, highest: float, templates: int = 8) -> None:
-        super().__init__()
-        self.axis, self.templates = axis, templates
-        self.step = axis.step if axis is not None else _FINEST_STEP
-        self.bins = math.ceil((math.log1p(highest) - _LOWEST) / self.step) + 1
-        self.pooled = nn.Linear(width, self.bins)
-        nn.init.zeros_(self.pooled.weight)
-        nn.init.zeros_(self.pooled.bias)
-        if axis is not None:
-            per_token = 1 if axis.stacked else axis.panels
-            self.norm = nn.LayerNorm(width)
-            self.unfold = nn.Linear(width, per_token * axis.patch * templates)
-            self.kernel = nn.Parameter(0.02 * torch.randn(templates, axis.pixels + self.bins))
-            self.fft = 1 << (2 * axis.pixels + self.bins).bit_length()
-
-    def extra_repr(self) -> str:
-        """How many bins, how wide."""
-        return f"bins={self.bins}, step={self.step:.2e}"
-
-    def forward(self, tokens: Tensor, pooled: Tensor) -> Tensor:
-        """Tokens [B, T, D] in raster order and pooled features [B, D] to logits [B, bins] float32."""
-        logits = self.pooled(pooled).float()
-        if self.axis is None:
-            return logits
-        features = self._sequence(self.unfold(self.norm(tokens))).float()
-        with torch.autocast(tokens.device.type, enabled=False):
-            spectrum = torch.fft.rfft(features, self.fft)
-            kernel = torch.fft.rfft(self.kernel.float(), self.fft)
-            shifted = torch.fft.irfft((spectrum * kernel.conj()).sum(1), self.fft)
-        # Entry m holds sum_p f(p) K(p - m); kernel index p - k + bins, never negative, is rest position p - k.
-        return logits + _EVIDENCE * shifted[:, -self.bins :]
-
-    def _sequence(self, unfolded: Tensor) -> Tensor:
-        """Unfolded tokens [B, T, ...] to features along the axis [B, templates, pixels]."""
-        a, b = self.axis, unfolded.shape[0]
-        assert a is not None
-        if a.stacked:  # several token rows of one panel are averaged
-            grid = unfolded.view(b, a.panels, a.rows // a.panels, a.columns, a.patch, self.templates).mean(2)
-        else:
-            grid = unfolded.view(b, a.rows, a.columns, a.panels, a.patch, self.templates).mean(1).transpose(1, 2)
-        return grid.reshape(b, a.pixels, self.templates).transpose(1, 2)
-
-    @property
-    def centres(self) -> Tensor:
-        """ln(1 + z) of the bins, [bins] float64."""
-        return _LOWEST + self.step * torch.arange(self.bins, dtype=torch.float64)
-
-    def loss(self, logits: Tensor, z: Tensor) -> Tensor:
-        """Cross-entropy [B] with z's weight shared between the two bins around it."""
-        position = ((torch.log1p(z.double()) - _LOWEST) / self.step).clamp(0.0, self.bins - 1.001)
-        below = position.floor().to(torch.int64)
-        share = (position - below).to(logits.dtype)
-        log_p = functional.log_softmax(logits, 1)
-        at = log_p.gather(1, torch.stack((below, below + 1), 1))
-        return -(at[:, 0] * (1.0 - share) + at[:, 1] * share)
 
 
 class ScalarHead(nn.Linear):

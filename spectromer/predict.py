@@ -20,48 +20,15 @@ from spectromer.checkpoints import load_weights
 from spectromer.cli import exit_code
 from spectromer.config import load_config
 from spectromer.data.targets import CATEGORIES, Targets
-from spectromer.models import RedshiftHead, SpectrumModel, create_backbone
+from spectromer.models import SpectrumModel, create_backbone
 from spectromer.readers import ReadError, find_files, read_each
 from spectromer.spectra import Spectrum, SpectrumBatch
 from spectromer.transforms import SpectrumToImage
 
-__all__ = ["Predictor", "summarise_redshift"]
+__all__ = ["Predictor"]
 
 _SHOWN = 20  # failures told on the screen
-_QUANTILES = (0.025, 0.16, 0.84, 0.975)
 _FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".parquet": "parquet"}
-
-
-def summarise_redshift(log_p: Tensor, head: RedshiftHead) -> dict[str, Tensor]:
-    """A redshift distribution in numbers.
-
-    Parameters
-    ----------
-    log_p : Tensor [B, bins]
-        Log-probability of each bin of ln(1 + z).
-
-    Returns
-    -------
-    dict of Tensor [B] float64
-        z: the mean over the bins around the most probable one; z_lo95, z_lo68, z_hi68, z_hi95: the bounds of the
-        central intervals; z_peak: the probability of the bins around the most probable one.
-    """
-    p = log_p.double().exp()
-    centres = head.centres.to(p.device)
-    near = (p.argmax(1, keepdim=True) + torch.arange(-3, 4, device=p.device)).clamp(0, head.bins - 1)
-    weight = p.gather(1, near)
-    out = {
-        "z": torch.expm1((weight * centres[near]).sum(1) / weight.sum(1)),
-        "z_peak": weight.sum(1).clamp(max=1.0),
-    }
-    total = p.cumsum(1)
-    for name, q in zip(("z_lo95", "z_lo68", "z_hi68", "z_hi95"), _QUANTILES, strict=True):
-        # Each bin's probability is spread evenly over its width.
-        index = (total < q).sum(1, keepdim=True).clamp(max=head.bins - 1)
-        before = total.gather(1, index) - p.gather(1, index)
-        part = (q - before) / p.gather(1, index).clamp(min=1e-300) - 0.5
-        out[name] = torch.expm1(centres[index] + head.step * part.clamp(-0.5, 0.5))[:, 0]
-    return out
 
 
 @dataclass
@@ -121,8 +88,7 @@ class Predictor:
                 continue
             head = self.model.head(name)
             if name == "z":
-                numbers = summarise_redshift(out[name].log_softmax(1), head)
-                numbers["z_err"] = 0.5 * (numbers["z_hi68"] - numbers["z_lo68"])
+                numbers = head.estimate(out[name])
             else:
                 mean, sigma = head.estimate(out[name])
                 numbers = {name: mean, f"{name}_err": sigma}

@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from spectromer.data.targets import Targets
-from spectromer.models import LogAxis, ModelError, RedshiftHead, SpectrumModel, create_backbone
-from spectromer.predict import summarise_redshift
+from spectromer.models import ModelError, SpectrumModel, create_backbone
 
 TARGETS = Targets(("class", "z", "teff"), {"class": ["QSO", "STAR"]}, {}, {"z": (0.0, 2.0), "teff": (6000.0, 900.0)})
 
@@ -75,63 +74,3 @@ def test_models_that_are_none() -> None:
         create_backbone("resnet18", size=224, channels=1)
     with pytest.raises(ModelError, match="could not be made for -100-pixel images"):
         create_backbone("test_vit", size=-100, channels=1)
-
-
-def axis() -> LogAxis:
-    found = LogAxis.of(
-        {"layout": "rows", "panels": 4, "wavelength_range": (3600.0, 10000.0), "axis": "log"}, 64, (4, 4), 16
-    )
-    assert found is not None and found.pixels == 256
-    return found
-
-
-def test_the_redshift_head_is_a_cross_correlation() -> None:
-    """Against the sum written out, for every shift; and a shifted spectrum shifts the answer."""
-    torch.manual_seed(0)
-    head = RedshiftHead(8, axis(), highest=0.5, templates=2)
-    tokens = torch.randn(1, 16, 8)
-    features = head._sequence(head.unfold(head.norm(tokens)))[0]
-    want = torch.zeros(head.bins)
-    for k in range(head.bins):
-        window = head.kernel[:, head.bins - k : head.bins - k + 256]
-        want[k] = 0.1 * (features * window).sum()
-    torch.testing.assert_close(head(tokens, torch.zeros(1, 8))[0], want, rtol=1e-4, atol=1e-5)
-
-
-def test_tokens_unfold_in_the_order_of_wavelength() -> None:
-    """Pixel p of the axis comes from panel p // 64, token (p % 64) // 16, column p % 16."""
-    for stacked in (True, False):
-        a = LogAxis(rows=4, columns=4, panels=4 if stacked else 2, stacked=stacked, patch=16, step=1e-3)
-        head = RedshiftHead(8, a, highest=0.5, templates=1)
-        per_token = 16 if stacked else 32
-        unfolded = torch.arange(16.0)[:, None] * 1000 + torch.arange(float(per_token))
-        got = head._sequence(unfolded[None])[0, 0]
-        for p in range(a.pixels):
-            panel, token, column = p // 64, (p % 64) // 16, p % 16
-            if stacked:
-                want = 1000.0 * (panel * 4 + token) + column
-            else:
-                want = 1000.0 * (sum(row * 4 + token for row in range(4)) / 4) + panel * 16 + column
-            assert float(got[p]) == pytest.approx(want)
-
-
-def test_the_loss_is_least_at_the_label() -> None:
-    head = RedshiftHead(8, axis(), highest=0.5)
-    z = torch.tensor([0.2345])
-    position = (math.log1p(0.2345) + 0.01) / head.step
-    p = torch.full((1, head.bins), 1e-12, dtype=torch.float64)
-    p[0, int(position)], p[0, int(position) + 1] = 1 - position % 1, position % 1
-    exact = head.loss(p.log(), z)
-    assert float(exact) == pytest.approx(float(-(p[p > 0.01] * p[p > 0.01].log()).sum()), rel=1e-3)
-    assert float(head.loss(p.roll(2, 1).log(), z)) > float(exact) + 5.0
-    assert float(summarise_redshift(p.log(), head)["z"]) == pytest.approx(0.2345, abs=1e-4)
-
-
-def test_a_summary_of_a_known_distribution() -> None:
-    """A normal distribution in ln(1 + z): mean, 68 % and 95 % intervals."""
-    head = RedshiftHead(8, None, highest=3.0)
-    mean, sigma = 0.7, 0.02
-    p = torch.exp(-0.5 * ((head.centres - mean) / sigma) ** 2)[None]
-    found = summarise_redshift((p / p.sum()).log(), head)
-    for name, want in (("z", mean), ("z_lo68", mean - 0.99446 * sigma), ("z_hi95", mean + 1.95996 * sigma)):
-        assert float(torch.log1p(found[name])) == pytest.approx(want, abs=1e-4), name

@@ -1,0 +1,202 @@
+"""Redshift as a distribution: a head that cross-correlates, and the numbers of what it finds."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["LogAxis", "RedshiftHead"]
+
+#: Below any velocity of a star: the lowest ln(1 + z) told apart.
+_LOWEST = -0.01
+_EVIDENCE = 0.1  # keeps the sum over thousands of terms from outrunning the other heads while it is learnt
+_BINS_PER_PIXEL = 2  # redshifts of bright objects are good to a fraction of a pixel
+_OWN_STEP = 1e-3  # of ln(1 + z) where the image has no fixed wavelength axis to take it from
+_NEAR = 3  # bins to either side of the most probable one that belong to its peak
+_QUANTILES = {"z_lo95": 0.025, "z_lo68": 0.16, "z_hi68": 0.84, "z_hi95": 0.975}
+
+
+@dataclass(frozen=True)
+class LogAxis:
+    """Where an image's tokens lie on a fixed logarithmic wavelength axis.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Of the token grid.
+    panels : int
+        Segments of the axis.
+    stacked : bool
+        Whether the segments lie under one another (else they are channels).
+    patch : int
+        Pixels per token column.
+    step : float
+        ln(wavelength) per pixel.
+    """
+
+    rows: int
+    columns: int
+    panels: int
+    stacked: bool
+    patch: int
+    step: float
+
+    @property
+    def pixels(self) -> int:
+        """Pixels from the axis's start to its end."""
+        return self.panels * self.columns * self.patch
+
+    @classmethod
+    def of(cls, image: dict[str, Any], size: int, grid: tuple[int, int], patch: int) -> "LogAxis | None":
+        """The axis of images drawn with `image` (options of `render`); None where a pixel means no one wavelength."""
+        rows, columns = grid
+        stacked = image["layout"] == "rows"
+        if image["wavelength_range"] is None or image["axis"] != "log" or columns * patch != size:
+            return None
+        if stacked and rows % image["panels"]:
+            return None
+        low, high = image["wavelength_range"]
+        return cls(rows, columns, image["panels"], stacked, patch, math.log(high / low) / (image["panels"] * size))
+
+
+class RedshiftHead(nn.Module):
+    r"""A distribution over ln(1 + z), from a learnt cross-correlation of the tokens along the wavelength axis.
+
+    On a logarithmic axis a redshift is a shift: :math:`\ln\lambda_{obs} = \ln\lambda_{rest} + \ln(1+z)`. Each token is
+    unfolded into features of its pixel columns (two samples each), so that the spectrum is a sequence :math:`f_c(p)` again, and the
+    evidence for shift k is :math:`\sum_{c,p} f_c(p) K_c(p - k)` with learnt templates K over rest wavelengths, as
+    pipelines cross-correlate with theirs (Tonry & Davis 1979), in one FFT. What is no shift, the pooled features say
+    directly. Without such an axis they alone do.
+
+    Parameters
+    ----------
+    width : int
+        Features per token.
+    axis : LogAxis, optional
+    highest : float
+        The highest z told apart.
+    templates : int
+        Number of features c.
+    """
+
+    def __init__(self, width: int, axis: LogAxis | None, highest: float, templates: int = 8) -> None:
+        super().__init__()
+        self.axis, self.templates = axis, templates
+        self.step = axis.step / _BINS_PER_PIXEL if axis is not None else _OWN_STEP
+        self.bins = math.ceil((math.log1p(highest) - _LOWEST) / self.step) + 1
+        self.pooled = nn.Linear(width, self.bins)
+        nn.init.zeros_(self.pooled.weight)
+        nn.init.zeros_(self.pooled.bias)
+        if axis is not None:
+            per_token = 1 if axis.stacked else axis.panels
+            samples = axis.pixels * _BINS_PER_PIXEL
+            self.norm = nn.LayerNorm(width)
+            self.unfold = nn.Linear(width, per_token * axis.patch * _BINS_PER_PIXEL * templates)
+            self.kernel = nn.Parameter(0.02 * torch.randn(templates, samples + self.bins))
+            self.fft = 1 << (2 * samples + self.bins).bit_length()
+
+    def extra_repr(self) -> str:
+        """How many bins, how wide."""
+        return f"bins={self.bins}, step={self.step:.2e}"
+
+    def forward(self, tokens: Tensor, pooled: Tensor) -> Tensor:
+        """Tokens [B, T, D] in raster order and pooled features [B, D] to logits [B, bins] float32."""
+        logits = self.pooled(pooled).float()
+        if self.axis is None:
+            return logits
+        features = self._sequence(self.unfold(self.norm(tokens))).float()
+        with torch.autocast(tokens.device.type, enabled=False):
+            spectrum = torch.fft.rfft(features, self.fft)
+            kernel = torch.fft.rfft(self.kernel.float(), self.fft)
+            shifted = torch.fft.irfft((spectrum * kernel.conj()).sum(1), self.fft)
+        # Entry m holds sum_p f(p) K(p - m); kernel index p - k + bins, never negative, is rest position p - k.
+        return logits + _EVIDENCE * shifted[:, -self.bins :]
+
+    def _sequence(self, unfolded: Tensor) -> Tensor:
+        """Unfolded tokens [B, T, ...] to features along the axis [B, templates, samples]."""
+        a, b = self.axis, unfolded.shape[0]
+        assert a is not None
+        samples = a.patch * _BINS_PER_PIXEL
+        if a.stacked:  # several token rows of one panel are averaged
+            grid = unfolded.view(b, a.panels, a.rows // a.panels, a.columns, samples, self.templates).mean(2)
+        else:
+            grid = unfolded.view(b, a.rows, a.columns, a.panels, samples, self.templates).mean(1).transpose(1, 2)
+        return grid.reshape(b, -1, self.templates).transpose(1, 2)
+
+    @property
+    def centres(self) -> Tensor:
+        """ln(1 + z) of the bins, [bins] float64."""
+        return _LOWEST + self.step * torch.arange(self.bins, dtype=torch.float64)
+
+    def loss(self, logits: Tensor, z: Tensor) -> Tensor:
+        """Cross-entropy [B] with z's weight shared between the two bins around it."""
+        position = ((torch.log1p(z.double()) - _LOWEST) / self.step).clamp(0.0, self.bins - 1.001)
+        below = position.floor().to(torch.int64)
+        share = (position - below).to(logits.dtype)
+        log_p = functional.log_softmax(logits, 1)
+        at = log_p.gather(1, torch.stack((below, below + 1), 1))
+        return -(at[:, 0] * (1.0 - share) + at[:, 1] * share)
+
+    def estimate(self, logits: Tensor) -> dict[str, Tensor]:
+        """The distribution in numbers.
+
+        Around the most probable bin stands a normal distribution, with the mean and the variance that the bins there
+        have from it (see `_peak_sigma`: it can be narrower than a bin); elsewhere each bin's probability is spread
+        evenly over its width.
+
+        Parameters
+        ----------
+        logits : Tensor [B, bins]
+
+        Returns
+        -------
+        dict of Tensor [B] float64
+            z: the mean of the peak; z_peak: the peak's probability; z_lo95, z_lo68, z_hi68, z_hi95: bounds of the
+            central 68 % and 95 % of the whole distribution; z_err: half the width of its central 68 %.
+        """
+        p = logits.double().softmax(1)
+        first = (p.argmax(1, keepdim=True) - _NEAR).clamp(0, self.bins - 2 * _NEAR - 1)
+        index = first + torch.arange(2 * _NEAR + 1, device=p.device)
+        share = p.gather(1, index)
+        peak = share.sum(1, keepdim=True)
+        mean = (share * index).sum(1, keepdim=True) / peak
+        sigma = _peak_sigma((share * (index - mean) ** 2).sum(1, keepdim=True) / peak, mean)
+        total = p.cumsum(1)
+        before = total.gather(1, first) - p.gather(1, first)
+
+        def at(q: float) -> Tensor:
+            """Position, in bins, below which the share q of the distribution lies."""
+            bin_of = (total < q).sum(1, keepdim=True).clamp(max=self.bins - 1)
+            height = p.gather(1, bin_of)
+            part = (q - total.gather(1, bin_of) + height) / height.clamp(min=1e-300)
+            outside = bin_of + part.clamp(0.0, 1.0) - 0.5
+            inside = mean + sigma * torch.special.ndtri(((q - before) / peak).clamp(1e-9, 1.0 - 1e-9))
+            inside = torch.minimum(torch.maximum(inside, first - 0.5), first + 2 * _NEAR + 0.5)
+            return torch.where((q > before) & (q < before + peak), inside, outside)
+
+        positions = {"z": mean} | {name: at(q) for name, q in _QUANTILES.items()}
+        out = {name: torch.expm1(_LOWEST + self.step * value)[:, 0] for name, value in positions.items()}
+        return out | {"z_peak": peak[:, 0].clamp(max=1.0), "z_err": 0.5 * (out["z_hi68"] - out["z_lo68"])}
+
+
+def _peak_sigma(variance: Tensor, mean: Tensor) -> Tensor:
+    r"""Standard deviation of a normal distribution, in bins, from the variance that its bins have.
+
+    Training shares z between the two bins around it, so that a value t of the way from one bin to the next leaves
+    them a variance of t (1 - t) of its own. Averaged over a normal distribution that is
+
+    .. math:: h(\sigma) = 1/6 - \sum_m \cos(2 \pi m \mu) \exp(-2 \pi^2 m^2 \sigma^2) / (\pi m)^2
+
+    (the Fourier series of t (1 - t)), and sigma solves variance = sigma^2 + h(sigma), found by bisection.
+    """
+    m = torch.arange(1, 9, dtype=mean.dtype, device=mean.device)
+    low, high = torch.zeros_like(variance), (variance + 1.0).sqrt()
+    for _ in range(40):
+        sigma = 0.5 * (low + high)
+        series = torch.cos(2 * math.pi * m * mean) * torch.exp(-2 * (math.pi * m * sigma) ** 2) / (math.pi * m) ** 2
+        too_wide = sigma**2 + 1.0 / 6.0 - series.sum(-1, keepdim=True) > variance
+        low, high = torch.where(too_wide, low, sigma), torch.where(too_wide, sigma, high)
+    return 0.5 * (low + high)
