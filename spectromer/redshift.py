@@ -66,10 +66,10 @@ class RedshiftHead(nn.Module):
     r"""A distribution over ln(1 + z), from a learnt cross-correlation of the tokens along the wavelength axis.
 
     On a logarithmic axis a redshift is a shift: :math:`\ln\lambda_{obs} = \ln\lambda_{rest} + \ln(1+z)`. Each token is
-    unfolded into features of its pixel columns (two samples each), so that the spectrum is a sequence :math:`f_c(p)` again, and the
-    evidence for shift k is :math:`\sum_{c,p} f_c(p) K_c(p - k)` with learnt templates K over rest wavelengths, as
-    pipelines cross-correlate with theirs (Tonry & Davis 1979), in one FFT. What is no shift, the pooled features say
-    directly. Without such an axis they alone do.
+    unfolded into features of its pixel columns (two samples each), so that the spectrum is a sequence :math:`f_c(p)`
+    again, and the evidence for shift k is :math:`\sum_{c,p} f_c(p) K_c(p - k)` with learnt templates K over rest
+    wavelengths, as pipelines cross-correlate with theirs (Tonry & Davis 1979), in one FFT. What is no shift, the
+    pooled features say directly. Without such an axis they alone do.
 
     Parameters
     ----------
