@@ -26,9 +26,7 @@ __all__ = ["evaluate", "report"]
 _EXAMPLES = 16
 
 
-def evaluate(
-    predictor: Predictor, spectra: Sequence[Spectrum], folder: Path, title: str = "evaluating"
-) -> dict[str, Any]:
+def evaluate(predictor: Predictor, spectra: Sequence[Spectrum], folder: Path) -> dict[str, Any]:
     """Predict, compare with the labels, and leave predictions.parquet and plots in `folder`.
 
     Returns
@@ -37,7 +35,7 @@ def evaluate(
         Of `evaluate_predictions`.
     """
     labels = [s.labels for s in spectra]
-    table = predictor.predict_all(track(spectra, title))
+    table = predictor.predict_all(track(spectra, "evaluating"))
     targets = predictor.model.targets
     for name in targets.vocabulary:
         plots.confusion_matrix(table, labels, name, targets, folder / f"confusion_{name}.png")

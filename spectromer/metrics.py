@@ -35,13 +35,17 @@ def redshift_metrics(z: np.ndarray, z_true: np.ndarray, limit: float) -> dict[st
         catastrophic_fraction.
     """
     dz = (z - z_true) / (1.0 + z_true)
+    return _regression_metrics(z, z_true, dz) | {"catastrophic_fraction": float(np.mean(np.abs(dz) > limit))}
+
+
+def _regression_metrics(found: np.ndarray, true: np.ndarray, error: np.ndarray) -> dict[str, float]:
+    """R² and rms of the numbers, bias and scatter of `error`, which may be scaled."""
     return {
-        "n": len(z),
-        "r2": float(r2_score(z_true, z)),
-        "rmse": float(np.sqrt(np.mean((z - z_true) ** 2))),
-        "bias": float(np.median(dz)),
-        "sigma_nmad": float(mad_std(dz)),
-        "catastrophic_fraction": float(np.mean(np.abs(dz) > limit)),
+        "n": len(true),
+        "r2": float(r2_score(true, found)),
+        "rmse": float(np.sqrt(np.mean((found - true) ** 2))),
+        "bias": float(np.median(error)),
+        "sigma_nmad": float(mad_std(error)),
     }
 
 
@@ -105,14 +109,8 @@ def evaluate_predictions(table: Table, labels: Sequence[dict[str, Any]], targets
         if name in CATEGORIES:
             results[name] = _category_metrics(np.asarray(part[name]), true, snr[rows])
         elif name in SCALARS:
-            error = np.asarray(part[name]) - true
-            results[name] = {
-                "n": len(rows),
-                "r2": float(r2_score(true, part[name])),
-                "rmse": float(np.sqrt(np.mean(error**2))),
-                "bias": float(np.median(error)),
-                "sigma_nmad": float(mad_std(error)),
-            }
+            found = np.asarray(part[name])
+            results[name] = _regression_metrics(found, true, found - true)
         else:
             classes = np.array([known[i].get("class", "") for i in rows])
             results[name] = {}

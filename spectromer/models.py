@@ -102,8 +102,6 @@ def create_backbone(
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what fails is told below
     try:
         model = timm.create_model(name, **options)
-    except ModelError:
-        raise
     except Exception as error:  # timm's, the hub's, and the network's errors have no common base
         if checkpoint is not None:
             raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} ({_first_line(error)})") from error
@@ -125,7 +123,7 @@ def create_backbone(
 def has_published_weights(name: str) -> bool:
     """Whether timm knows where to download weights of this model."""
     cfg = timm.get_pretrained_cfg(name)
-    return bool(cfg is not None and (cfg.has_weights))
+    return cfg is not None and bool(cfg.has_weights)
 
 
 def _first_line(error: Exception) -> str:

@@ -79,8 +79,8 @@ class Predictor:
     def predict(self, batch: SpectrumBatch) -> Table:
         """One row per spectrum; a spectrum without a good pixel has NaN and empty columns and a warning."""
         _, out = self.outputs(batch)
-        blank = ~(batch.ivar > 0).any(1).numpy()
-        table = Table({"id": batch.ids or [""] * len(batch), "survey": batch.surveys})
+        blank = ~(batch.ivar > 0).any(1).cpu().numpy()
+        table = Table({"id": batch.ids, "survey": batch.surveys})
         targets = self.model.targets
         for name in targets.names:
             if name in CATEGORIES:
@@ -168,7 +168,7 @@ def run_predict(config: PredictConfig) -> None:
     """Predict, write the table and, beside it, what could not be read (<out>.unreadable.csv); say how many."""
     table_format(config.out)
     predictor = Predictor.load(config.run)
-    paths = [p for path in config.paths for p in (find_files(path) if path.is_dir() else [path])]
+    paths = [p for path in config.paths for p in find_files(path)]
     rejected: list[ReadError] = []
     kept: list[str] = []
 

@@ -106,7 +106,7 @@ class _History(Callback):
     def on_validation_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
         if trainer.sanity_checking or not isinstance(task, SpectrumTask):
             return
-        found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("train/", "val/"))}
+        found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         task.history.append({"epoch": trainer.current_epoch + 1, **found})
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:

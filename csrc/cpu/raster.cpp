@@ -12,8 +12,8 @@ constexpr int kLanes = 8;  // sub-columns handled side by side
 
 // Finds where kLanes vertical lines, the first at `at` and the others `step` further each, meet an unbroken stroke.
 // Returns false, leaving `hits` unfinished, where the stroke is broken nearby.
-SPECTROMER_INLINE bool meet_lanes(const float* x, const float* y, int64_t points, int64_t first, float at, float step, float r,
-                Interval (&hits)[kLanes]) {
+SPECTROMER_INLINE bool meet_lanes(const float* x, const float* y, int64_t points, int64_t first, float at, float step,
+                                  float r, Interval (&hits)[kLanes]) {
   float top[kLanes], bottom[kLanes];
   for (int k = 0; k < kLanes; ++k) top[k] = INFINITY, bottom[k] = -INFINITY;
   const float end = at + static_cast<float>(kLanes - 1) * step + r;

@@ -72,7 +72,7 @@ def load_files(data: str | os.PathLike[str], progress: bool = True) -> Source:
         rows = _catalogue_rows(root)
         paths = [root.parent / row["path"] for row in rows]
     else:
-        paths = find_files(root) if root.is_dir() else [root]
+        paths = find_files(root)
         rows = [{} for _ in paths]
     results = read_each(paths)
     spectra, kept, groups, rejected = [], [], [], []

@@ -84,7 +84,7 @@ def render(
     """
     o = render_options(style, size, **options)
     fixed = o["wavelength_range"] is not None
-    grid = wavelength_grid(o, size).to(batch.flux.device) if fixed else None
+    grid = wavelength_grid(o, size, batch.flux.device) if fixed else None
     low, high = (0.0, 0.0)
     scale = o["scale"]
     if scale == "percentile":
@@ -154,10 +154,10 @@ def render_options(style: str, size: int, **options: Any) -> dict[str, Any]:
     return o
 
 
-def wavelength_grid(options: dict[str, Any], size: int) -> Tensor:
+def wavelength_grid(options: dict[str, Any], size: int, device: torch.device | str = "cpu") -> Tensor:
     """Centres, in Angstrom, of the bins `render` draws: [panels * size * points] float64, panel after panel."""
     count = options["panels"] * size * options["points"]
-    centres = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    centres = (torch.arange(count, dtype=torch.float64, device=device) + 0.5) / count
     low, high = options["wavelength_range"]
     if options["axis"] == "linear":
         return low + (high - low) * centres

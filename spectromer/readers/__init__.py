@@ -62,9 +62,11 @@ def _describe(hdu: fits.hdu.base._BaseHDU) -> str:
     return f"{hdu.name or 'unnamed'} ({kind} {shape or 'without data'})"
 
 
-def find_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """FITS files below `folder`, by their names, in alphabetical order."""
-    return sorted(p for p in Path(folder).rglob("*") if p.name.lower().endswith(_SUFFIXES) and p.is_file())
+def find_files(path: str | os.PathLike[str]) -> list[Path]:
+    """FITS files below a folder, by their names, in alphabetical order; of anything else, the path itself."""
+    if not Path(path).is_dir():
+        return [Path(path)]
+    return sorted(p for p in Path(path).rglob("*") if p.name.lower().endswith(_SUFFIXES) and p.is_file())
 
 
 def read_each(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, Spectrum | ReadError]]:
