@@ -33,18 +33,21 @@ PYBIND11_MODULE(_C, m) {
   m.attr("has_cuda") = kCuda;
 
   py::class_<ResampleArgs>(m, "ResampleArgs")
-      .def(py::init([](uintptr_t flux, uintptr_t ivar, uintptr_t wavelength, uintptr_t grid, int64_t rows,
-                       int64_t pixels, int64_t bins, bool shared_wavelength, bool shared_grid, float coverage,
-                       int method, uintptr_t out_flux, uintptr_t out_ivar, uintptr_t grad_out, uintptr_t grad_flux) {
+      .def(py::init([](uintptr_t flux, uintptr_t ivar, uintptr_t wavelength, uintptr_t grid, uintptr_t offsets,
+                       uintptr_t shift, int64_t rows, int64_t pixels, int64_t bins, bool shared_wavelength,
+                       bool shared_grid, float coverage, int method, uintptr_t out_flux, uintptr_t out_ivar,
+                       uintptr_t grad_out, uintptr_t grad_flux) {
              return ResampleArgs{pointer<const float>(flux),
                                  pointer<const float>(ivar),
                                  pointer<const double>(wavelength),
                                  pointer<const double>(grid),
+                                 pointer<const int64_t>(offsets),
+                                 pointer<const int64_t>(shift),
                                  rows,
                                  pixels,
                                  bins,
-                                 shared_wavelength ? 0 : pixels,
-                                 shared_grid ? 0 : bins,
+                                 shared_wavelength,
+                                 shared_grid,
                                  coverage,
                                  static_cast<Method>(method),
                                  pointer<float>(out_flux),
@@ -52,10 +55,10 @@ PYBIND11_MODULE(_C, m) {
                                  pointer<const float>(grad_out),
                                  pointer<float>(grad_flux)};
            }),
-           py::kw_only(), py::arg("flux"), py::arg("ivar"), py::arg("wavelength"), py::arg("grid"), py::arg("rows"),
-           py::arg("pixels"), py::arg("bins"), py::arg("shared_wavelength"), py::arg("shared_grid"),
-           py::arg("coverage"), py::arg("method"), py::arg("out_flux") = 0, py::arg("out_ivar") = 0,
-           py::arg("grad_out") = 0, py::arg("grad_flux") = 0);
+           py::kw_only(), py::arg("flux"), py::arg("ivar"), py::arg("wavelength"), py::arg("grid"),
+           py::arg("offsets") = 0, py::arg("shift") = 0, py::arg("rows"), py::arg("pixels"), py::arg("bins"),
+           py::arg("shared_wavelength"), py::arg("shared_grid"), py::arg("coverage"), py::arg("method"),
+           py::arg("out_flux") = 0, py::arg("out_ivar") = 0, py::arg("grad_out") = 0, py::arg("grad_flux") = 0);
 
   py::class_<RasterizeArgs>(m, "RasterizeArgs")
       .def(py::init([](uintptr_t y, uintptr_t x, int64_t images, int64_t points, bool shared_x, int64_t height,
@@ -79,10 +82,10 @@ PYBIND11_MODULE(_C, m) {
   const auto release = py::call_guard<py::gil_scoped_release>();
   m.def(
       "first_not_increasing",
-      [](uintptr_t values, int64_t rows, int64_t count) {
-        return first_not_increasing(pointer<const double>(values), rows, count);
+      [](uintptr_t values, int64_t rows, int64_t count, uintptr_t offsets) {
+        return first_not_increasing(pointer<const double>(values), rows, count, pointer<const int64_t>(offsets));
       },
-      release, py::arg("values"), py::arg("rows"), py::arg("count"));
+      release, py::arg("values"), py::arg("rows"), py::arg("count"), py::arg("offsets") = 0);
   m.def("resample_cpu", &resample_cpu, release, py::arg("args"), py::arg("threads"));
   m.def("resample_backward_cpu", &resample_backward_cpu, release, py::arg("args"), py::arg("threads"));
   m.def("rasterize_cpu", &rasterize_cpu, release, py::arg("args"), py::arg("threads"));

@@ -12,20 +12,22 @@ enum class Method : int { flux_conserving = 0, linear = 1 };
 enum class Coverage : int { area_union = 0, agg = 1 };
 
 // A pixel is good when its flux is finite and its ivar finite and positive; no other pixel reaches an output.
+// Rows lie one behind the other: all of `pixels`, or (ragged) row r from offsets[r] to offsets[r + 1].
 struct ResampleArgs {
-  const float* flux;         // [rows, pixels] flux density, any unit
-  const float* ivar;         // [rows, pixels] inverse variance, 1 / flux unit^2; 0 = masked
-  const double* wavelength;  // [pixels] or [rows, pixels] pixel centres, Angstrom, increasing
-  const double* grid;        // [bins] or [rows, bins] bin centres, Angstrom, increasing
+  const float* flux;         // [rows, pixels] or [offsets[rows]] flux density, any unit
+  const float* ivar;         // like flux: inverse variance, 1 / flux unit^2; 0 = masked
+  const double* wavelength;  // [pixels] if shared, else like flux: pixel centres, Angstrom, increasing
+  const double* grid;        // [bins] if shared, else [rows, bins]: bin centres, Angstrom, increasing
+  const int64_t* offsets;    // [rows + 1], or null
+  const int64_t* shift;      // [rows] index into the shared wavelength at which each row begins, or null: 0
   int64_t rows, pixels, bins;
-  int64_t wavelength_stride;  // elements from one row to the next: 0 (shared) or pixels
-  int64_t grid_stride;        // 0 (shared) or bins
-  float coverage;             // least covered share of a bin, [0, 1]; below it the bin is masked
+  bool shared_wavelength, shared_grid;
+  float coverage;  // least covered share of a bin, [0, 1]; below it the bin is masked
   Method method;
-  float* out_flux;         // [rows, bins]; 0 where masked. Unused by the backward.
-  float* out_ivar;         // [rows, bins]; 0 where masked. Unused by the backward.
-  const float* grad_out;   // [rows, bins] gradient of out_flux. Used by the backward alone.
-  float* grad_flux;        // [rows, pixels] gradient of flux. Used by the backward alone.
+  float* out_flux;        // [rows, bins]; 0 where masked. Unused by the backward.
+  float* out_ivar;        // [rows, bins]; 0 where masked. Unused by the backward.
+  const float* grad_out;  // [rows, bins] gradient of out_flux. Used by the backward alone.
+  float* grad_flux;       // like flux: gradient of flux. Used by the backward alone.
 };
 
 // Coordinates are pixels: x from the left edge, y down from the top edge; pixel (row j, column c) is the unit square
@@ -42,8 +44,9 @@ struct RasterizeArgs {
   uint8_t* out;  // [images, height, width]; 0 = empty, 255 = fully covered
 };
 
-// Index of the first row that is not strictly increasing (or not finite), or -1. values: [rows, count].
-int64_t first_not_increasing(const double* values, int64_t rows, int64_t count);
+// Index of the first row that is not strictly increasing (or not finite), or -1. values: [rows, count], or ragged
+// where `offsets` [rows + 1] is not null.
+int64_t first_not_increasing(const double* values, int64_t rows, int64_t count, const int64_t* offsets);
 
 void resample_cpu(const ResampleArgs& args, int threads);
 void resample_backward_cpu(const ResampleArgs& args, int threads);

@@ -38,7 +38,7 @@ def resample(
         full, required = np.diff(bins), coverage
     weights = weights * good
     total = weights.sum(1)
-    kept = (total > 0) & (total >= required * full * (1 - 1e-9))
+    kept = (total > 0) & (total >= required * full * (1 - 1e-6))
     norm = np.where(kept, total, 1.0)
     variance = (weights**2 / np.where(good, ivar, 1.0)).sum(1) / norm**2
     out_flux = (weights * np.where(good, flux, 0.0)).sum(1) / norm

@@ -111,6 +111,73 @@ def test_random_spectra_equal_the_reference(pixels: int, bins: int, seed: int, s
         np.testing.assert_allclose(got[1][row], want[1], rtol=1e-5)
 
 
+@pytest.mark.parametrize("own_grid", [False, True])
+def test_ragged_rows_equal_the_rows_alone(own_grid: bool, device: str) -> None:
+    """Rows one behind the other, with wavelengths of their own or as stretches of one, come out as each by itself."""
+    rng = np.random.default_rng(3)
+    lengths, shift = np.array([700, 0, 13, 2, 351, 1, 500, 64, 420]), np.array([0, 5, 600, 30, 100, 8, 77, 0, 280])
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    master = SDSS[:700]
+    wavelength = np.concatenate([master[s : s + n] for s, n in zip(shift, lengths, strict=True)])
+    flux, ivar = (a[0].to(device) for a in spectrum(int(offsets[-1]), rows=1))
+    grid = np.linspace(3560.0, 4160.0, 90)
+    grids = grid + rng.uniform(0.0, 5.0, (len(lengths), 1)) if own_grid else grid
+    to, where = torch.from_numpy(grids).to(device), torch.from_numpy(offsets).to(device)
+    own = spectromer.resample(flux, ivar, torch.from_numpy(wavelength).to(device), to, offsets=where)
+    shifted = spectromer.resample(
+        flux, ivar, torch.from_numpy(master).to(device), to, offsets=where, shift=torch.from_numpy(shift).to(device)
+    )
+    for row, (first, n) in enumerate(zip(shift, lengths, strict=True)):
+        part = slice(offsets[row], offsets[row + 1])
+        f, v, g = flux[part].cpu(), ivar[part].cpu(), grids[row] if own_grid else grids
+        want = reference.resample(f, v, wavelength[part], g) if n >= 2 else (np.zeros(90), np.zeros(90))
+        np.testing.assert_allclose(own[0][row].cpu(), want[0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(own[1][row].cpu(), want[1], rtol=1e-5)
+        padded_flux, padded_ivar = np.zeros(700, np.float32), np.zeros(700, np.float32)
+        padded_flux[first : first + n], padded_ivar[first : first + n] = f, v
+        want = reference.resample(padded_flux, padded_ivar, master, g)
+        np.testing.assert_allclose(shifted[0][row].cpu(), want[0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(shifted[1][row].cpu(), want[1], rtol=1e-5)
+
+
+def test_dense_rows_may_be_shifted(device: str) -> None:
+    flux, ivar = (a.to(device) for a in spectrum(300, rows=5))
+    shift = torch.tensor([0, 7, 100, 3, 50], device=device)
+    # Equally spaced, so that a row's own outermost edges lie where the shared wavelength has them.
+    master = torch.linspace(3550.0, 3949.0, 400, dtype=torch.float64, device=device)
+    grid = torch.linspace(3570.0, 3850.0, 70, device=device)
+    got = spectromer.resample(flux, ivar, master, grid, shift=shift)
+    own = torch.stack([master[s : s + 300] for s in shift.tolist()])
+    want = spectromer.resample(flux, ivar, own, grid)
+    torch.testing.assert_close(got[0], want[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(got[1], want[1], rtol=1e-5, atol=0)
+
+
+def test_a_row_comes_out_the_same_whatever_stands_beside_it() -> None:
+    """One plan for all rows, a grid of its own for each, alone or among others: the same values, bit for bit."""
+    flux, ivar = spectrum(900, rows=11)
+    wavelength, grid = torch.from_numpy(SDSS[:900]), torch.linspace(3600.0, 4400.0, 333, dtype=torch.float64)
+    together = spectromer.resample(flux, ivar, wavelength, grid)
+    own_grid = spectromer.resample(flux, ivar, wavelength, grid.expand(11, -1))
+    own_pixels = spectromer.resample(flux, ivar, wavelength.expand(11, -1), grid)
+    for row in range(11):
+        alone = spectromer.resample(flux[row : row + 1], ivar[row : row + 1], wavelength, grid)
+        for k in range(2):
+            assert torch.equal(alone[k][0], together[k][row])
+            torch.testing.assert_close(own_grid[k][row], together[k][row], rtol=1e-6, atol=1e-6)
+            assert torch.equal(own_grid[k][row], own_pixels[k][row])
+
+
+def test_fluxes_in_cgs_units_keep_their_variance(device: str) -> None:
+    """1e-17 erg/s/cm2/A, whose variances single precision cannot square."""
+    flux, ivar = spectrum(500)
+    wavelength, grid = torch.from_numpy(SDSS[:500]).to(device), torch.linspace(3540.0, 4020.0, 611, device=device)
+    want = spectromer.resample(flux.to(device), ivar.to(device), wavelength, grid)
+    got = spectromer.resample((flux * 1e-17).to(device), (ivar * 1e34).to(device), wavelength, grid)
+    torch.testing.assert_close(got[0] * 1e17, want[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(got[1] * 1e-34, want[1], rtol=1e-5, atol=0)
+
+
 def test_conserves_flux(device: str) -> None:
     """The integral over a grid that spans the spectrum is the spectrum's."""
     flux, _ = spectrum(4620)
@@ -163,6 +230,11 @@ def test_the_backward_is_the_transpose(method: str, device: str) -> None:
     out, _ = spectromer.resample(flux, ivar, wavelength, grid, method=method)
     g = torch.randn_like(out)
     (grad,) = torch.autograd.grad(out, flux, g)
+    offsets = torch.arange(flux.shape[0] + 1, device=device) * 300
+    ragged, _ = spectromer.resample(
+        flux.flatten(), ivar.flatten(), wavelength.repeat(flux.shape[0]), grid, method=method, offsets=offsets
+    )
+    torch.testing.assert_close(torch.autograd.grad(ragged, flux, g)[0], grad, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close((g * out).sum(), (grad * flux).sum(), rtol=1e-4, atol=1e-4)
     assert not grad[ivar == 0].any()
     assert bool(grad[ivar > 0].any())
@@ -189,7 +261,7 @@ def test_compiles_without_a_graph_break(device: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"flux": torch.zeros(5)}, r"flux must have shape \[B, N\], got \(5,\)"),
+        ({"flux": torch.zeros(5)}, r"flux must have shape \[B, N\], or \[T\] with offsets; got \(5,\)"),
         ({"ivar": torch.zeros(3, 4)}, "ivar must have the shape of flux"),
         ({"wavelength": torch.linspace(1, 2, 6)}, r"wavelength must have shape \[N\] or \[B, N\]"),
         ({"wavelength": torch.tensor([1.0, 2, 2, 3, 4])}, "wavelength must be finite and strictly increasing"),
@@ -198,6 +270,10 @@ def test_compiles_without_a_graph_break(device: str) -> None:
         ({"grid": torch.tensor([2.0])}, "grid must have at least 2 centres"),
         ({"method": "cubic"}, "method must be one of"),
         ({"coverage": 1.5}, r"coverage must lie in \[0, 1\], got 1.5"),
+        ({"offsets": torch.tensor([0, 15])}, r"flux must have shape \[T\] where offsets are given"),
+        ({"flux": torch.zeros(5), "ivar": torch.ones(5), "offsets": torch.tensor([0, 4])}, "offsets must rise from 0"),
+        ({"shift": torch.tensor([0, 1, 0])}, "shift \\+ length of a row must lie within"),
+        ({"shift": torch.tensor([0, 0])}, r"shift must be int64 of shape \[B\] with B = 3"),
     ],
 )
 def test_says_what_is_wrong(change: dict, message: str) -> None:

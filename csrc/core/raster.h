@@ -11,11 +11,6 @@ namespace spectromer {
 // Whether a point belongs to the line at all: NaN, infinities and what single precision cannot place break it.
 SPECTROMER_HD bool drawable(float y) { return fabsf(y) <= 1e9f; }
 
-// Unlike fminf and fmaxf these become one vector instruction; no argument is ever NaN here.
-SPECTROMER_HD float smaller(float a, float b) { return a < b ? a : b; }
-SPECTROMER_HD float larger(float a, float b) { return a > b ? a : b; }
-SPECTROMER_HD float clamped(float value, float low, float high) { return smaller(larger(value, low), high); }
-
 struct Interval {
   float top, bottom;  // pixels from the top edge, top <= bottom
 

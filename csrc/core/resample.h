@@ -1,6 +1,7 @@
 // One output bin of a resampling: which input pixels it meets and with what weight. Shared by CPU and CUDA.
 #pragma once
 
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
 
@@ -10,6 +11,39 @@
 namespace spectromer {
 
 SPECTROMER_HD bool good_pixel(float flux, float ivar) { return isfinite(flux) && isfinite(ivar) && ivar > 0.0f; }
+
+// Variance of a good pixel; what is too large for a float stays finite.
+SPECTROMER_HD float pixel_variance(float ivar) {
+  const float variance = 1.0f / ivar;
+  return variance <= FLT_MAX ? variance : FLT_MAX;
+}
+
+// One spectrum and the wavelengths its pixels stand for: values of pixel i are flux[i - begin], ivar[i - begin].
+struct SpectrumRow {
+  const float* flux;
+  const float* ivar;
+  const double* wavelength;  // [pixels]
+  int64_t pixels;
+  int64_t begin, end;  // pixels that the spectrum has, within [0, pixels]
+
+  SPECTROMER_HD bool good(int64_t i) const {
+    return i >= begin && i < end && good_pixel(flux[i - begin], ivar[i - begin]);
+  }
+};
+
+SPECTROMER_HD SpectrumRow spectrum_row(const ResampleArgs& a, int64_t row) {
+  const int64_t start = a.offsets != nullptr ? a.offsets[row] : row * a.pixels;
+  const int64_t count = a.offsets != nullptr ? a.offsets[row + 1] - start : a.pixels;
+  const float* flux = a.flux + start;
+  const float* ivar = a.ivar + start;
+  if (!a.shared_wavelength) return SpectrumRow{flux, ivar, a.wavelength + start, count, 0, count};
+  const int64_t begin = a.shift != nullptr ? a.shift[row] : 0;
+  return SpectrumRow{flux, ivar, a.wavelength, a.pixels, begin, begin + count};
+}
+
+SPECTROMER_HD const double* grid_row(const ResampleArgs& a, int64_t row) {
+  return a.shared_grid ? a.grid : a.grid + row * a.bins;
+}
 
 // Edge i of `n` >= 2 pixels given by their centres: half-way between neighbours, the outer ones mirrored.
 SPECTROMER_HD double pixel_edge(const double* centre, int64_t n, int64_t i) {
@@ -29,7 +63,7 @@ SPECTROMER_HD bool pixel_is_behind(Method method, const double* wavelength, int6
                                   : pixel_edge(wavelength, pixels, i + 1) <= start;
 }
 
-// First pixel that is not behind `start`, searched for in [from, pixels].
+// First pixel that is not behind `start`, searched for in [0, pixels].
 SPECTROMER_HD int64_t first_pixel(Method method, const double* wavelength, int64_t pixels, double start) {
   int64_t low = 0, high = pixels;
   while (low < high) {
@@ -40,65 +74,68 @@ SPECTROMER_HD int64_t first_pixel(Method method, const double* wavelength, int64
 }
 
 // Calls visit(pixel, weight) for each pixel that bin m meets, `first` being first_pixel(...) of the bin.
-// Weights are overlaps in Angstrom (flux_conserving) or the two interpolation weights (linear).
-// Returns the weight of a bin that is covered throughout.
+// Weights are the shares of the bin that the pixels cover (flux_conserving) or the two interpolation weights (linear).
 template <class Visit>
-SPECTROMER_HD double visit_bin(Method method, const double* wavelength, int64_t pixels, const double* grid,
-                               int64_t bins, int64_t m, int64_t first, Visit visit) {
+SPECTROMER_HD void visit_bin(Method method, const double* wavelength, int64_t pixels, const double* grid, int64_t bins,
+                             int64_t m, int64_t first, Visit visit) {
   if (method == Method::linear) {
     const double at = grid[m];
-    if (first >= pixels || at < wavelength[first]) return 1.0;
+    if (first >= pixels || at < wavelength[first]) return;
     const double step = first + 1 < pixels ? wavelength[first + 1] - wavelength[first] : 1.0;
     const double t = (at - wavelength[first]) / step;
-    if (first + 1 >= pixels && t > 0.0) return 1.0;
+    if (first + 1 >= pixels && t > 0.0) return;
     visit(first, 1.0 - t);
     if (t > 0.0) visit(first + 1, t);
-    return 1.0;
+    return;
   }
   const double low = pixel_edge(grid, bins, m), high = pixel_edge(grid, bins, m + 1);
+  const double per_width = 1.0 / (high - low);
   double left = first < pixels ? pixel_edge(wavelength, pixels, first) : high;
   for (int64_t i = first; i < pixels && left < high; ++i) {
     const double right = pixel_edge(wavelength, pixels, i + 1);
-    const double weight = fmin(right, high) - fmax(left, low);
+    const double weight = (fmin(right, high) - fmax(left, low)) * per_width;
     if (weight > 0.0) visit(i, weight);
     left = right;
   }
-  return high - low;
 }
 
-// The weight that good pixels must bring to a bin for it not to be masked.
-SPECTROMER_HD bool bin_is_good(const ResampleArgs& a, double good_weight, double full_weight) {
-  const double required = a.method == Method::linear ? 1.0 : static_cast<double>(a.coverage);
-  return good_weight > 0.0 && good_weight >= required * full_weight * (1.0 - 1e-9);
+// The weight that good pixels must bring to a bin for it not to be masked, with room for rounding.
+SPECTROMER_HD float required_weight(const ResampleArgs& a) {
+  return larger((a.method == Method::linear ? 1.0f : a.coverage) * (1.0f - 1e-6f), FLT_MIN);
 }
 
-// out_flux = sum(w f) / sum(w), out_ivar = sum(w)^2 / sum(w^2 / ivar), over the good pixels of bin m of one row.
-SPECTROMER_HD void resample_bin(const ResampleArgs& a, int64_t row, int64_t m, int64_t first) {
-  const float* flux = a.flux + row * a.pixels;
-  const float* ivar = a.ivar + row * a.pixels;
+// out_flux = sum(w f) / sum(w), out_ivar = sum(w)^2 / sum(w^2 / ivar), both 0 where the good weight does not suffice.
+// (Single-precision divisions of what double precision has summed: fluxes of 1e-17 have variances beyond floats.)
+SPECTROMER_HD void finish_bin(double weight, double sum, double variance, float required, float& flux, float& ivar) {
+  const float w = static_cast<float>(weight);
+  const bool good = w >= required;
+  const double per_weight = static_cast<double>(1.0f / (good ? w : 1.0f));
+  const float mean_variance = static_cast<float>(variance * per_weight * per_weight);
+  flux = good ? static_cast<float>(sum * per_weight) : 0.0f;
+  ivar = good ? 1.0f / mean_variance : 0.0f;
+}
+
+// Bin m of one spectrum.
+SPECTROMER_HD void resample_bin(Method method, const SpectrumRow& s, const double* grid, int64_t bins, int64_t m,
+                                int64_t first, float required, float& flux, float& ivar) {
   double weight = 0.0, sum = 0.0, variance = 0.0;
-  const double full = visit_bin(a.method, a.wavelength + row * a.wavelength_stride, a.pixels,
-                                a.grid + row * a.grid_stride, a.bins, m, first, [&](int64_t i, double w) {
-                                  if (!good_pixel(flux[i], ivar[i])) return;
-                                  weight += w;
-                                  sum += w * static_cast<double>(flux[i]);
-                                  variance += w * w / static_cast<double>(ivar[i]);
-                                });
-  const bool good = bin_is_good(a, weight, full);
-  a.out_flux[row * a.bins + m] = good ? static_cast<float>(sum / weight) : 0.0f;
-  a.out_ivar[row * a.bins + m] = good ? static_cast<float>(weight * weight / variance) : 0.0f;
+  visit_bin(method, s.wavelength, s.pixels, grid, bins, m, first, [&](int64_t i, double w) {
+    if (!s.good(i)) return;
+    weight += w;
+    sum += w * static_cast<double>(s.flux[i - s.begin]);
+    variance += w * w * static_cast<double>(pixel_variance(s.ivar[i - s.begin]));
+  });
+  finish_bin(weight, sum, variance, required, flux, ivar);
 }
 
-// Weight by which one unit of bin m's sum is divided: sum(w) over good pixels, or 0 where the bin is masked.
-SPECTROMER_HD double bin_normalisation(const ResampleArgs& a, int64_t row, int64_t m, int64_t first) {
-  const float* flux = a.flux + row * a.pixels;
-  const float* ivar = a.ivar + row * a.pixels;
+// Weight by which bin m's sum is divided: sum(w) over good pixels, or 0 where the bin is masked.
+SPECTROMER_HD double bin_normalisation(Method method, const SpectrumRow& s, const double* grid, int64_t bins,
+                                       int64_t m, int64_t first, float required) {
   double weight = 0.0;
-  const double full = visit_bin(a.method, a.wavelength + row * a.wavelength_stride, a.pixels,
-                                a.grid + row * a.grid_stride, a.bins, m, first, [&](int64_t i, double w) {
-                                  if (good_pixel(flux[i], ivar[i])) weight += w;
-                                });
-  return bin_is_good(a, weight, full) ? weight : 0.0;
+  visit_bin(method, s.wavelength, s.pixels, grid, bins, m, first, [&](int64_t i, double w) {
+    if (s.good(i)) weight += w;
+  });
+  return static_cast<float>(weight) >= required ? weight : 0.0;
 }
 
 }  // namespace spectromer

@@ -86,8 +86,9 @@ void rasterize_agg(const RasterizeArgs& a, const float* x, const float* y, float
 }  // namespace
 
 void rasterize_cpu(const RasterizeArgs& args, int threads) {
-  parallel_for(args.images, threads, 4, [&](int64_t begin, int64_t end) {
-    std::vector<float> scratch(static_cast<size_t>((args.height + 2) * (args.width + 1)), 0.0f);
+  using Scratch = std::vector<float>;
+  parallel_for<Scratch>(args.images, threads, 4, [&](int64_t begin, int64_t end, Scratch& scratch) {
+    scratch.assign(static_cast<size_t>((args.height + 2) * (args.width + 1)), 0.0f);
     for (int64_t image = begin; image < end; ++image) {
       const float* x = args.x + image * args.x_stride;
       const float* y = args.y + image * args.points;

@@ -5,16 +5,17 @@
 namespace spectromer {
 namespace {
 
-__device__ int64_t first_pixel_of_bin(const ResampleArgs& a, int64_t row, int64_t m) {
-  const double* wavelength = a.wavelength + row * a.wavelength_stride;
-  const double* grid = a.grid + row * a.grid_stride;
-  return first_pixel(a.method, wavelength, a.pixels, bin_start(a.method, grid, a.bins, m));
+__device__ int64_t first_pixel_of_bin(const ResampleArgs& a, const SpectrumRow& s, const double* grid, int64_t m) {
+  return first_pixel(a.method, s.wavelength, s.pixels, bin_start(a.method, grid, a.bins, m));
 }
 
 __global__ void resample_kernel(ResampleArgs a) {
   for (int64_t item = first_item(); item < a.rows * a.bins; item += item_step()) {
     const int64_t row = item / a.bins, m = item % a.bins;
-    resample_bin(a, row, m, first_pixel_of_bin(a, row, m));
+    const SpectrumRow s = spectrum_row(a, row);
+    const double* grid = grid_row(a, row);
+    resample_bin(a.method, s, grid, a.bins, m, first_pixel_of_bin(a, s, grid, m), required_weight(a),
+                 a.out_flux[item], a.out_ivar[item]);
   }
 }
 
@@ -22,17 +23,16 @@ __global__ void resample_kernel(ResampleArgs a) {
 __global__ void resample_backward_kernel(ResampleArgs a) {
   for (int64_t item = first_item(); item < a.rows * a.bins; item += item_step()) {
     const int64_t row = item / a.bins, m = item % a.bins;
-    const int64_t first = first_pixel_of_bin(a, row, m);
-    const double norm = bin_normalisation(a, row, m, first);
+    const SpectrumRow s = spectrum_row(a, row);
+    const double* grid = grid_row(a, row);
+    const int64_t first = first_pixel_of_bin(a, s, grid, m);
+    const double norm = bin_normalisation(a.method, s, grid, a.bins, m, first, required_weight(a));
     if (norm == 0.0) continue;
     const double scaled = static_cast<double>(a.grad_out[item]) / norm;
-    const float* flux = a.flux + row * a.pixels;
-    const float* ivar = a.ivar + row * a.pixels;
-    float* grad = a.grad_flux + row * a.pixels;
-    visit_bin(a.method, a.wavelength + row * a.wavelength_stride, a.pixels, a.grid + row * a.grid_stride, a.bins, m,
-              first, [&](int64_t i, double w) {
-                if (good_pixel(flux[i], ivar[i])) atomicAdd(grad + i, static_cast<float>(scaled * w));
-              });
+    float* grad = a.grad_flux + (s.flux - a.flux);
+    visit_bin(a.method, s.wavelength, s.pixels, grid, a.bins, m, first, [&](int64_t i, double w) {
+      if (s.good(i)) atomicAdd(grad + (i - s.begin), static_cast<float>(scaled * w));
+    });
   }
 }
 

@@ -18,6 +18,8 @@ def resample(
     *,
     method: str = "flux_conserving",
     coverage: float = 0.0,
+    offsets: Tensor | None = None,  # [B + 1]
+    shift: Tensor | None = None,  # [B]
 ) -> tuple[Tensor, Tensor]:
     r"""Resample spectra to other wavelength bins.
 
@@ -31,12 +33,13 @@ def resample(
 
     Parameters
     ----------
-    flux : Tensor [B, N]
-        Flux density. Computed in double precision, returned as float32.
-    ivar : Tensor [B, N]
+    flux : Tensor [B, N] or [T]
+        Flux density. Summed in double precision, returned as float32.
+    ivar : Tensor [B, N] or [T]
         Inverse variance of flux; 0 masks a pixel.
-    wavelength : Tensor [N] or [B, N]
-        Pixel centres in Angstrom, increasing; N >= 2.
+    wavelength : Tensor [N], [B, N] or [T]
+        Pixel centres in Angstrom, increasing; N >= 2. One for all rows makes the weights once for all of them, and
+        is several times faster.
     grid : Tensor [M] or [B, M]
         Bin centres in Angstrom, increasing; M >= 2.
     method : {"flux_conserving", "linear"}
@@ -45,6 +48,13 @@ def resample(
     coverage : float
         Least share of a bin, in [0, 1], that good pixels must cover; below it the bin is masked. At 0 any good
         pixel will do. "linear" ignores it.
+    offsets : Tensor [B + 1] int64, optional
+        Spectra of different lengths one behind the other, without padding: row b is `flux[offsets[b]:offsets[b + 1]]`
+        of T values, and `wavelength` is [T], or [N] with `shift`. A row of fewer than two pixels with wavelengths of
+        its own has no pixel widths, and comes out masked.
+    shift : Tensor [B] int64, optional
+        Index into a shared wavelength [N] at which each row, ragged or not, begins: the spectra of a survey lie on
+        one logarithmic grid, each with its own first pixel, and so one set of weights serves them all.
 
     Returns
     -------
@@ -54,67 +64,152 @@ def resample(
     Raises
     ------
     ValueError
-        For shapes, a method, a coverage or (on the CPU) wavelengths that break the rules above.
+        For shapes, a method, a coverage or (on the CPU) wavelengths, offsets or shifts that break the rules above.
     """
-    return torch.ops.spectromer.resample(flux, ivar, wavelength, grid, method, coverage)
+    return torch.ops.spectromer.resample(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
 
 
-def _check(flux: Tensor, ivar: Tensor, wavelength: Tensor, grid: Tensor, method: str, coverage: float) -> None:
-    require(flux.ndim == 2, f"flux must have shape [B, N], got {tuple(flux.shape)}")
+def check_spectra(
+    flux: Tensor, ivar: Tensor, wavelength: Tensor, offsets: Tensor | None, shift: Tensor | None
+) -> tuple[int, bool]:
+    """Rows of a dense or ragged batch, and whether its wavelength is shared; ValueError where it is neither."""
+    if offsets is None:
+        require(flux.ndim == 2, f"flux must have shape [B, N], or [T] with offsets; got {tuple(flux.shape)}")
+        rows = flux.shape[0]
+    else:
+        require(flux.ndim == 1, f"flux must have shape [T] where offsets are given, got {tuple(flux.shape)}")
+        require(
+            offsets.ndim == 1 and offsets.shape[0] >= 1 and offsets.dtype == torch.int64,
+            f"offsets must be int64 of shape [B + 1], got {offsets.dtype} {tuple(offsets.shape)}",
+        )
+        rows = offsets.shape[0] - 1
     require(ivar.shape == flux.shape, f"ivar must have the shape of flux, {tuple(flux.shape)}, got {tuple(ivar.shape)}")
-    rows, pixels = flux.shape
-    require(
-        tuple(wavelength.shape) in ((pixels,), (rows, pixels)),
-        f"wavelength must have shape [N] or [B, N] with flux [B, N] = {(rows, pixels)}, got {tuple(wavelength.shape)}",
-    )
+    if shift is not None:
+        require(
+            tuple(shift.shape) == (rows,) and shift.dtype == torch.int64,
+            f"shift must be int64 of shape [B] with B = {rows}, got {shift.dtype} {tuple(shift.shape)}",
+        )
+        require(wavelength.ndim == 1, f"wavelength must have shape [N] with shift, got {tuple(wavelength.shape)}")
+        shared = True
+    elif offsets is None:
+        shared = wavelength.ndim == 1
+        require(
+            tuple(wavelength.shape) in (tuple(flux.shape[1:]), tuple(flux.shape)),
+            f"wavelength must have shape [N] or [B, N] with flux [B, N] = {tuple(flux.shape)}, "
+            f"got {tuple(wavelength.shape)}",
+        )
+    else:
+        shared = False
+        require(
+            wavelength.shape == flux.shape,
+            f"wavelength must have the shape of flux, {tuple(flux.shape)}, or come with shift; "
+            f"got {tuple(wavelength.shape)}",
+        )
+    if offsets is None or shared:
+        least = wavelength.shape[-1]
+        require(least >= 2, f"wavelength must have at least 2 centres (edges lie between), got {least}")
+    for name, tensor in (("ivar", ivar), ("wavelength", wavelength), ("offsets", offsets), ("shift", shift)):
+        if tensor is not None:
+            require(
+                tensor.device == flux.device, f"{name} must be on flux's device, {flux.device}, got {tensor.device}"
+            )
+    return rows, shared
+
+
+def check_grid(flux: Tensor, grid: Tensor, rows: int) -> None:
+    """ValueError for a grid that is not [M] or [B, M] on the spectra's device."""
     require(
         grid.ndim in (1, 2) and (grid.ndim == 1 or grid.shape[0] == rows),
         f"grid must have shape [M] or [B, M] with B = {rows}, got {tuple(grid.shape)}",
     )
-    for name, axis in (("wavelength", wavelength), ("grid", grid)):
-        require(axis.shape[-1] >= 2, f"{name} must have at least 2 centres (edges lie between), got {axis.shape[-1]}")
-    for name, tensor in (("ivar", ivar), ("wavelength", wavelength), ("grid", grid)):
-        require(tensor.device == flux.device, f"{name} must be on flux's device, {flux.device}, got {tensor.device}")
+    require(grid.shape[-1] >= 2, f"grid must have at least 2 centres (edges lie between), got {grid.shape[-1]}")
+    require(grid.device == flux.device, f"grid must be on flux's device, {flux.device}, got {grid.device}")
+
+
+def _check(
+    flux: Tensor,
+    ivar: Tensor,
+    wavelength: Tensor,
+    grid: Tensor,
+    method: str,
+    coverage: float,
+    offsets: Tensor | None,
+    shift: Tensor | None,
+) -> tuple[int, bool]:
+    rows, shared = check_spectra(flux, ivar, wavelength, offsets, shift)
+    check_grid(flux, grid, rows)
     require(method in METHODS, f"method must be one of {METHODS}, got {method!r}")
     require(0.0 <= coverage <= 1.0, f"coverage must lie in [0, 1], got {coverage}")
+    return rows, shared
 
 
-def _check_increasing(name: str, centres: Tensor) -> None:
+def _check_increasing(name: str, centres: Tensor, offsets: Tensor | None = None) -> None:
     rows = centres.reshape(-1, centres.shape[-1])
-    bad = _C.first_not_increasing(rows.data_ptr(), *rows.shape)
-    where = f" (row {bad})" if centres.ndim == 2 else ""
+    if offsets is None:
+        bad = _C.first_not_increasing(rows.data_ptr(), *rows.shape)
+    else:
+        bad = _C.first_not_increasing(rows.data_ptr(), len(offsets) - 1, 0, offsets.data_ptr())
+    where = f" (row {bad})" if centres.ndim == 2 or offsets is not None else ""
     require(bad < 0, f"{name} must be finite and strictly increasing; it is not{where}")
 
 
-# torch leaves out arguments that equal the schema's defaults, so these are repeated below.
+# torch leaves out arguments that equal the schema's defaults, so the functions below repeat these.
 _ARGS = "Tensor flux, Tensor ivar, Tensor wavelength, Tensor grid"
-_OPTIONS = 'str method="flux_conserving", float coverage=0.0'
+_OPTIONS = 'str method="flux_conserving", float coverage=0.0, Tensor? offsets=None, Tensor? shift=None'
 
 
-class _Call:
-    """Arguments of one call, dense, and kept alive until the native code has returned."""
+class ResampleCall:
+    """Arguments of one call, checked, dense, and kept alive until the native code has returned."""
 
     def __init__(
-        self, flux: Tensor, ivar: Tensor, wavelength: Tensor, grid: Tensor, method: str, coverage: float
+        self,
+        flux: Tensor,
+        ivar: Tensor,
+        wavelength: Tensor,
+        grid: Tensor,
+        method: str,
+        coverage: float,
+        offsets: Tensor | None,
+        shift: Tensor | None,
     ) -> None:
-        _check(flux, ivar, wavelength, grid, method, coverage)
+        self.rows, self.shared = _check(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
         self.flux, self.ivar = dense(flux, torch.float32), dense(ivar, torch.float32)
         self.wavelength, self.grid = dense(wavelength, torch.float64), dense(grid, torch.float64)
+        self.offsets = None if offsets is None else offsets.contiguous()
+        self.shift = None if shift is None else shift.contiguous()
         self.method, self.coverage = METHODS.index(method), coverage
-        if flux.device.type == "cpu" and flux.shape[0] > 0:
-            _check_increasing("wavelength", self.wavelength)
-            _check_increasing("grid", self.grid)
+        if flux.device.type == "cpu" and self.rows > 0:
+            self._check_values()
+        if self.shift is not None and self.offsets is None:
+            self.offsets = torch.arange(self.rows + 1, device=flux.device) * flux.shape[1]
 
-    def args(self, **outputs: Tensor) -> object:
+    def _check_values(self) -> None:
+        """What only a look at the values can tell; not done on a GPU, where it would wait for it."""
+        if self.offsets is not None:
+            rising = int(self.offsets[0]) == 0 and bool((self.offsets[1:] >= self.offsets[:-1]).all())
+            require(
+                rising and int(self.offsets[-1]) == self.flux.shape[0],
+                f"offsets must rise from 0 to the length of flux, {self.flux.shape[0]}; they do not",
+            )
+        _check_increasing("wavelength", self.wavelength, None if self.shared else self.offsets)
+        _check_increasing("grid", self.grid)
+        if self.shift is not None:
+            length = self.flux.shape[1] if self.offsets is None else self.offsets.diff()
+            inside = bool((self.shift >= 0).all()) and bool((self.shift + length <= self.wavelength.shape[0]).all())
+            require(inside, f"shift + length of a row must lie within wavelength's {self.wavelength.shape[0]} pixels")
+
+    def args(self, **outputs: Tensor) -> Any:
         return _C.ResampleArgs(
             flux=self.flux.data_ptr(),
             ivar=self.ivar.data_ptr(),
             wavelength=self.wavelength.data_ptr(),
             grid=self.grid.data_ptr(),
-            rows=self.flux.shape[0],
-            pixels=self.flux.shape[1],
+            offsets=0 if self.offsets is None else self.offsets.data_ptr(),
+            shift=0 if self.shift is None else self.shift.data_ptr(),
+            rows=self.rows,
+            pixels=self.wavelength.shape[-1],
             bins=self.grid.shape[-1],
-            shared_wavelength=self.wavelength.ndim == 1,
+            shared_wavelength=self.shared,
             shared_grid=self.grid.ndim == 1,
             method=self.method,
             coverage=self.coverage,
@@ -123,21 +218,34 @@ class _Call:
 
 
 def _forward(
-    flux: Tensor, ivar: Tensor, wavelength: Tensor, grid: Tensor, method: str = METHODS[0], coverage: float = 0.0
+    flux: Tensor,
+    ivar: Tensor,
+    wavelength: Tensor,
+    grid: Tensor,
+    method: str = METHODS[0],
+    coverage: float = 0.0,
+    offsets: Tensor | None = None,
+    shift: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    inputs = _Call(flux, ivar, wavelength, grid, method, coverage)
-    shape = (flux.shape[0], grid.shape[-1])
-    out_flux = flux.new_empty(shape, dtype=torch.float32)
+    inputs = ResampleCall(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
+    out_flux = flux.new_empty((inputs.rows, grid.shape[-1]), dtype=torch.float32)
     out_ivar = torch.empty_like(out_flux)
     call("resample", flux.device, inputs.args(out_flux=out_flux, out_ivar=out_ivar))
     return out_flux, out_ivar
 
 
 def _fake(
-    flux: Tensor, ivar: Tensor, wavelength: Tensor, grid: Tensor, method: str = METHODS[0], coverage: float = 0.0
+    flux: Tensor,
+    ivar: Tensor,
+    wavelength: Tensor,
+    grid: Tensor,
+    method: str = METHODS[0],
+    coverage: float = 0.0,
+    offsets: Tensor | None = None,
+    shift: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    _check(flux, ivar, wavelength, grid, method, coverage)
-    out = flux.new_empty((flux.shape[0], grid.shape[-1]), dtype=torch.float32)
+    rows, _ = _check(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
+    out = flux.new_empty((rows, grid.shape[-1]), dtype=torch.float32)
     return out, torch.empty_like(out)
 
 
@@ -149,8 +257,10 @@ def _transpose(
     grid: Tensor,
     method: str = METHODS[0],
     coverage: float = 0.0,
+    offsets: Tensor | None = None,
+    shift: Tensor | None = None,
 ) -> Tensor:
-    inputs = _Call(flux, ivar, wavelength, grid, method, coverage)
+    inputs = ResampleCall(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
     grad_out = dense(grad, torch.float32)
     grad_flux = torch.zeros_like(inputs.flux)
     call("resample_backward", flux.device, inputs.args(grad_out=grad_out, grad_flux=grad_flux))
@@ -158,14 +268,15 @@ def _transpose(
 
 
 def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-    *tensors, ctx.method, ctx.coverage = inputs
-    ctx.save_for_backward(*tensors)
+    flux, ivar, wavelength, grid, ctx.method, ctx.coverage, offsets, shift = inputs
+    ctx.save_for_backward(flux, ivar, wavelength, grid, offsets, shift)
     ctx.mark_non_differentiable(output[1])
 
 
 def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple:
-    grad_flux = torch.ops.spectromer.resample_backward(grad, *ctx.saved_tensors, ctx.method, ctx.coverage)
-    return grad_flux, None, None, None, None, None
+    *spectra, offsets, shift = ctx.saved_tensors
+    grad_flux = torch.ops.spectromer.resample_backward(grad, *spectra, ctx.method, ctx.coverage, offsets, shift)
+    return grad_flux, None, None, None, None, None, None, None
 
 
 torch.library.define("spectromer::resample", f"({_ARGS}, {_OPTIONS}) -> (Tensor, Tensor)")
