@@ -19,31 +19,36 @@ struct Interval {
 
 SPECTROMER_HD Interval nothing() { return Interval{INFINITY, -INFINITY}; }
 
-// A segment from x0 to x1 >= x0 as `widen` wants it.
+// What a stroke of radius r adds between two points to the discs around them: the strip whose two long sides are the
+// segment, shifted by r at right angles. With slope m the lower side lies `peak` = r m / sqrt(1 + m^2) further back along
+// x and `drop` = r / sqrt(1 + m^2) further down, the upper side as much the other way.
 struct Segment {
-  float x0, x1;
-  float top, bottom;  // y at x0; of an upright segment, both of its ends
-  float dy;
-  float per_dx;  // 1 / (x1 - x0), 0 if upright
-  float peak;    // offset along x at which the disc that reaches lowest has its centre
+  float x, y;  // its middle
+  float half;  // half its length along x; below 0 if it has no sides, being upright
+  float slope, peak, drop;
 };
 
 SPECTROMER_HD Segment make_segment(float x0, float y0, float x1, float y1, float r) {
-  const float dx = x1 - x0, dy = y1 - y0;
-  if (dx <= 0.0f) return Segment{x0, x1, smaller(y0, y1), larger(y0, y1), 0.0f, 0.0f, 0.0f};
-  return Segment{x0, x1, y0, y0, dy, 1.0f / dx, r * (dy / sqrtf(dx * dx + dy * dy))};
+  const float dx = x1 - x0;
+  const float slope = dx > 0.0f ? clamped((y1 - y0) / dx, -1e15f, 1e15f) : 0.0f;
+  const float drop = r / sqrtf(1.0f + slope * slope);
+  return Segment{x0 + 0.5f * dx, 0.5f * y0 + 0.5f * y1, dx > 0.0f ? 0.5f * dx : -1.0f, slope, slope * drop, drop};
 }
 
-// Widens `hit` by the part of the vertical line at `at` that discs of radius r along one segment cover.
-// With slope m, m t + sqrt(r^2 - t^2) is largest at t = r m / sqrt(1 + m^2), the segment's `peak`.
-SPECTROMER_HD void widen(Interval& hit, const Segment& s, float at, float r) {
-  const float low = larger(s.x0 - at, -r), high = smaller(s.x1 - at, r);
-  const float down = clamped(s.peak, low, high), up = clamped(-s.peak, low, high);
-  const float bottom = s.bottom + clamped((at + down - s.x0) * s.per_dx, 0.0f, 1.0f) * s.dy;
-  const float top = s.top + clamped((at + up - s.x0) * s.per_dx, 0.0f, 1.0f) * s.dy;
-  const bool meets = low <= high;
-  hit.bottom = larger(hit.bottom, meets ? bottom + sqrtf(larger(r * r - down * down, 0.0f)) : -INFINITY);
-  hit.top = smaller(hit.top, meets ? top - sqrtf(larger(r * r - up * up, 0.0f)) : INFINITY);
+// Widens `hit` by the part of the vertical line at `at` between the two sides of a segment.
+SPECTROMER_HD void widen_by_sides(Interval& hit, const Segment& s, float at) {
+  const float down = at - s.x + s.peak, up = at - s.x - s.peak;
+  if (fabsf(down) <= s.half) hit.bottom = larger(hit.bottom, s.y + s.slope * down + s.drop);
+  if (fabsf(up) <= s.half) hit.top = smaller(hit.top, s.y + s.slope * up - s.drop);
+}
+
+// Widens `hit` by the part that the disc of radius r around (x, y) covers.
+SPECTROMER_HD void widen_by_disc(Interval& hit, float x, float y, float at, float r) {
+  const float square = r * r - (x - at) * (x - at);
+  if (square < 0.0f) return;
+  const float reach = sqrtf(square);
+  hit.bottom = larger(hit.bottom, y + reach);
+  hit.top = smaller(hit.top, y - reach);
 }
 
 // First point whose segment to the right can still touch the line at `at`.
@@ -66,11 +71,8 @@ SPECTROMER_HD int next_interval(const float* x, const float* y, int64_t points, 
   for (int64_t i = first; i < points && x[i] <= at + r; ++i) {
     const bool here = drawable(y[i]);
     const bool joined = here && i + 1 < points && drawable(y[i + 1]);
-    if (joined) {
-      widen(piece, make_segment(x[i], y[i], x[i + 1], y[i + 1], r), at, r);
-    } else if (here && (i == 0 || !drawable(y[i - 1]))) {
-      widen(piece, make_segment(x[i], y[i], x[i], y[i], r), at, r);  // a point by itself is a disc
-    }
+    if (here) widen_by_disc(piece, x[i], y[i], at, r);
+    if (joined) widen_by_sides(piece, make_segment(x[i], y[i], x[i + 1], y[i + 1], r), at);
     const bool ends = !joined || x[i + 1] > at + r;
     if (ends && !piece.empty()) {
       ++pieces;
@@ -100,19 +102,37 @@ SPECTROMER_HD void visit_column(const float* x, const float* y, int64_t points, 
   }
 }
 
-// Adds weight * clamp(edge - j, 0, 1) for all rows j, as differences: the column's prefix sum restores it.
-// (A term that is 1 for every row above is left out; it cancels between the two edges of an interval.)
-template <class Add>
-SPECTROMER_HD void deposit_edge(float edge, int64_t height, float weight, Add add) {
-  const float inside = clamped(edge, 0.0f, static_cast<float>(height));
-  const int64_t row = static_cast<int64_t>(inside);
-  const float part = inside - static_cast<float>(row);
-  add(row, weight * (part - 1.0f));
-  add(row + 1, weight * -part);
+// Coverage is summed in whole numbers, so that no order of summing changes it: a column counts `subcolumns` times
+// `weight`, about 2^22.
+SPECTROMER_HD int subcolumn_weight(int subcolumns) { return (1 << 22) / subcolumns; }
+
+// weight * clamp(edge - j, 0, 1) for all rows j, as two differences that the column's prefix sum restores: `here` in
+// `row`, `next` in the row below. (A term that is 1 for every row above is left out; it cancels between the two edges
+// of an interval.)
+struct Deposit {
+  int row, here, next;
+};
+
+SPECTROMER_HD Deposit edge_deposit(float edge, float height, int weight) {
+  const float inside = clamped(edge, 0.0f, height);
+  const int row = static_cast<int>(inside);
+  const int part = static_cast<int>(static_cast<float>(weight) * (inside - static_cast<float>(row)) + 0.5f);
+  return Deposit{row, part - weight, -part};
 }
 
-SPECTROMER_HD uint8_t to_level(float coverage) {
-  return static_cast<uint8_t>(255.0f * clamped(coverage, 0.0f, 1.0f) + 0.5f);
+// Both edges of an interval, through add(row, difference).
+template <class Add>
+SPECTROMER_HD void deposit_interval(Interval hit, float height, int weight, Add add) {
+  const Deposit bottom = edge_deposit(hit.bottom, height, weight), top = edge_deposit(hit.top, height, weight);
+  add(bottom.row, bottom.here);
+  add(bottom.row + 1, bottom.next);
+  add(top.row, -top.here);
+  add(top.row + 1, -top.next);
+}
+
+// `scale`: 255 / (subcolumns * weight). The intervals of a sub-column are disjoint, so `sum` lies within its range.
+SPECTROMER_HD uint8_t to_level(int sum, float scale) {
+  return static_cast<uint8_t>(static_cast<int>(scale * static_cast<float>(sum) + 0.5f));
 }
 
 }  // namespace spectromer

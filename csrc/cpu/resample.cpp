@@ -1,6 +1,7 @@
 #include "resample.h"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <mutex>
 
@@ -278,7 +279,7 @@ SPECTROMER_WIDE void finish_row(const double* sums, int64_t bins, float required
 }
 
 // Up to kMerged rows.
-void merge_rows(const ResampleArgs& args, int64_t begin, int64_t count, float required, float* out_flux,
+void merge_rows(const ResampleArgs& args, int64_t call, int64_t begin, int64_t count, float required, float* out_flux,
                 float* out_ivar, ResampleScratch& scratch) {
   SpectrumRow rows[kMerged];
   Merge merges[kMerged];
@@ -291,7 +292,7 @@ void merge_rows(const ResampleArgs& args, int64_t begin, int64_t count, float re
     pixel.resize(static_cast<size_t>(4 * (s.pixels + 1)));
     sums.resize(static_cast<size_t>(4 * (args.bins + 1)));
     fill_pixels(s, pixel.data());
-    if (scratch.grid[k] != grid) {  // else it is shared, and its bins are there from the last row
+    if (scratch.call != call || scratch.grid[k] != grid) {  // else it is shared, and its bins are there already
       bin.resize(static_cast<size_t>(2 * (args.bins + 1)));
       fill_bins(grid, args.bins, bin.data());
       scratch.grid[k] = grid;
@@ -304,6 +305,7 @@ void merge_rows(const ResampleArgs& args, int64_t begin, int64_t count, float re
     std::fill_n(sums.begin(), 4 * m, 0.0);
     merges[k] = Merge{pixel.data(), bin.data(), sums.data(), s.pixels, args.bins, i, m, from, Double4{}};
   }
+  scratch.call = call;
   run_merges(merges);
   for (int64_t k = 0; k < count; ++k) {
     Merge& merge = merges[k];
@@ -317,6 +319,8 @@ void merge_rows(const ResampleArgs& args, int64_t begin, int64_t count, float re
 }  // namespace
 
 Resampler::Resampler(const ResampleArgs& args) : args_(args), required_(required_weight(args)) {
+  static std::atomic<int64_t> calls{0};
+  call_ = ++calls;
   if (args.rows > 0 && args.shared_wavelength && args.shared_grid) plan_ = plan_for(args);
 }
 
@@ -335,7 +339,7 @@ void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_iv
   }
   if (args_.method == Method::flux_conserving) {
     for (int64_t r = 0; r < count; r += kMerged) {
-      merge_rows(args_, begin + r, std::min<int64_t>(kMerged, count - r), required_, out_flux + r * args_.bins,
+      merge_rows(args_, call_, begin + r, std::min<int64_t>(kMerged, count - r), required_, out_flux + r * args_.bins,
                  out_ivar + r * args_.bins, scratch);
     }
     return;

@@ -22,7 +22,8 @@ struct ResamplePlan {
 // Memory of one thread, reused from row to row.
 struct ResampleScratch {
   std::vector<double> tile, pixel[2], bin[2], sums[2];
-  const double* grid[2] = {};  // whose edges `bin` holds
+  int64_t call = 0;            // of the Resampler that last used this
+  const double* grid[2] = {};  // whose edges `bin` holds since
 };
 
 class Resampler {
@@ -35,6 +36,7 @@ class Resampler {
  private:
   const ResampleArgs& args_;
   float required_;
+  int64_t call_;
   std::shared_ptr<const ResamplePlan> plan_;  // where wavelength and grid are shared
 };
 

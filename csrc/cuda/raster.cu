@@ -11,28 +11,29 @@ constexpr int64_t kSharedBytes = 48 * 1024;
 
 // One block per (image, tile of blockDim.x columns), one thread per column, its differences in shared memory.
 __global__ void union_kernel(RasterizeArgs a, int64_t tiles) {
-  extern __shared__ float difference[];  // [height + 2, blockDim.x]
+  extern __shared__ int difference[];  // [height + 2, blockDim.x]
   const float r = 0.5f * a.linewidth;
-  const float weight = 1.0f / static_cast<float>(a.subcolumns);
+  const float step = 1.0f / static_cast<float>(a.subcolumns);
+  const int weight = subcolumn_weight(a.subcolumns);
+  const float scale = 255.0f / static_cast<float>(weight * a.subcolumns);
   for (int64_t block = blockIdx.x; block < a.images * tiles; block += gridDim.x) {
     const int64_t image = block / tiles, column = (block % tiles) * blockDim.x + threadIdx.x;
     if (column >= a.width) continue;
     const float* x = a.x + image * a.x_stride;
     const float* y = a.y + image * a.points;
     uint8_t* out = a.out + image * a.height * a.width + column;
-    for (int64_t row = 0; row < a.height + 2; ++row) difference[row * blockDim.x + threadIdx.x] = 0.0f;
-    const auto add = [&](int64_t row, float value) { difference[row * blockDim.x + threadIdx.x] += value; };
+    for (int64_t row = 0; row < a.height + 2; ++row) difference[row * blockDim.x + threadIdx.x] = 0;
+    const auto add = [&](int64_t row, int value) { difference[row * blockDim.x + threadIdx.x] += value; };
     for (int s = 0; s < a.subcolumns; ++s) {
-      const float at = static_cast<float>(column) + (static_cast<float>(s) + 0.5f) * weight;
+      const float at = static_cast<float>(column) + (static_cast<float>(s) + 0.5f) * step;
       visit_column(x, y, a.points, first_point(x, a.points, at, r), at, r, [&](Interval hit) {
-        deposit_edge(hit.bottom, a.height, weight, add);
-        deposit_edge(hit.top, a.height, -weight, add);
+        deposit_interval(hit, static_cast<float>(a.height), weight, add);
       });
     }
-    float sum = 0.0f;
+    int sum = 0;
     for (int64_t row = 0; row < a.height; ++row) {
       sum += difference[row * blockDim.x + threadIdx.x];
-      out[row * a.width] = to_level(sum);
+      out[row * a.width] = to_level(sum, scale);
     }
   }
 }
@@ -63,7 +64,7 @@ int rasterize_cuda(const RasterizeArgs& args, float* scratch, void* stream_handl
     agg_resolve_kernel<<<blocks_for(args.images * args.height, 128), 128, 0, stream>>>(args, scratch);
     return cudaGetLastError();
   }
-  const int64_t column_bytes = (args.height + 2) * static_cast<int64_t>(sizeof(float));
+  const int64_t column_bytes = (args.height + 2) * static_cast<int64_t>(sizeof(int));
   const int64_t threads = std::min<int64_t>(32, kSharedBytes / column_bytes);
   if (threads == 0) return cudaErrorInvalidConfiguration;
   const int64_t tiles = (args.width + threads - 1) / threads;

@@ -1,0 +1,56 @@
+// Drawing on the CPU, for the operator itself and for render. Images whose points share their x are drawn side by side
+// in vector lanes.
+#pragma once
+
+#include <vector>
+
+#include "../core/raster.h"
+#include "../ops.h"
+#include "vector.h"
+
+namespace spectromer {
+
+constexpr int64_t kMostImages = 2 * kLanes;  // that draw_union takes at once
+
+// Size and stroke of the images of one call.
+struct Canvas {
+  int64_t height, width;
+  float linewidth;
+  int subcolumns;
+};
+
+// Memory of one thread, reused from group to group.
+struct RasterScratch {
+  struct Edges {  // deposits of one edge of each sub-column's interval, [sub-columns of a tile, lanes]
+    std::vector<int> at, here, next;  // place in `difference`, what is added there, and what in the row below
+  };
+  struct Rest {  // an interval beyond the one that a lane has there
+    int lane;
+    int64_t slot;
+    Interval hit;
+  };
+  std::vector<float> y, other;            // [points, lanes]; NaN where a line is broken
+  std::vector<int64_t> next_break;        // [points] the next point, from there on, at which a line is broken
+  std::vector<float> slope, peak, drop;   // [points, lanes] of the segment that begins at a point
+  std::vector<float> middle, half;        // [points] of the same, common to all lanes
+  std::vector<float> inner;               // [points] closer to its middle than this the sides of a segment do not come
+  std::vector<float> reach;               // [points] heights of the discs over one sub-column
+  Edges edges[2];                         // bottom and top
+  std::vector<Rest> rest;
+  std::vector<int> difference;            // [height + 2, columns of a tile] of one image, left zeroed
+  std::vector<float> area;                // of the agg rasterizer
+};
+
+// Draws lines y[image] [points] at x [points] as out[image] [height, width].
+void draw_union(const Canvas& canvas, const float* x, const float* const* y, int64_t points, int64_t images,
+                uint8_t* const* out, RasterScratch& scratch);
+
+// Fills the space from upper[image] down to lower[image], both [points] at x, where both are drawable.
+void draw_band(const Canvas& canvas, const float* x, const float* const* upper, const float* const* lower,
+               int64_t points, int64_t images, uint8_t* const* out, RasterScratch& scratch);
+
+// One line as matplotlib draws it.
+void draw_agg(const Canvas& canvas, const float* x, const float* y, int64_t points, uint8_t* out,
+              RasterScratch& scratch);
+
+}  // namespace spectromer
