@@ -62,12 +62,13 @@ PYBIND11_MODULE(_C, m) {
 
   py::class_<RasterizeArgs>(m, "RasterizeArgs")
       .def(py::init([](uintptr_t y, uintptr_t x, int64_t images, int64_t points, bool shared_x, int64_t height,
-                       int64_t width, float linewidth, int subcolumns, int coverage, uintptr_t out) {
+                       int64_t width, float linewidth, int subcolumns, int coverage, uintptr_t out, uintptr_t band) {
              return RasterizeArgs{pointer<const float>(y),
                                   pointer<const float>(x),
                                   images,
                                   points,
                                   shared_x ? 0 : points,
+                                  pointer<const float>(band),
                                   height,
                                   width,
                                   linewidth,
@@ -77,7 +78,51 @@ PYBIND11_MODULE(_C, m) {
            }),
            py::kw_only(), py::arg("y"), py::arg("x"), py::arg("images"), py::arg("points"), py::arg("shared_x"),
            py::arg("height"), py::arg("width"), py::arg("linewidth"), py::arg("subcolumns"), py::arg("coverage"),
-           py::arg("out"));
+           py::arg("out"), py::arg("band") = 0);
+
+  py::class_<RenderArgs>(m, "RenderArgs")
+      .def(py::init([](const ResampleArgs& spectra, int64_t size, int64_t panels, bool rows, bool log_axis,
+                       uintptr_t quantities, int64_t quantity_count, int64_t block, bool boustrophedon, int scale,
+                       std::pair<float, float> fixed, std::pair<double, double> percentiles, bool per_panel,
+                       float margin, float side_margin, float linewidth, int subcolumns, int coverage, uintptr_t marks,
+                       bool shared_marks, uintptr_t alpha, uintptr_t inks, bool light, uintptr_t colormap, int type,
+                       uintptr_t factor, uintptr_t offset, uintptr_t out) {
+             return RenderArgs{spectra,
+                               size,
+                               panels,
+                               rows,
+                               log_axis,
+                               pointer<const int>(quantities),
+                               quantity_count,
+                               block,
+                               boustrophedon,
+                               static_cast<Scale>(scale),
+                               fixed.first,
+                               fixed.second,
+                               {percentiles.first, percentiles.second},
+                               per_panel,
+                               margin,
+                               side_margin,
+                               linewidth,
+                               subcolumns,
+                               static_cast<Coverage>(coverage),
+                               pointer<const uint8_t>(marks),
+                               shared_marks,
+                               pointer<const float>(alpha),
+                               pointer<const float>(inks),
+                               light,
+                               pointer<const uint8_t>(colormap),
+                               static_cast<PixelType>(type),
+                               pointer<const float>(factor),
+                               pointer<const float>(offset),
+                               pointer<void>(out)};
+           }),
+           py::kw_only(), py::arg("spectra"), py::arg("size"), py::arg("panels"), py::arg("rows"), py::arg("log_axis"),
+           py::arg("quantities"), py::arg("quantity_count"), py::arg("block"), py::arg("boustrophedon"),
+           py::arg("scale"), py::arg("fixed"), py::arg("percentiles"), py::arg("per_panel"), py::arg("margin"),
+           py::arg("side_margin"), py::arg("linewidth"), py::arg("subcolumns"), py::arg("coverage"), py::arg("marks"),
+           py::arg("shared_marks"), py::arg("alpha"), py::arg("inks"), py::arg("light"), py::arg("colormap"),
+           py::arg("type"), py::arg("factor"), py::arg("offset"), py::arg("out"));
 
   const auto release = py::call_guard<py::gil_scoped_release>();
   m.def(
@@ -89,6 +134,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("resample_cpu", &resample_cpu, release, py::arg("args"), py::arg("threads"));
   m.def("resample_backward_cpu", &resample_backward_cpu, release, py::arg("args"), py::arg("threads"));
   m.def("rasterize_cpu", &rasterize_cpu, release, py::arg("args"), py::arg("threads"));
+  m.def("render_cpu", &render_cpu, release, py::arg("args"), py::arg("threads"));
 
 #ifdef SPECTROMER_CUDA
   m.def(

@@ -10,6 +10,9 @@ namespace spectromer {
 
 enum class Method : int { flux_conserving = 0, linear = 1 };
 enum class Coverage : int { area_union = 0, agg = 1 };
+enum class Quantity : int { flux = 0, first = 1, second = 2, error = 3, mask = 4, regions = 5 };
+enum class Scale : int { percentile = 0, minmax = 1, fixed = 2 };
+enum class PixelType : int { uint8 = 0, float32 = 1, bfloat16 = 2 };
 
 // A pixel is good when its flux is finite and its ivar finite and positive; no other pixel reaches an output.
 // Rows lie one behind the other: all of `pixels`, or (ragged) row r from offsets[r] to offsets[r + 1].
@@ -37,11 +40,50 @@ struct RasterizeArgs {
   const float* x;  // [points] or [images, points], within 1e9, not decreasing
   int64_t images, points;
   int64_t x_stride;  // 0 (shared) or points
+  const float* band;  // like y, or null: the other edge of a band, which is filled in place of drawing a line
   int64_t height, width;
   float linewidth;  // pixels
   int subcolumns;   // samples of each column (union only)
   Coverage coverage;
   uint8_t* out;  // [images, height, width]; 0 = empty, 255 = fully covered
+};
+
+// From spectra to images. Each quantity of a spectrum is drawn as planes of levels 0 to 255: one for each panel, or one
+// of all panels under one another. Planes become channels of the image: each by itself, or all together as inks over
+// one another, or one of them through a colour map.
+struct RenderArgs {
+  ResampleArgs spectra;  // what is drawn, and on what bins; bins = 0: each spectrum's own pixels, from its first good
+                         // one to its last. Outputs are unused.
+  int64_t size;          // height and width of the image
+  int64_t panels;        // segments, of equal numbers of bins
+  bool rows;             // panels lie under one another (size is a multiple of them), else each is a plane
+  bool log_axis;         // own pixels lie along ln(wavelength)
+  const int* quantities; // [quantity_count] of Quantity
+  int64_t quantity_count;
+  int64_t block;       // 0: lines; else the height and width of the squares that stand for the bins, one for each
+  bool boustrophedon;  // every other row of blocks runs from right to left
+  Scale scale;
+  float fixed_low, fixed_high;    // flux at the bottom and the top, for Scale::fixed
+  double percentiles[2];          // for Scale::percentile, and for derivatives unless Scale::minmax
+  bool per_panel;                 // each panel has a scale of its own
+  float margin;                   // share of the height left free at the bottom and at the top
+  float side_margin;              // share of the width left free left and right, of own pixels
+  float linewidth;                // pixels
+  int subcolumns;                 // as in RasterizeArgs
+  Coverage coverage;
+  const uint8_t* marks;  // the bins in regions: [bins] if shared, else [rows, bins]; of own pixels, like flux
+  bool shared_marks;
+  const float* alpha;       // [planes] opacity, 0 to 1
+  const float* inks;        // [planes, 3] levels of R, G, B, or null: planes are channels
+  bool light;               // the ground is 255 and (without inks) the ink 0, else the other way round
+  const uint8_t* colormap;  // [256, 3] levels of R, G, B for one plane's levels, or null
+  PixelType type;
+  const float* factor;  // [channels] of the output, which is factor * level + offset unless uint8
+  const float* offset;  // [channels]
+  void* out;            // [rows, channels, size, size]
+
+  int64_t planes() const { return quantity_count * (rows ? 1 : panels); }
+  int64_t channels() const { return inks != nullptr || colormap != nullptr ? 3 : planes(); }
 };
 
 // Index of the first row that is not strictly increasing (or not finite), or -1. values: [rows, count], or ragged
@@ -51,6 +93,7 @@ int64_t first_not_increasing(const double* values, int64_t rows, int64_t count, 
 void resample_cpu(const ResampleArgs& args, int threads);
 void resample_backward_cpu(const ResampleArgs& args, int threads);
 void rasterize_cpu(const RasterizeArgs& args, int threads);
+void render_cpu(const RenderArgs& args, int threads);
 
 // Each returns a CUDA error code, 0 for success. `scratch`: [images, height, width + 1] zeroed floats (agg only).
 int resample_cuda(const ResampleArgs& args, void* stream);

@@ -40,12 +40,48 @@ class RasterizeArgs:
         subcolumns: int,
         coverage: int,
         out: int,
+        band: int = 0,
+    ) -> None: ...
+
+class RenderArgs:
+    def __init__(
+        self,
+        *,
+        spectra: ResampleArgs,
+        size: int,
+        panels: int,
+        rows: bool,
+        log_axis: bool,
+        quantities: int,
+        quantity_count: int,
+        block: int,
+        boustrophedon: bool,
+        scale: int,
+        fixed: tuple[float, float],
+        percentiles: tuple[float, float],
+        per_panel: bool,
+        margin: float,
+        side_margin: float,
+        linewidth: float,
+        subcolumns: int,
+        coverage: int,
+        marks: int,
+        shared_marks: bool,
+        alpha: int,
+        inks: int,
+        light: bool,
+        colormap: int,
+        type: int,
+        factor: int,
+        offset: int,
+        out: int,
     ) -> None: ...
 
 def first_not_increasing(values: int, rows: int, count: int, offsets: int = 0) -> int: ...
 def resample_cpu(args: ResampleArgs, threads: int) -> None: ...
 def resample_backward_cpu(args: ResampleArgs, threads: int) -> None: ...
 def rasterize_cpu(args: RasterizeArgs, threads: int) -> None: ...
+def render_cpu(args: RenderArgs, threads: int) -> None: ...
 def resample_cuda(args: ResampleArgs, stream: int) -> None: ...
 def resample_backward_cuda(args: ResampleArgs, stream: int) -> None: ...
 def rasterize_cuda(args: RasterizeArgs, scratch: int, stream: int) -> None: ...

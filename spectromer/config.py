@@ -24,8 +24,8 @@ class TrainConfig:
     """Start from the weights timm publishes for the model (ImageNet), where it publishes any."""
     checkpoint: Path | None = None
     """Start from this local safetensors file of the model instead."""
-    style: Literal["panels", "plot", "overlap", "thesis"] = "panels"
-    """How a spectrum is drawn; see spectromer.render."""
+    style: str = "panels"
+    """How a spectrum is drawn: one of the styles of spectromer.render."""
     size: int | None = None
     """Image size in pixels; by default what the model was made for."""
     panels: int | None = None
@@ -54,7 +54,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # (no rest-frame shift by the catalogue's z) and no object in two splits.
     "thesis": {
         "model": "vit_base_patch16_224.dino",
-        "style": "thesis",
+        "style": "thesis-plot",
         "lr": 1e-5,
         "weight_decay": 0.01,
         "batch_size": 64,

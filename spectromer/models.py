@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spectromer.data.targets import CATEGORIES, Targets
-from spectromer.ops.render import render_options
+from spectromer.ops.picture import Picture
 from spectromer.redshift import LogAxis, RedshiftHead
 
 try:
@@ -168,7 +168,7 @@ class SpectrumModel(nn.Module):
         # Published means and deviations are those of photographs in R, G, B; images of lines have one for all.
         self.mean, self.std = sum(cfg["mean"]) / len(cfg["mean"]), sum(cfg["std"]) / len(cfg["std"])
         embed: Any = backbone.patch_embed
-        axis = LogAxis.of(render_options(**image), image["size"], embed.grid_size, embed.patch_size[1])
+        axis = LogAxis.of(Picture.of(**image), embed.grid_size, embed.patch_size[1])
         heads: dict[str, nn.Module] = {}
         for name in targets.names:
             if name in CATEGORIES:

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from spectromer.ops.picture import Picture
 
 __all__ = ["LogAxis", "RedshiftHead"]
 
@@ -50,16 +51,16 @@ class LogAxis:
         return self.panels * self.columns * self.patch
 
     @classmethod
-    def of(cls, image: dict[str, Any], size: int, grid: tuple[int, int], patch: int) -> "LogAxis | None":
-        """The axis of images drawn with `image` (options of `render`); None where a pixel means no one wavelength."""
+    def of(cls, picture: Picture, grid: tuple[int, int], patch: int) -> "LogAxis | None":
+        """The axis of a picture cut in a grid of patches; None where a pixel means no one wavelength."""
         rows, columns = grid
-        stacked = image["layout"] == "rows"
-        if image["wavelength_range"] is None or image["axis"] != "log" or columns * patch != size:
+        if picture.wavelength_range is None or picture.axis != "log" or picture.block is not None:
             return None
-        if stacked and rows % image["panels"]:
+        if columns * patch != picture.size or (picture.stacked and rows % picture.panels):
             return None
-        low, high = image["wavelength_range"]
-        return cls(rows, columns, image["panels"], stacked, patch, math.log(high / low) / (image["panels"] * size))
+        low, high = picture.wavelength_range
+        step = math.log(high / low) / (picture.panels * picture.size)
+        return cls(rows, columns, picture.panels, picture.stacked, patch, step)
 
 
 class RedshiftHead(nn.Module):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from spectromer.ops.render import render_options, wavelength_grid
+from spectromer.ops.picture import Picture, Tables, wavelength_grid
 
 __all__ = ["rasterize", "render", "resample"]
 
@@ -53,8 +53,9 @@ def rasterize(
     width: int = 224,
     linewidth: float = 1.0,
     subcolumns: int = 256,
+    band: np.ndarray | None = None,
 ) -> np.ndarray:
-    """One line [P] to coverage [H, W] in [0, 1], "union"; see `spectromer.rasterize`.
+    """One line or band [P] to coverage [H, W] in [0, 1], "union"; see `spectromer.rasterize`.
 
     Every sub-column asks every segment where the discs along it meet the vertical line, and adds up the union of the
     answers of each unbroken piece.
@@ -67,7 +68,7 @@ def rasterize(
     for sample in range(width * subcolumns):
         at = (sample + 0.5) / subcolumns
         covered = np.zeros(height)
-        intervals = sorted(_pieces(x, y, at, r))
+        intervals = sorted(_pieces(x, y, at, r)) if band is None else _between(x, y, band, at)
         reached = -np.inf
         for top, bottom in intervals:
             top = max(top, reached)
@@ -76,6 +77,14 @@ def rasterize(
                 reached = bottom
         image[:, sample // subcolumns] += covered / subcolumns
     return np.clip(image, 0.0, 1.0)
+
+
+def _between(x: np.ndarray, y: np.ndarray, band: np.ndarray, at: float) -> list[tuple[float, float]]:
+    """Where the vertical line at `at` lies between two lines."""
+    if len(x) < 2 or not x[0] <= at <= x[-1]:
+        return []
+    ends = [np.interp(at, x, np.where(np.abs(edge) <= 1e9, edge, np.nan)) for edge in (y, band)]
+    return [(min(ends), max(ends))] if np.isfinite(ends).all() else []
 
 
 def _pieces(x: np.ndarray, y: np.ndarray, at: float, r: float) -> list[tuple[float, float]]:
@@ -109,48 +118,145 @@ def _pieces(x: np.ndarray, y: np.ndarray, at: float, r: float) -> list[tuple[flo
 
 
 def render(
-    flux: np.ndarray, ivar: np.ndarray, wavelength: np.ndarray, *, style: str = "plot", size: int = 224, **options: Any
+    flux: np.ndarray,
+    ivar: np.ndarray,
+    wavelength: np.ndarray,
+    *,
+    style: str = "plot",
+    size: int = 224,
+    marks: np.ndarray | None = None,
+    **options: Any,
 ) -> np.ndarray:
-    """One spectrum [N] to coverage [C, size, size] in [0, 1], "union"; see `spectromer.render`.
+    """One spectrum [N] to its image [C, size, size]: levels in [0, 1], or of dtype float32; see `spectromer.render`.
+
+    `marks` [bins] are what the option `regions` marks.
 
     Raises
     ------
     ValueError
         For coverage "agg", whose specification is matplotlib's renderer.
     """
-    o = render_options(style, size, **options)
-    if o["coverage"] != "union":
-        raise ValueError(f"the reference draws coverage 'union' alone, got {o['coverage']!r}")
+    p = Picture.of(style, size, **options)
+    if p.coverage != "union":
+        raise ValueError(f"the reference draws coverage 'union' alone, got {p.coverage!r}")
     flux, ivar = np.asarray(flux, np.float64), np.asarray(ivar, np.float64)
-    x = None
-    if o["wavelength_range"] is None:
-        good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
-        own = np.asarray(wavelength, np.float64)
-        first, last = own[good].min(initial=np.inf), own[good].max(initial=-np.inf)
-        x = np.zeros(len(own)) if last <= first else (own - first) / (last - first) * size
+    if p.wavelength_range is None:
+        good = np.flatnonzero(np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0))
+        own = slice(good[0], good[-1] + 1) if len(good) else slice(0, 0)
+        place = np.asarray(wavelength, np.float64)[own]
+        place = np.log(place) if p.axis == "log" else place
+        flux, ivar, marks = flux[own], ivar[own], None if marks is None else np.asarray(marks)[own]
     else:
-        flux, ivar = resample(flux, ivar, wavelength, wavelength_grid(o, size).numpy())
-        good = ivar > 0
-    height = size if o["layout"] == "channels" else size // o["panels"]
-    count = len(flux) // o["panels"]
-    panels = []
-    for i in range(o["panels"]):
-        part = slice(i * count, (i + 1) * count)
-        inside = good[part] if o["per_panel"] else good
-        values = (flux[part] if o["per_panel"] else flux)[inside]
-        bottom, top = _limits(values, o)
-        share = o["margin"] + (1.0 - 2.0 * o["margin"]) * (flux[part] - bottom) / (top - bottom)
-        y = np.where(good[part], height * (1.0 - share), np.nan)
-        panels.append(rasterize(y, x, height=height, width=size, linewidth=o["linewidth"], subcolumns=o["subcolumns"]))
-    return np.stack(panels) if o["layout"] == "channels" else np.concatenate(panels)[None]
+        flux, ivar = resample(flux, ivar, wavelength, np.asarray(wavelength_grid(p)))
+        place = np.arange(len(flux), dtype=np.float64)
+    value = np.where(np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0), flux, np.nan)
+    pieces = np.array_split(np.arange(len(value)), p.panels)
+    planes = []
+    for quantity in p.channels:
+        drawn = [_panel(quantity, value, ivar, marks, place, piece, p) for piece in pieces]
+        planes += [np.concatenate(drawn)] if p.stacked else drawn
+    return _ink(np.stack(planes), p)
 
 
-def _limits(values: np.ndarray, options: dict[str, Any]) -> tuple[float, float]:
-    """Flux at the bottom and the top of a panel; a flat spectrum runs through its middle."""
-    if not isinstance(options["scale"], str):
-        return options["scale"]
+def _panel(
+    quantity: str,
+    value: np.ndarray,
+    ivar: np.ndarray,
+    marks: np.ndarray | None,
+    place: np.ndarray,
+    piece: np.ndarray,
+    p: Picture,
+) -> np.ndarray:
+    """One quantity of the bins `piece`, drawn."""
+    height = p.size // p.panels if p.stacked else p.size
+    if quantity in ("mask", "regions"):
+        marked = (np.isnan(value) if quantity == "mask" else np.asarray(marks, bool))[piece]
+        if p.block:
+            return _squares(marked.astype(float), p)
+        return np.repeat(_columns(_axis(place[piece], p), marked, p.size)[None], height, 0)
+    series = value
+    for _ in range({"first": 1, "second": 2}.get(quantity, 0)):
+        series = _gradient(series)
+    bottom, top = _limits(series[piece] if p.per_panel else series, p, quantity)
+    share = p.margin + (1.0 - 2.0 * p.margin) * (series[piece] - bottom) / ((top - bottom) or 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sigma = (1.0 - 2.0 * p.margin) / (top - bottom) / np.sqrt(ivar[piece])
+    if p.block:
+        return _squares(np.where(np.isnan(share), 0.0, np.clip(sigma if quantity == "error" else share, 0.0, 1.0)), p)
+    x = _axis(place[piece], p)
+    y, band = height * (1.0 - share), None
+    if quantity == "error":
+        y, band = y - height * sigma, y + height * sigma
+    return rasterize(y, x, height=height, width=p.size, linewidth=p.linewidth, subcolumns=p.subcolumns, band=band)
+
+
+def _limits(values: np.ndarray, p: Picture, quantity: str) -> tuple[float, float]:
+    """Value at the bottom and the top of a panel; a flat spectrum runs through its middle."""
+    if not isinstance(p.scale, str) and quantity in ("flux", "error"):
+        return p.scale
+    values = values[~np.isnan(values)]
     if not len(values):
         return 0.0, 1.0
-    ends = (0.0, 100.0) if options["scale"] == "minmax" else options["percentiles"]
-    bottom, top = np.percentile(values, ends)
-    return (bottom, top) if top > bottom else (bottom - 0.5, bottom + 0.5)
+    bottom, top = np.percentile(values, (0.0, 100.0) if p.scale == "minmax" else p.percentiles)
+    if top > bottom:
+        return bottom, top
+    return (bottom, bottom) if quantity == "error" else (bottom - 0.5, bottom + 0.5)
+
+
+def _axis(place: np.ndarray, p: Picture) -> np.ndarray:
+    """Pixels from the left edge."""
+    if p.wavelength_range is not None:
+        return (np.arange(len(place)) + 0.5) * p.size / len(place)
+    share = (place - place[:1]) / ((place[-1] - place[0]) or 1.0) if len(place) else place
+    return p.size * (p.side_margin + (1.0 - 2.0 * p.side_margin) * share)
+
+
+def _gradient(values: np.ndarray) -> np.ndarray:
+    """The gradient, as numpy takes it, of every unbroken run; NaN where a value stands alone."""
+    out = np.full(len(values), np.nan)
+    for run in np.split(np.arange(len(values)), np.flatnonzero(np.diff(np.isnan(values).astype(int)) != 0) + 1):
+        if len(run) > 1:
+            out[run] = np.gradient(values[run])
+    return out
+
+
+def _columns(x: np.ndarray, marked: np.ndarray, size: int) -> np.ndarray:
+    """Share of each pixel column that marked bins cover."""
+    if len(x) < 2:
+        return np.full(size, float(marked.any()))
+    bins = _edges(x)
+    column = np.arange(size)[:, None]
+    overlap = np.minimum(bins[1:], column + 1) - np.maximum(bins[:-1], column)
+    return np.clip((np.maximum(overlap, 0.0) * marked).sum(1), 0.0, 1.0)
+
+
+def _squares(levels: np.ndarray, p: Picture) -> np.ndarray:
+    """Levels of bins as squares of pixels."""
+    block = p.block or 1
+    side = p.size // block
+    image = np.zeros((p.size, p.size))
+    for i, level in enumerate(levels[: side * side]):
+        row, column = divmod(i, side)
+        if p.order == "boustrophedon" and row % 2:
+            column = side - 1 - column
+        image[row * block : (row + 1) * block, column * block : (column + 1) * block] = level
+    return image
+
+
+def _ink(planes: np.ndarray, p: Picture) -> np.ndarray:
+    """Planes [K, size, size] as channels."""
+    tables = Tables.of(p)
+    ground = 1.0 if p.ground == "light" else 0.0
+    cover = planes * tables.alpha.numpy()[:, None, None]
+    if tables.colormap is not None:
+        image = tables.colormap.numpy()[np.rint(255 * planes[0]).astype(int)].transpose(2, 0, 1) / 255.0
+    elif tables.inks is not None:
+        image = np.full((3, p.size, p.size), ground)
+        for ink, share in zip(tables.inks.numpy() / 255.0, cover, strict=True):
+            image += (ink[:, None, None] - image) * share
+    else:
+        image = ground + (1.0 - 2.0 * ground) * cover
+    if p.dtype == "uint8":
+        return image
+    mean, std = (np.broadcast_to(v, len(image))[:, None, None] for v in (p.mean, p.std))
+    return (image - mean) / std

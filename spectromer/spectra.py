@@ -1,5 +1,6 @@
 """Spectrum and SpectrumBatch, and the one place where units and air or vacuum wavelengths are converted."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -116,6 +117,33 @@ class Spectrum:
         return cls.from_arrays(flux, ivar, spectrum.spectral_axis, **named)
 
 
+def _common_grid(wavelengths: Sequence[Tensor]) -> tuple[Tensor | None, list[int]]:
+    """The grid [N] of which all of these are stretches, and where each begins; None where there is none.
+
+    They are so if they are equal, or if they fit one logarithmic grid to a millionth of a pixel that is not much longer
+    than the longest of them.
+    """
+    longest = max(wavelengths, key=len, default=torch.empty(0))
+    if not len(longest):
+        return None, []
+    if all(torch.equal(w, longest) for w in wavelengths):
+        return longest.clone(), [0] * len(wavelengths)
+    if any(len(w) < 2 or w[0] <= 0 for w in wavelengths):
+        return None, []
+    step = math.log(float(longest[-1]) / float(longest[0])) / (len(longest) - 1)
+    start = [round(math.log(float(w[0]) / float(longest[0])) / step) for w in wavelengths]
+    first = min(start)
+    count = max(begin + len(w) for begin, w in zip(start, wavelengths, strict=True)) - first
+    if count > 1.5 * len(longest):
+        return None, []
+    grid = float(longest[0]) * torch.exp(step * torch.arange(first, first + count, dtype=torch.float64))
+    start = [begin - first for begin in start]
+    for begin, w in zip(start, wavelengths, strict=True):
+        if bool(((w / grid[begin : begin + len(w)] - 1.0).abs() > 1e-6 * step).any()):
+            return None, []
+    return grid, start
+
+
 @dataclass(frozen=True)
 class SpectrumBatch:
     """Spectra side by side.
@@ -125,7 +153,7 @@ class SpectrumBatch:
     flux, ivar : Tensor [B, N] float32
         As in `Spectrum`; shorter spectra are padded with ivar 0.
     wavelength : Tensor [N] or [B, N] float64
-        Shared where all spectra have the same grid. Padding goes on rising.
+        Shared where all spectra lie on one grid, which makes resampling several times faster. Padding goes on rising.
     ids, surveys : list of str
     labels : list of dict
     """
@@ -147,7 +175,18 @@ class SpectrumBatch:
 
     @classmethod
     def from_spectra(cls, spectra: Sequence[Spectrum]) -> "SpectrumBatch":
-        """Stack spectra of any lengths and grids."""
+        """Stack spectra of any lengths and grids.
+
+        Those that are stretches of one logarithmic grid, as the spectra of a survey are, are placed on that grid, with
+        padding on both sides.
+        """
+        wavelength, start = _common_grid([s.wavelength for s in spectra])
+        if wavelength is not None:
+            flux, ivar = torch.zeros(2, len(spectra), len(wavelength))
+            for row, s in enumerate(spectra):
+                place = slice(start[row], start[row] + len(s))
+                flux[row, place], ivar[row, place] = s.flux, s.ivar
+            return cls._labelled(flux, ivar, wavelength, spectra)
         pixels = max((len(s) for s in spectra), default=0)
         flux = torch.zeros(len(spectra), pixels)
         ivar = torch.zeros(len(spectra), pixels)
@@ -158,8 +197,10 @@ class SpectrumBatch:
             if n < pixels:
                 step = s.wavelength[-1] - s.wavelength[-2] if n > 1 else 1.0
                 wavelength[row, n:] = s.wavelength[-1] + step * torch.arange(1, pixels - n + 1)
-        if len(spectra) and bool((wavelength == wavelength[0]).all()):
-            wavelength = wavelength[0].clone()
+        return cls._labelled(flux, ivar, wavelength, spectra)
+
+    @classmethod
+    def _labelled(cls, flux: Tensor, ivar: Tensor, wavelength: Tensor, spectra: Sequence[Spectrum]) -> "SpectrumBatch":
         return cls(
             flux, ivar, wavelength, [s.id for s in spectra], [s.survey for s in spectra], [s.labels for s in spectra]
         )

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from spectromer.ops import rasterize, render, resample
-from spectromer.ops.render import limits, render_options
+from spectromer.ops.composite import limits
+from spectromer.ops.picture import Picture
 from spectromer.spectra import SpectrumBatch
 
 __all__ = ["Normalize", "Rasterize", "Resample", "SpectrumToImage"]
@@ -54,7 +55,7 @@ class Normalize(nn.Module):
     def forward(self, batch: SpectrumBatch) -> SpectrumBatch:
         """SpectrumBatch to SpectrumBatch; a spectrum without contrast or good pixels comes out as 0."""
         good = batch.ivar > 0
-        bottom, top = limits(batch.flux, good, "percentile", self.low, self.high)
+        bottom, top = limits(batch.flux.masked_fill(~good, torch.nan), "percentile", (self.low, self.high))
         span = torch.where(top > bottom, top - bottom, torch.ones_like(top))
         return replace(
             batch,
@@ -76,14 +77,13 @@ class Rasterize(nn.Module):
 
 
 class SpectrumToImage(nn.Module):
-    """`spectromer.render` with its style fixed and checked: SpectrumBatch to uint8 [B, C, size, size]."""
+    """`spectromer.render` with its style fixed and checked: SpectrumBatch to images [B, C, size, size]."""
 
     def __init__(self, *, style: str = "plot", size: int = 224, **options: Any) -> None:
         super().__init__()
-        checked = render_options(style, size, **options)
         self.style, self.size, self.options = style, size, options
         #: Channels of the images.
-        self.channels: int = checked["panels"] if checked["layout"] == "channels" else 1
+        self.channels: int = Picture.of(style, size, **options).image_channels
 
     def forward(self, batch: SpectrumBatch) -> Tensor:
         """Draw the spectra."""

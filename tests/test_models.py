@@ -20,7 +20,7 @@ TARGETS = Targets(("class", "z", "teff"), {"class": ["QSO", "STAR"]}, {}, {"z": 
         ("vit_nano_patch16_128", 128, {"style": "panels", "panels": 8}),
         ("vit_nano_patch16_128", 96, {"style": "panels", "panels": 3}),
         ("vit_tiny_patch16_224", 64, {"style": "overlap"}),
-        ("test_vit", 64, {"style": "thesis"}),
+        ("test_vit", 64, {"style": "thesis-plot"}),
     ],
 )
 def test_any_vit_of_timm_takes_any_image(name: str, size: int, image: dict) -> None:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,8 +148,17 @@ def test_a_list_keeps_its_order_and_pads(sdss: list[Spectrum], lamost: list[Spec
     write_lamost(lamost[0], tmp_path / "l.fits")
     batch, rejected = spectromer.read([tmp_path / "l.fits", tmp_path / "s.fits"])
     assert isinstance(batch, SpectrumBatch) and not rejected and batch.surveys == ["LAMOST", "SDSS"]
-    assert batch.flux.shape == (2, len(sdss[0])) and not batch.ivar[0, len(lamost[0]) :].any()
-    assert bool((batch.wavelength.diff(dim=1) > 0).all())
+    for row, spectrum in enumerate((lamost[0], sdss[0])):  # both surveys' pixels lie on one grid
+        first = int((batch.wavelength - spectrum.wavelength[0]).abs().argmin())
+        place = slice(first, first + len(spectrum))
+        torch.testing.assert_close(batch.wavelength[place], spectrum.wavelength, rtol=1e-9, atol=0)
+        assert torch.equal(batch.flux[row, place], spectrum.flux)
+        assert bool((batch.ivar[row, place] > 0).any()) and not batch.ivar[row, : place.start].any()
+        assert not batch.ivar[row, place.stop :].any()
+    moved = replace(lamost[0], wavelength=lamost[0].wavelength * (1.0 + 1e-5))
+    batch = SpectrumBatch.from_spectra([moved, sdss[0]])
+    assert batch.wavelength.shape == batch.flux.shape == (2, len(sdss[0]))
+    assert not batch.ivar[0, len(moved) :].any() and bool((batch.wavelength.diff(dim=1) > 0).all())
 
 
 def test_a_survey_writes_a_catalogue(tmp_path: Path) -> None:

@@ -5,13 +5,12 @@ import math
 import pytest
 import torch
 
+from spectromer.ops.picture import Picture
 from spectromer.redshift import _BINS_PER_PIXEL, LogAxis, RedshiftHead
 
 
 def axis() -> LogAxis:
-    found = LogAxis.of(
-        {"layout": "rows", "panels": 4, "wavelength_range": (3600.0, 10000.0), "axis": "log"}, 64, (4, 4), 16
-    )
+    found = LogAxis.of(Picture.of("panels", 64, panels=4), (4, 4), 16)
     assert found is not None and found.pixels == 256
     return found
 

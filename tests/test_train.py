@@ -232,7 +232,7 @@ def test_presets_come_first_and_options_override(run: Path) -> None:
         0.01,
         64,
     )
-    assert config.shares == (0.6, 0.2, 0.2) and config.style == "thesis" and config.epochs == 3 and not resumed
+    assert config.shares == (0.6, 0.2, 0.2) and config.style == "thesis-plot" and config.epochs == 3 and not resumed
     config, resumed = _parse(["--resume", str(run), "--epochs", "5"])
     assert resumed and config.model == "test_vit" and config.epochs == 5 and config.out == run
     assert load_config(run).targets == ("class", "subclass", "z", "teff")

@@ -102,6 +102,16 @@ SPECTROMER_HD void visit_column(const float* x, const float* y, int64_t points, 
   }
 }
 
+// The vertical line at `at` between two lines through the same x; empty where either is not drawable.
+SPECTROMER_HD Interval band_interval(const float* x, const float* y, const float* other, int64_t points, float at) {
+  if (points < 2 || !(at >= x[0] && at <= x[points - 1])) return nothing();
+  const int64_t i = first_point(x, points - 1, at, 0.0f);
+  if (!(drawable(y[i]) && drawable(y[i + 1]) && drawable(other[i]) && drawable(other[i + 1]))) return nothing();
+  const float share = x[i + 1] > x[i] ? (at - x[i]) / (x[i + 1] - x[i]) : 0.0f;
+  const float a = y[i] + share * (y[i + 1] - y[i]), b = other[i] + share * (other[i + 1] - other[i]);
+  return Interval{smaller(a, b), larger(a, b)};
+}
+
 // Coverage is summed in whole numbers, so that no order of summing changes it: a column counts `subcolumns` times
 // `weight`, about 2^22.
 SPECTROMER_HD int subcolumn_weight(int subcolumns) { return (1 << 22) / subcolumns; }

@@ -29,8 +29,6 @@ struct Hits {  // where the stroke meets one vertical line, in each lane
 
 SPECTROMER_INLINE Float8 magnitude(const Float8& v) { return (Float8)((Int8)v & 0x7fffffff); }
 
-SPECTROMER_INLINE Float8 all_nan() { return std::numeric_limits<float>::quiet_NaN() - Float8{}; }
-
 SPECTROMER_INLINE Float8 root(const Float8& v) {
   float values[kLanes];
   store8(values, v);
@@ -378,7 +376,9 @@ SPECTROMER_WIDE void draw_band_8(const Canvas& canvas, const float* x, const flo
     Hits<1> hits;
     if (points < 2 || at < x[i] || at > x[i + 1]) return hits;
     const float share = x[i + 1] > x[i] ? (at - x[i]) / (x[i + 1] - x[i]) : 0.0f;
-    hits.widen(0, between(s.y, i, share), between(s.other, i, share));
+    const Float8 one = between(s.y, i, share), other = between(s.other, i, share);
+    hits.widen(0, one, other);  // whichever lies above; nothing where one of them is NaN
+    hits.widen(0, other, one);
     return hits;
   });
 }
@@ -423,17 +423,20 @@ void rasterize_cpu(const RasterizeArgs& args, int threads) {
   const Canvas canvas{args.height, args.width, args.linewidth, args.subcolumns};
   const int64_t pixels = args.height * args.width;
   // Lines that share their x are drawn side by side.
-  const bool together = args.coverage == Coverage::area_union && args.x_stride == 0;
+  const bool together = args.x_stride == 0 && (args.band != nullptr || args.coverage == Coverage::area_union);
   parallel_for<RasterScratch>(
       args.images, threads, together ? kMostImages : 1, [&](int64_t begin, int64_t end, RasterScratch& scratch) {
         const float* x = args.x + begin * args.x_stride;
-        const float* y[kMostImages];
+        const float *y[kMostImages], *band[kMostImages];
         uint8_t* out[kMostImages];
         for (int64_t image = begin; image < end; ++image) {
           y[image - begin] = args.y + image * args.points;
+          if (args.band != nullptr) band[image - begin] = args.band + image * args.points;
           out[image - begin] = args.out + image * pixels;
         }
-        if (args.coverage == Coverage::agg) {
+        if (args.band != nullptr) {
+          draw_band(canvas, x, y, band, args.points, end - begin, out, scratch);
+        } else if (args.coverage == Coverage::agg) {
           draw_agg(canvas, x, y[0], args.points, out[0], scratch);
         } else {
           draw_union(canvas, x, y, args.points, end - begin, out, scratch);

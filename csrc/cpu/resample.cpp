@@ -71,9 +71,12 @@ std::shared_ptr<const ResamplePlan> plan_for(const ResampleArgs& a) {
   return plan;
 }
 
-// Eight pixels from `i` on: flux and variance, both 0 where the pixel is not good.
+// Eight pixels from `i` on: flux and variance, both 0 where the pixel is not good. (Where only flux is asked for, the
+// inverse variance, which is as positive as the variance, takes its place: a division costs as much as all the rest.)
+template <bool kVariance = true>
 SPECTROMER_INLINE void load_pixels(const SpectrumRow& s, int64_t i, Float8& flux, Float8& variance) {
-  Float8 ivar;
+  Float8 ivar = {};
+  flux = Float8{};
   if (i >= s.begin && i + kLanes <= s.end) {
     flux = load8(s.flux + (i - s.begin));
     ivar = load8(s.ivar + (i - s.begin));
@@ -86,16 +89,20 @@ SPECTROMER_INLINE void load_pixels(const SpectrumRow& s, int64_t i, Float8& flux
   }
   const Float8 most = FLT_MAX - Float8{};
   const Int8 good = (flux <= most) & (flux >= -most) & (ivar > 0.0f) & (ivar <= most);
-  variance = 1.0f / ivar;
-  variance = variance <= most ? variance : most;
+  variance = ivar;
+  if (kVariance) {
+    variance = 1.0f / ivar;
+    variance = variance <= most ? variance : most;
+  }
   keep(flux, good);
   keep(variance, good);
 }
 
-constexpr int64_t kBinTile = 64;        // bins handled at a time, so that their pixels stay in the first cache
+constexpr int64_t kTilePixels = 128;    // handled at a time, about, so that they stay in the first cache
 constexpr int64_t kPixel = 3 * kLanes;  // values of one pixel in the tile: good, flux, variance of each row
 
 // Fills the tile with pixels [first, last) of kLanes rows; tells whether all of them are good.
+template <bool kVariance>
 SPECTROMER_INLINE bool load_tile(const SpectrumRow* rows, int64_t first, int64_t last, std::vector<double>& tile) {
   const size_t needed = static_cast<size_t>((last - first + kLanes - 1) / kLanes * kLanes * kPixel);
   if (tile.size() < needed) tile.resize(needed);
@@ -103,7 +110,7 @@ SPECTROMER_INLINE bool load_tile(const SpectrumRow* rows, int64_t first, int64_t
   Float8 least = FLT_MAX - Float8{};
   for (int64_t i = first; i < last; i += kLanes) {
     Float8 flux[kLanes], variance[kLanes];
-    for (int r = 0; r < kLanes; ++r) load_pixels(rows[r], i, flux[r], variance[r]);
+    for (int r = 0; r < kLanes; ++r) load_pixels<kVariance>(rows[r], i, flux[r], variance[r]);
     transpose(flux);
     transpose(variance);
     for (int k = 0; k < kLanes; ++k, to += kPixel) {
@@ -112,7 +119,7 @@ SPECTROMER_INLINE bool load_tile(const SpectrumRow* rows, int64_t first, int64_t
       least = variance[k] < least && i + k < last ? variance[k] : least;
       store8(to, good);
       store8(to + kLanes, flux[k]);
-      store8(to + 2 * kLanes, variance[k]);
+      if (kVariance) store8(to + 2 * kLanes, variance[k]);
     }
   }
   bool all = true;
@@ -133,8 +140,9 @@ SPECTROMER_INLINE void finish_lanes(const Double8& weight, const Double8& sum, c
   keep(ivar, good);
 }
 
-// Bin m of kLanes rows. Where all pixels are good, their weights add up to what the plan knows.
-template <bool kAllGood>
+// Bin m of kLanes rows. Where all pixels are good, their weights add up to what the plan knows. Without variances, the
+// ivar of a bin that is not masked is positive and no more.
+template <bool kAllGood, bool kVariance>
 SPECTROMER_INLINE void sum_bin(const ResamplePlan& plan, int64_t m, const double* from, float required, Float8& flux,
                                Float8& ivar) {
   Double8 weight = {}, sum = {}, variance = {};
@@ -142,8 +150,9 @@ SPECTROMER_INLINE void sum_bin(const ResamplePlan& plan, int64_t m, const double
     const double w = plan.weight[k];
     if (!kAllGood) weight += w * load8(from);
     sum += w * load8(from + kLanes);
-    variance += w * w * load8(from + 2 * kLanes);
+    if (kVariance) variance += w * w * load8(from + 2 * kLanes);
   }
+  if (!kVariance) variance = 1.0 - Double8{};
   if (kAllGood && plan.total[m] >= required) {
     const double per_weight = static_cast<double>(1.0f / plan.total[m]);
     flux = __builtin_convertvector(sum * per_weight, Float8);
@@ -156,23 +165,26 @@ SPECTROMER_INLINE void sum_bin(const ResamplePlan& plan, int64_t m, const double
 }
 
 // kLanes rows at once; out_flux[r] and out_ivar[r] are where row r's bins go.
-SPECTROMER_WIDE void apply_plan(const ResamplePlan& plan, const SpectrumRow* rows, float required,
-                                std::vector<double>& tile, float* const* out_flux, float* const* out_ivar) {
+template <bool kVariance>
+SPECTROMER_INLINE void apply_plan(const ResamplePlan& plan, const SpectrumRow* rows, float required,
+                                  std::vector<double>& tile, float* const* out_flux, float* const* out_ivar) {
   const int64_t bins = static_cast<int64_t>(plan.grid.size());
-  for (int64_t begin = 0; begin < bins; begin += kBinTile) {
-    const int64_t end = std::min(begin + kBinTile, bins);
+  const int64_t pixels = static_cast<int64_t>(plan.wavelength.size());
+  const int64_t step = std::max(kTilePixels * bins / pixels / kLanes, int64_t{1}) * kLanes;
+  for (int64_t begin = 0; begin < bins; begin += step) {
+    const int64_t end = std::min(begin + step, bins);
     const int64_t first = plan.pixel[begin];
     const int64_t last = plan.pixel[end - 1] + plan.start[end] - plan.start[end - 1];
-    const bool all_good = load_tile(rows, first, last, tile);
+    const bool all_good = load_tile<kVariance>(rows, first, last, tile);
     for (int64_t block = begin; block < end; block += kLanes) {
       Float8 flux[kLanes] = {}, ivar[kLanes] = {};
       const int count = static_cast<int>(std::min<int64_t>(kLanes, end - block));
       for (int b = 0; b < count; ++b) {
         const double* from = tile.data() + (plan.pixel[block + b] - first) * kPixel;
         if (all_good) {
-          sum_bin<true>(plan, block + b, from, required, flux[b], ivar[b]);
+          sum_bin<true, kVariance>(plan, block + b, from, required, flux[b], ivar[b]);
         } else {
-          sum_bin<false>(plan, block + b, from, required, flux[b], ivar[b]);
+          sum_bin<false, kVariance>(plan, block + b, from, required, flux[b], ivar[b]);
         }
       }
       transpose(flux);
@@ -188,6 +200,16 @@ SPECTROMER_WIDE void apply_plan(const ResamplePlan& plan, const SpectrumRow* row
       }
     }
   }
+}
+
+SPECTROMER_WIDE void apply_plan_fully(const ResamplePlan& plan, const SpectrumRow* rows, float required,
+                                      std::vector<double>& tile, float* const* out_flux, float* const* out_ivar) {
+  apply_plan<true>(plan, rows, required, tile, out_flux, out_ivar);
+}
+
+SPECTROMER_WIDE void apply_plan_to_flux(const ResamplePlan& plan, const SpectrumRow* rows, float required,
+                                        std::vector<double>& tile, float* const* out_flux, float* const* out_ivar) {
+  apply_plan<false>(plan, rows, required, tile, out_flux, out_ivar);
 }
 
 // ---- a grid of its own for each row: pixel and bin edges merged, two rows at a time ----
@@ -318,7 +340,7 @@ void merge_rows(const ResampleArgs& args, int64_t call, int64_t begin, int64_t c
 
 }  // namespace
 
-Resampler::Resampler(const ResampleArgs& args) : args_(args), required_(required_weight(args)) {
+Resampler::Resampler(const ResampleArgs& args, bool ivar) : args_(args), required_(required_weight(args)), ivar_(ivar) {
   static std::atomic<int64_t> calls{0};
   call_ = ++calls;
   if (args.rows > 0 && args.shared_wavelength && args.shared_grid) plan_ = plan_for(args);
@@ -334,7 +356,7 @@ void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_iv
       flux[r] = out_flux + row * args_.bins;
       ivar[r] = out_ivar + row * args_.bins;
     }
-    apply_plan(*plan_, rows, required_, scratch.tile, flux, ivar);
+    (ivar_ ? apply_plan_fully : apply_plan_to_flux)(*plan_, rows, required_, scratch.tile, flux, ivar);
     return;
   }
   if (args_.method == Method::flux_conserving) {

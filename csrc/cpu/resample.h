@@ -28,7 +28,8 @@ struct ResampleScratch {
 
 class Resampler {
  public:
-  explicit Resampler(const ResampleArgs& args);
+  // Without `ivar` the inverse variances that come out need only be positive where a bin is not masked.
+  explicit Resampler(const ResampleArgs& args, bool ivar = true);
 
   // Resamples rows [begin, begin + count), count <= kLanes; row r of them goes to out_flux + r * bins, out_ivar alike.
   void run(int64_t begin, int64_t count, float* out_flux, float* out_ivar, ResampleScratch& scratch) const;
@@ -36,6 +37,7 @@ class Resampler {
  private:
   const ResampleArgs& args_;
   float required_;
+  bool ivar_;
   int64_t call_;
   std::shared_ptr<const ResamplePlan> plan_;  // where wavelength and grid are shared
 };

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "wide.h"
 
@@ -52,6 +53,8 @@ SPECTROMER_INLINE void store8(double* to, const Float8& v) {
 }
 
 SPECTROMER_INLINE void store8(float* to, const Float8& v) { std::memcpy(to, &v, sizeof v); }
+
+SPECTROMER_INLINE Float8 all_nan() { return std::numeric_limits<float>::quiet_NaN() - Float8{}; }
 
 // `v` where `mask` is set, 0 elsewhere.
 SPECTROMER_INLINE void keep(Float8& v, const Int8& mask) { v = (Float8)((Int8)v & mask); }

@@ -26,9 +26,13 @@ __global__ void union_kernel(RasterizeArgs a, int64_t tiles) {
     const auto add = [&](int64_t row, int value) { difference[row * blockDim.x + threadIdx.x] += value; };
     for (int s = 0; s < a.subcolumns; ++s) {
       const float at = static_cast<float>(column) + (static_cast<float>(s) + 0.5f) * step;
-      visit_column(x, y, a.points, first_point(x, a.points, at, r), at, r, [&](Interval hit) {
-        deposit_interval(hit, static_cast<float>(a.height), weight, add);
-      });
+      const auto deposit = [&](Interval hit) { deposit_interval(hit, static_cast<float>(a.height), weight, add); };
+      if (a.band != nullptr) {
+        const Interval hit = band_interval(x, y, a.band + image * a.points, a.points, at);
+        if (!hit.empty()) deposit(hit);
+      } else {
+        visit_column(x, y, a.points, first_point(x, a.points, at, r), at, r, deposit);
+      }
     }
     int sum = 0;
     for (int64_t row = 0; row < a.height; ++row) {
@@ -58,7 +62,7 @@ __global__ void agg_resolve_kernel(RasterizeArgs a, const float* area) {
 int rasterize_cuda(const RasterizeArgs& args, float* scratch, void* stream_handle) {
   if (args.images * args.height * args.width == 0) return cudaSuccess;
   const cudaStream_t stream = static_cast<cudaStream_t>(stream_handle);
-  if (args.coverage == Coverage::agg) {
+  if (args.coverage == Coverage::agg && args.band == nullptr) {
     agg_outline_kernel<<<blocks_for(args.images, 32), 32, 0, stream>>>(args, scratch);
     if (const int error = cudaGetLastError()) return error;
     agg_resolve_kernel<<<blocks_for(args.images * args.height, 128), 128, 0, stream>>>(args, scratch);

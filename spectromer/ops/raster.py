@@ -17,8 +17,9 @@ def rasterize(
     linewidth: float = 1.0,
     coverage: str = "union",
     subcolumns: int = 8,
+    band: Tensor | None = None,  # [B, P]
 ) -> Tensor:  # [B, 1, H, W] uint8
-    r"""Draw one line per row as an antialiased image.
+    r"""Draw one line per row, or one band between two lines, as an antialiased image.
 
     Parameters
     ----------
@@ -39,6 +40,9 @@ def rasterize(
     subcolumns : int
         Samples of each pixel column for "union", which is exact in y and sampled in x: 8 leave a mean error of
         0.6 levels of 255, 256 serve as a reference. "agg" ignores it.
+    band : Tensor [B, P], optional
+        Other heights: the space between the lines through `y` and through `band` is filled, where both are
+        drawable, instead of drawing a line. By true area, whatever `coverage` says.
 
     Returns
     -------
@@ -50,11 +54,25 @@ def rasterize(
     ValueError
         For shapes, sizes or names that break the rules above and, on the CPU, for an x that does.
     """
-    return torch.ops.spectromer.rasterize(y, x, height, width, linewidth, coverage, subcolumns)
+    return torch.ops.spectromer.rasterize(y, x, height, width, linewidth, coverage, subcolumns, band)
+
+
+def check_stroke(linewidth: float, coverage: str, subcolumns: int) -> None:
+    """ValueError for a stroke that cannot be drawn."""
+    require(0.0 < linewidth <= 64.0, f"linewidth must lie in (0, 64] pixels, got {linewidth}")
+    require(coverage in COVERAGES, f"coverage must be one of {COVERAGES}, got {coverage!r}")
+    require(1 <= subcolumns <= 1024, f"subcolumns must lie in [1, 1024], got {subcolumns}")
 
 
 def _check(
-    y: Tensor, x: Tensor | None, height: int, width: int, linewidth: float, coverage: str, subcolumns: int
+    y: Tensor,
+    x: Tensor | None,
+    height: int,
+    width: int,
+    linewidth: float,
+    coverage: str,
+    subcolumns: int,
+    band: Tensor | None,
 ) -> None:
     require(y.ndim == 2, f"y must have shape [B, P], got {tuple(y.shape)}")
     if x is not None:
@@ -63,10 +81,12 @@ def _check(
             f"x must have shape [P] or [B, P] with y [B, P] = {tuple(y.shape)}, got {tuple(x.shape)}",
         )
         require(x.device == y.device, f"x must be on y's device, {y.device}, got {x.device}")
-    for name, value in (("height", height), ("width", width), ("subcolumns", subcolumns)):
+    if band is not None:
+        require(band.shape == y.shape, f"band must have the shape of y, {tuple(y.shape)}, got {tuple(band.shape)}")
+        require(band.device == y.device, f"band must be on y's device, {y.device}, got {band.device}")
+    for name, value in (("height", height), ("width", width)):
         require(value >= 1, f"{name} must be at least 1, got {value}")
-    require(0.0 < linewidth <= 64.0, f"linewidth must lie in (0, 64] pixels, got {linewidth}")
-    require(coverage in COVERAGES, f"coverage must be one of {COVERAGES}, got {coverage!r}")
+    check_stroke(linewidth, coverage, subcolumns)
 
 
 # torch leaves out arguments that equal the schema's defaults, so the two below repeat them.
@@ -78,15 +98,18 @@ def _forward(
     linewidth: float = 1.0,
     coverage: str = "union",
     subcolumns: int = 8,
+    band: Tensor | None = None,
 ) -> Tensor:
-    _check(y, x, height, width, linewidth, coverage, subcolumns)
+    _check(y, x, height, width, linewidth, coverage, subcolumns, band)
     images, points = y.shape
     if x is None:
         x = (torch.arange(points, dtype=torch.float32, device=y.device) + 0.5) * (width / max(points, 1))
     elif y.device.type == "cpu":
         rising = bool((x.abs() <= 1e9).all()) and bool((x[..., 1:] >= x[..., :-1]).all())
-        require(rising, "x must be finite and must not decrease from point to point; it does")
+        require(rising, "x must lie within 1e9 and must not decrease from point to point; it does not")
     y, x = dense(y, torch.float32), dense(x, torch.float32)
+    if band is not None:
+        band = dense(band, torch.float32)
     out = torch.empty((images, 1, height, width), dtype=torch.uint8, device=y.device)
     args = _C.RasterizeArgs(
         y=y.data_ptr(),
@@ -100,11 +123,12 @@ def _forward(
         subcolumns=subcolumns,
         coverage=COVERAGES.index(coverage),
         out=out.data_ptr(),
+        band=0 if band is None else band.data_ptr(),
     )
     if y.device.type == "cpu":
         call("rasterize", y.device, args)
     else:
-        shape = (images, height, width + 1) if coverage == "agg" else (0,)
+        shape = (images, height, width + 1) if coverage == "agg" and band is None else (0,)
         scratch = torch.zeros(shape, dtype=torch.float32, device=y.device)
         call("rasterize", y.device, args, scratch.data_ptr())
     return out
@@ -118,15 +142,16 @@ def _fake(
     linewidth: float = 1.0,
     coverage: str = "union",
     subcolumns: int = 8,
+    band: Tensor | None = None,
 ) -> Tensor:
-    _check(y, x, height, width, linewidth, coverage, subcolumns)
+    _check(y, x, height, width, linewidth, coverage, subcolumns, band)
     return y.new_empty((y.shape[0], 1, height, width), dtype=torch.uint8)
 
 
 torch.library.define(
     "spectromer::rasterize",
     "(Tensor y, Tensor? x=None, int height=224, int width=224, float linewidth=1.0, "
-    'str coverage="union", int subcolumns=8) -> Tensor',
+    'str coverage="union", int subcolumns=8, Tensor? band=None) -> Tensor',
 )
 torch.library.impl("spectromer::rasterize", ("cpu", "cuda"), _forward)
 torch.library.register_fake("spectromer::rasterize", _fake)

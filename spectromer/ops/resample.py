@@ -130,14 +130,15 @@ def _check(
     flux: Tensor,
     ivar: Tensor,
     wavelength: Tensor,
-    grid: Tensor,
+    grid: Tensor | None,
     method: str,
     coverage: float,
     offsets: Tensor | None,
     shift: Tensor | None,
 ) -> tuple[int, bool]:
     rows, shared = check_spectra(flux, ivar, wavelength, offsets, shift)
-    check_grid(flux, grid, rows)
+    if grid is not None:
+        check_grid(flux, grid, rows)
     require(method in METHODS, f"method must be one of {METHODS}, got {method!r}")
     require(0.0 <= coverage <= 1.0, f"coverage must lie in [0, 1], got {coverage}")
     return rows, shared
@@ -159,14 +160,17 @@ _OPTIONS = 'str method="flux_conserving", float coverage=0.0, Tensor? offsets=No
 
 
 class ResampleCall:
-    """Arguments of one call, checked, dense, and kept alive until the native code has returned."""
+    """Arguments of one call, checked, dense, and kept alive until the native code has returned.
+
+    Without a grid they are spectra alone, for `render`.
+    """
 
     def __init__(
         self,
         flux: Tensor,
         ivar: Tensor,
         wavelength: Tensor,
-        grid: Tensor,
+        grid: Tensor | None,
         method: str,
         coverage: float,
         offsets: Tensor | None,
@@ -174,7 +178,8 @@ class ResampleCall:
     ) -> None:
         self.rows, self.shared = _check(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
         self.flux, self.ivar = dense(flux, torch.float32), dense(ivar, torch.float32)
-        self.wavelength, self.grid = dense(wavelength, torch.float64), dense(grid, torch.float64)
+        self.wavelength = dense(wavelength, torch.float64)
+        self.grid = None if grid is None else dense(grid, torch.float64)
         self.offsets = None if offsets is None else offsets.contiguous()
         self.shift = None if shift is None else shift.contiguous()
         self.method, self.coverage = METHODS.index(method), coverage
@@ -192,7 +197,8 @@ class ResampleCall:
                 f"offsets must rise from 0 to the length of flux, {self.flux.shape[0]}; they do not",
             )
         _check_increasing("wavelength", self.wavelength, None if self.shared else self.offsets)
-        _check_increasing("grid", self.grid)
+        if self.grid is not None:
+            _check_increasing("grid", self.grid)
         if self.shift is not None:
             length = self.flux.shape[1] if self.offsets is None else self.offsets.diff()
             inside = bool((self.shift >= 0).all()) and bool((self.shift + length <= self.wavelength.shape[0]).all())
@@ -203,14 +209,14 @@ class ResampleCall:
             flux=self.flux.data_ptr(),
             ivar=self.ivar.data_ptr(),
             wavelength=self.wavelength.data_ptr(),
-            grid=self.grid.data_ptr(),
+            grid=0 if self.grid is None else self.grid.data_ptr(),
             offsets=0 if self.offsets is None else self.offsets.data_ptr(),
             shift=0 if self.shift is None else self.shift.data_ptr(),
             rows=self.rows,
             pixels=self.wavelength.shape[-1],
-            bins=self.grid.shape[-1],
+            bins=0 if self.grid is None else self.grid.shape[-1],
             shared_wavelength=self.shared,
-            shared_grid=self.grid.ndim == 1,
+            shared_grid=self.grid is not None and self.grid.ndim == 1,
             method=self.method,
             coverage=self.coverage,
             **{name: tensor.data_ptr() for name, tensor in outputs.items()},

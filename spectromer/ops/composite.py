@@ -1,0 +1,211 @@
+"""render put together from torch and the other operators, on any device: what CUDA runs, and what checks the CPU's."""
+
+import torch
+from torch import Tensor
+
+from spectromer.ops.picture import DTYPES, Picture, Tables, wavelength_grid
+from spectromer.ops.raster import rasterize
+from spectromer.ops.resample import resample
+from spectromer.regions import mark_regions
+
+__all__ = ["composite", "limits"]
+
+
+def composite(
+    flux: Tensor,  # [B, N]
+    ivar: Tensor,  # [B, N]
+    wavelength: Tensor,  # [N] or [B, N]
+    picture: Picture,
+) -> Tensor:  # [B, C, size, size]
+    """Draw spectra; see `spectromer.render`."""
+    if len(flux) == 0:
+        return flux.new_empty(picture.shape(0), dtype=DTYPES[picture.dtype])
+    grid = wavelength_grid(picture, flux.device)
+    marks = mark_regions(flux, ivar, wavelength, grid, picture.regions)
+    if grid is None:
+        flux, ivar = flux.to(torch.float32), ivar.to(torch.float32)
+        good = torch.isfinite(flux) & torch.isfinite(ivar) & (ivar > 0)
+        index, inside = _own_pixels(good, picture.panels)
+        x = _own_axis(wavelength.to(torch.float64).expand(good.shape), index, inside, picture)
+    else:
+        flux, ivar = resample(flux, ivar, wavelength, grid)
+        good = ivar > 0
+        index = torch.arange(picture.bins, device=flux.device).view(1, picture.panels, -1).expand(len(flux), -1, -1)
+        inside = torch.ones_like(index, dtype=torch.bool)
+        step = picture.size / index.shape[2]
+        x = ((torch.arange(index.shape[2], device=flux.device) + 0.5) * step).float().expand(index.shape)
+    values = flux.masked_fill(~good, torch.nan)
+
+    def in_panels(rows: Tensor) -> Tensor:
+        """Values of bins [B, N] by panel [B, panels, L], NaN beyond a panel's end."""
+        return rows.gather(1, index.flatten(1)).view(index.shape).masked_fill(~inside, torch.nan)
+
+    planes = []
+    for quantity in picture.channels:
+        if quantity in ("mask", "regions"):
+            marked = ~good if quantity == "mask" else marks.to(torch.bool).expand(good.shape)  # type: ignore[union-attr]
+            shown = marked.gather(1, index.flatten(1)).view(index.shape) & inside
+            drawn = _squares(255 * shown[:, 0], picture) if picture.block else _columns(x, shown, inside, picture)
+        else:
+            series = {"first": _gradient(values), "second": _gradient(_gradient(values))}.get(quantity, values)
+            sigma = in_panels(ivar.rsqrt()) if quantity == "error" else None
+            drawn = _values(in_panels(series), sigma, x, picture, derivative=quantity in ("first", "second"))
+        planes.append(drawn)
+    return _channels(torch.cat(planes, 1), picture)
+
+
+def limits(flux: Tensor, scale: str | tuple[float, float], percentiles: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Flux at the bottom and the top, [..., 1], over the numbers of the last axis (numpy's linear percentiles)."""
+    if isinstance(scale, tuple):
+        return flux.new_full((1,), scale[0]), flux.new_full((1,), scale[1])
+    good = ~flux.isnan()
+    if scale == "minmax":
+        bottom = flux.masked_fill(~good, torch.inf).amin(-1, keepdim=True)
+        top = flux.masked_fill(~good, -torch.inf).amax(-1, keepdim=True)
+        return bottom, top
+    ordered = flux.masked_fill(~good, torch.inf).sort(-1).values
+    last = (good.sum(-1, keepdim=True) - 1).clamp(min=0)
+
+    def at(percentile: float) -> Tensor:
+        position = percentile / 100.0 * last.to(torch.float64)
+        below = position.floor().to(torch.int64)
+        a, b = ordered.gather(-1, below), ordered.gather(-1, torch.minimum(below + 1, last))
+        return a + (b - a) * (position - below).to(a.dtype)
+
+    return at(percentiles[0]), at(percentiles[1])
+
+
+def _values(series: Tensor, sigma: Tensor | None, x: Tensor, picture: Picture, derivative: bool) -> Tensor:
+    """Values [B, panels, L] as lines or squares, or the band of sigma around them; uint8 [B, planes, size, size]."""
+    rows, panels, length = series.shape
+    scale = "percentile" if derivative and isinstance(picture.scale, tuple) else picture.scale
+    if picture.per_panel:
+        bottom, top = limits(series, scale, picture.percentiles)
+    else:
+        bottom, top = (v.reshape(-1, 1, 1) for v in limits(series.flatten(1), scale, picture.percentiles))
+    flat = ~(top > bottom)  # also where nothing is good
+    bottom = torch.where(flat, bottom - 0.5, bottom)
+    span = torch.where(flat, torch.ones_like(top), top - bottom)
+    share = picture.margin + (1.0 - 2.0 * picture.margin) * (series - bottom) / span
+    if sigma is not None:
+        sigma = (1.0 - 2.0 * picture.margin) * sigma.masked_fill(series.isnan(), torch.nan) / span
+        sigma = sigma.masked_fill(flat, torch.nan)
+    if picture.block:
+        return _squares(_levels(share if sigma is None else sigma)[:, 0], picture)
+    height = picture.size // panels if picture.stacked else picture.size
+    y = height * (1.0 - share)
+    upper, lower = (y, None) if sigma is None else (y - height * sigma, (y + height * sigma).reshape(-1, length))
+    images = rasterize(
+        upper.reshape(-1, length),
+        x.reshape(-1, length),
+        height=height,
+        width=picture.size,
+        linewidth=picture.linewidth,
+        coverage=picture.coverage,
+        subcolumns=picture.subcolumns,
+        band=lower,
+    )
+    return images.view(rows, -1, picture.size, picture.size)
+
+
+def _levels(share: Tensor) -> Tensor:
+    return (255.0 * share.nan_to_num(0.0).clamp(0.0, 1.0) + 0.5).to(torch.uint8)
+
+
+def _gradient(values: Tensor) -> Tensor:
+    """Differences of neighbours along the rows, halved; one-sided at a gap, NaN where a value stands alone."""
+    gap = values.new_full((len(values), 1), torch.nan)
+    left, right = torch.cat((gap, values[:, :-1]), 1), torch.cat((values[:, 1:], gap), 1)
+    has_left, has_right = ~left.isnan(), ~right.isnan()
+    steps = has_left.to(values.dtype) + has_right
+    difference = torch.where(has_right, right, values) - torch.where(has_left, left, values)
+    return (difference / steps.clamp(min=1)).masked_fill((steps == 0) | values.isnan(), torch.nan)
+
+
+def _own_pixels(good: Tensor, panels: int) -> tuple[Tensor, Tensor]:
+    """Pixels from the first good one to the last, split as numpy.array_split does: index [B, panels, L], and which
+    of these there are.
+    """
+    pixels = good.shape[1]
+    place = torch.arange(pixels, device=good.device)
+    first = place.expand(good.shape).masked_fill(~good, pixels).amin(1)
+    count = (place.expand(good.shape).masked_fill(~good, -1).amax(1) + 1 - first).clamp(min=0)
+    panel = torch.arange(panels + 1, device=good.device)
+    start = panel * (count // panels)[:, None] + torch.minimum(panel, (count % panels)[:, None])
+    offset = torch.arange(-(-pixels // panels), device=good.device)
+    index = (first[:, None] + start[:, :-1])[..., None] + offset
+    return index.clamp(max=pixels - 1), offset < start.diff(dim=1)[..., None]
+
+
+def _own_axis(wavelength: Tensor, index: Tensor, inside: Tensor, picture: Picture) -> Tensor:
+    """Where each panel's pixels stand, its first at the left margin and its last at the right; [B, panels, L] float32.
+    What is beyond the end repeats the last.
+    """
+    place = wavelength.log() if picture.axis == "log" else wavelength
+    last = inside.sum(-1, keepdim=True) - 1
+    index = index.gather(2, torch.minimum(torch.arange(index.shape[2], device=index.device), last.clamp(min=0)))
+    place = place.gather(1, index.flatten(1)).view(index.shape)
+    start, end = place[..., :1], place[..., -1:]
+    share = (place - start) / torch.where(end > start, end - start, torch.ones_like(end))
+    return (picture.size * (picture.side_margin + (1.0 - 2.0 * picture.side_margin) * share)).float()
+
+
+def _squares(levels: Tensor, picture: Picture) -> Tensor:
+    """Levels [B, L] as squares, uint8 [B, 1, size, size]."""
+    block = picture.block or 1
+    side = picture.size // block
+    cells = levels.new_zeros((len(levels), side * side), dtype=torch.uint8)
+    count = min(levels.shape[1], side * side)
+    cells[:, :count] = levels[:, :count]
+    cells = cells.view(-1, side, side)
+    if picture.order == "boustrophedon":
+        cells[:, 1::2] = cells[:, 1::2].flip(2)
+    image = cells.repeat_interleave(block, 1).repeat_interleave(block, 2)
+    rest = picture.size - side * block
+    return torch.nn.functional.pad(image, (0, rest, 0, rest))[:, None]
+
+
+def _columns(x: Tensor, marked: Tensor, inside: Tensor, picture: Picture) -> Tensor:
+    """The share of each pixel column that marked bins [B, panels, L] cover; uint8 [B, planes, size, size]."""
+    rows, panels, length = x.shape
+    size = picture.size
+    centre = x.double().reshape(-1, length)
+    count = inside.sum(-1).reshape(-1, 1)
+    step = centre.diff(dim=1)
+    if length > 1:  # beyond the last bin, as far as to the one before
+        step = step.gather(
+            1, torch.arange(length, device=x.device).expand(centre.shape).minimum(count - 2).clamp(min=0)
+        )
+    step = torch.where(count == 1, 2.0 * size, step) if length > 1 else centre.new_full(centre.shape, 2.0 * size)
+    right = (centre + 0.5 * step).clamp(0, size)
+    left = torch.cat((centre[:, :1] - 0.5 * step[:, :1], right[:, :-1]), 1).clamp(0, size)
+    filled = torch.cumsum((right - left) * marked.reshape(-1, length), 1)
+    edges = torch.arange(size + 1, dtype=torch.float64, device=x.device).expand(len(centre), -1).contiguous()
+    bin_ = torch.searchsorted(right.contiguous(), edges).clamp(max=length - 1)
+    before = filled - (right - left) * marked.reshape(-1, length)
+    part = (edges - left.gather(1, bin_)).clamp(min=0).minimum((right - left).gather(1, bin_))
+    cover = (before.gather(1, bin_) + part * marked.reshape(-1, length).gather(1, bin_)).diff(dim=1)
+    height = size // panels if picture.stacked else size
+    image = _levels(cover)[:, None].expand(-1, height, -1)
+    return image.reshape(rows, -1, size, size)
+
+
+def _channels(planes: Tensor, picture: Picture) -> Tensor:
+    """Planes uint8 [B, K, size, size] as the channels of the image, in its type."""
+    tables = Tables.of(picture)
+    if tables.colormap is not None:
+        levels = tables.colormap.to(planes.device)[planes[:, 0].long()].permute(0, 3, 1, 2).float()
+    else:
+        cover = planes.float() * (tables.alpha.to(planes.device) / 255.0).view(-1, 1, 1)
+        ground = 255.0 if picture.ground == "light" else 0.0
+        if tables.inks is None:
+            levels = ground + (255.0 - 2.0 * ground) * cover
+        else:
+            levels = planes.new_full(picture.shape(len(planes)), ground, dtype=torch.float32)
+            for k, ink in enumerate(tables.inks.to(planes.device)):
+                levels = levels + (ink.view(3, 1, 1) - levels) * cover[:, k : k + 1]
+        levels = (levels + 0.5).floor()
+    if picture.dtype == "uint8":
+        return levels.to(torch.uint8)
+    factor, offset = (v.to(planes.device).view(-1, 1, 1) for v in (tables.factor, tables.offset))
+    return (factor * levels + offset).to(DTYPES[picture.dtype])
