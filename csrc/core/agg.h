@@ -1,6 +1,9 @@
 // The stroke as Anti-Grain Geometry, matplotlib's renderer, draws it: an outline with round outer and mitred inner
 // joins and square caps, filled by its winding integral clipped at 1. Overlapping strokes add up, unlike the true
 // area. After agg_math_stroke.h and agg_rasterizer_scanline_aa.h of AGG 2.4 (M. Shemanarev). CPU and CUDA.
+//
+// Both sides of the outline are followed from left to right, the second one with its edges turned round: the winding
+// integral is a sum over edges, and their order does not matter.
 #pragma once
 
 #include <cmath>
@@ -11,208 +14,181 @@
 
 namespace spectromer {
 
-struct Point {
-  double x, y;
+// AGG rounds its vertices to 1/256 pixel.
+SPECTROMER_HD_INLINE float snapped(float v) { return floorf(v * 256.0f + 0.5f) * (1.0f / 256.0f); }
+
+// What a stroke of some half-width looks like at its joins.
+struct StrokeShape {
+  float half;
+  float arc;  // angle between two vertices of a round join
+
+  SPECTROMER_HD explicit StrokeShape(float linewidth)
+      : half(0.5f * linewidth), arc(2.0f * acosf(half / (half + 0.125f))) {}
 };
 
-SPECTROMER_HD double distance(Point a, Point b) { return sqrt((b.x - a.x) * (b.x - a.x) + (b.y - a.y) * (b.y - a.y)); }
+// One join, or (F a vector) several: where segments of directions (u1x, u1y) and (u2x, u2y), both of length 1, meet.
+// The sides of the segments lie at n1 and n2 from the point on the left (walking along the line, y downwards), at -n1
+// and -n2 on the right. Mask is what a comparison of two F yields.
+template <class F, class Mask>
+struct Join {
+  F n1x, n1y, n2x, n2y;
+  F mx, my;          // where the two sides cut
+  F turn;            // > 0: the left side is the inner one, < 0: the right one
+  Mask mitred;       // the inner side goes through m
+  Mask straight;     // the outer side goes through m
+  F steps;           // vertices of the outer side's arc between n1 and n2
+  F cosine, sine;    // of the angle from one to the next
 
-// Signed area of the polygon's cells, as differences along each row: their prefix sum is the winding integral.
-struct AreaAccumulator {
-  float* area;  // [height, width + 1]
-  int64_t height, width;
+  // One lane of several.
+  template <class Lanes>
+  SPECTROMER_HD_INLINE Join(const Lanes& v, int k)
+      : n1x(v.n1x[k]), n1y(v.n1y[k]), n2x(v.n2x[k]), n2y(v.n2y[k]), mx(v.mx[k]), my(v.my[k]), turn(v.turn[k]),
+        mitred(v.mitred[k] != 0), straight(v.straight[k] != 0), steps(v.steps[k]), cosine(v.cosine[k]),
+        sine(v.sine[k]) {}
 
-  SPECTROMER_HD void add(int64_t row, int64_t column, double value) {
-    area[row * (width + 1) + column] += static_cast<float>(value);
+  // arccosine within 2e-8 (Abramowitz & Stegun 4.4.46).
+  template <class Root>
+  static SPECTROMER_HD_INLINE F arc_cosine(F x, Root root) {
+    const F a = x < 0.0f ? -x : x;
+    F p = -0.0012624911f * a + 0.0066700901f;
+    p = p * a - 0.0170881256f;
+    p = p * a + 0.0308918810f;
+    p = p * a - 0.0501743046f;
+    p = p * a + 0.0889789874f;
+    p = p * a - 0.2145988016f;
+    p = (p * a + 1.5707963050f) * root(1.0f - a);
+    return x < 0.0f ? 3.14159265f - p : p;
   }
 
-  // What an edge that crosses one row from x = a to x = b (any order) with signed height d leaves in that row.
-  SPECTROMER_HD void add_crossing(int64_t row, double a, double b, double d) {
-    const double left = fmin(a, b), right = fmax(a, b);
-    const int64_t first = static_cast<int64_t>(left);
-    const int64_t end = static_cast<int64_t>(ceil(right));
-    if (end <= first + 1) {
-      const double mean = 0.5 * (left + right) - static_cast<double>(first);
-      add(row, first, d * (1.0 - mean));
-      if (first < width) add(row, first + 1, d * mean);
-      return;
+  template <class Root>
+  SPECTROMER_HD_INLINE Join(const StrokeShape& shape, F u1x, F u1y, F length1, F u2x, F u2y, F length2, Root root) {
+    const float half = shape.half;
+    n1x = half * u1y, n1y = -half * u1x, n2x = half * u2y, n2y = -half * u2x;
+    turn = u2x * u1y - u2y * u1x;
+    F dot = u1x * u2x + u1y * u2y;
+    dot = dot > 1.0f ? 1.0f + F{} : dot;
+    dot = dot < -1.0f ? -1.0f + F{} : dot;
+    const F both = 1.0f + dot, near_turn = both < 1e-12f ? 1e-12f + F{} : both;
+    mx = (n1x + n2x) / near_turn;
+    my = (n1y + n2y) / near_turn;
+    const F shorter = length1 < length2 ? length1 : length2;
+    const F limit = shorter < 1.01f * half ? 1.01f * half + F{} : shorter;
+    mitred = 2.0f * half * half <= limit * limit * both;
+    straight = both > 2.0f * (1023.0f / 1024.0f) * (1023.0f / 1024.0f);
+    const F angle = arc_cosine(dot, root);
+    steps = angle * (1.0f / shape.arc);
+    // Rounded down; there are never many.
+    F whole{};
+    for (float k = 1.0f; k <= 3.14159266f / shape.arc; k += 1.0f) whole = steps >= k ? k + F{} : whole;
+    steps = whole;
+    const F quarter = 0.25f * angle / (steps + 1.0f), q2 = quarter * quarter;
+    F s = quarter * (1.0f - q2 * (1.0f / 6.0f - q2 * (1.0f / 120.0f - q2 * (1.0f / 5040.0f))));
+    F c = 1.0f - q2 * (0.5f - q2 * (1.0f / 24.0f - q2 * (1.0f / 720.0f - q2 * (1.0f / 40320.0f))));
+    for (int i = 0; i < 2; ++i) {
+      const F doubled = 2.0f * s * c;
+      c = 1.0f - 2.0f * s * s;
+      s = doubled;
     }
-    const double slope = 1.0 / (right - left);
-    double before = 0.0;
-    for (int64_t cell = first; cell <= end && cell <= width; ++cell) {
-      // Share of this cell that lies right of the edge, averaged over the crossing; 1 in every later cell.
-      const double started = fmax(static_cast<double>(cell) - left, 0.0);
-      const double reached = fmin(static_cast<double>(cell + 1), right) - left;
-      const double beyond = fmax(static_cast<double>(cell + 1) - right, 0.0);
-      const double share = cell < end ? 0.5 * slope * (reached * reached - started * started) + beyond : 1.0;
-      add(row, cell, d * (share - before));
-      before = share;
-    }
-  }
-
-  // An edge that lies between x = 0 and x = width.
-  SPECTROMER_HD void add_inside(Point p, Point q) {
-    if (p.y == q.y) return;
-    const double direction = p.y < q.y ? 1.0 : -1.0;
-    const Point top = p.y < q.y ? p : q, bottom = p.y < q.y ? q : p;
-    const double slope = (bottom.x - top.x) / (bottom.y - top.y);
-    const double y0 = fmax(top.y, 0.0), y1 = fmin(bottom.y, static_cast<double>(height));
-    if (y0 >= y1) return;
-    for (int64_t row = static_cast<int64_t>(y0); static_cast<double>(row) < y1; ++row) {
-      const double from = fmax(y0, static_cast<double>(row)), to = fmin(y1, static_cast<double>(row + 1));
-      const double w = static_cast<double>(width);
-      const double a = fmin(fmax(top.x + (from - top.y) * slope, 0.0), w);
-      const double b = fmin(fmax(top.x + (to - top.y) * slope, 0.0), w);
-      add_crossing(row, a, b, direction * (to - from));
-    }
-  }
-
-  // Any edge: what lies beside the image is projected onto its border, so that the winding stays right.
-  SPECTROMER_HD void edge(Point p, Point q) {
-    const double borders[2] = {0.0, static_cast<double>(width)};
-    Point parts[4] = {p, p, q, q};
-    int count = 1;
-    const bool rightward = q.x > p.x;
-    for (int k = 0; k < 2; ++k) {
-      const double border = borders[rightward ? k : 1 - k];
-      if ((p.x < border) != (q.x < border) && p.x != border && q.x != border) {
-        parts[count++] = Point{border, p.y + (border - p.x) / (q.x - p.x) * (q.y - p.y)};
-      }
-    }
-    parts[count] = q;
-    for (int k = 0; k < count; ++k) {
-      Point a = parts[k], b = parts[k + 1];
-      a.x = fmin(fmax(a.x, borders[0]), borders[1]);
-      b.x = fmin(fmax(b.x, borders[0]), borders[1]);
-      add_inside(a, b);
-    }
-  }
-};
-
-// A closed polygon in the making; AGG rounds its vertices to 1/256 pixel.
-struct Polygon {
-  AreaAccumulator& sink;
-  Point first{0.0, 0.0}, last{0.0, 0.0};
-  bool empty = true;
-
-  SPECTROMER_HD explicit Polygon(AreaAccumulator& accumulator) : sink(accumulator) {}
-
-  SPECTROMER_HD void add(double x, double y) {
-    const Point p{floor(x * 256.0 + 0.5) / 256.0, floor(y * 256.0 + 0.5) / 256.0};
-    if (empty) first = p; else sink.edge(last, p);
-    last = p;
-    empty = false;
-  }
-
-  SPECTROMER_HD void close() {
-    if (!empty) sink.edge(last, first);
+    cosine = c;
+    sine = s;
   }
 };
 
-// Twice the signed area of the triangle; its sign says on which side of a -> b the point p lies.
-SPECTROMER_HD double cross(Point a, Point b, Point p) { return (p.x - b.x) * (b.y - a.y) - (p.y - b.y) * (b.x - a.x); }
-
-SPECTROMER_HD bool intersect(Point a, Point b, Point c, Point d, Point& out) {
-  const double denominator = (b.x - a.x) * (d.y - c.y) - (b.y - a.y) * (d.x - c.x);
-  if (fabs(denominator) < 1e-30) return false;
-  const double u = ((a.y - c.y) * (d.x - c.x) - (a.x - c.x) * (d.y - c.y)) / denominator;
-  out = Point{a.x + u * (b.x - a.x), a.y + u * (b.y - a.y)};
-  return true;
-}
-
-SPECTROMER_HD void add_cap(Polygon& polygon, Point end, Point inner, double half) {
-  const double length = distance(end, inner);
-  const double dx = half * (inner.y - end.y) / length, dy = half * (inner.x - end.x) / length;
-  polygon.add(end.x - dx - dy, end.y + dy - dx);
-  polygon.add(end.x + dx - dy, end.y - dy - dx);
-}
-
-// The outline's left side at v1, coming from v0 and going to v2.
-SPECTROMER_HD void add_join(Polygon& polygon, Point v0, Point v1, Point v2, double half) {
-  const double pi = 3.14159265358979323846;
-  const double length1 = distance(v0, v1), length2 = distance(v1, v2);
-  const double dx1 = half * (v1.y - v0.y) / length1, dy1 = half * (v1.x - v0.x) / length1;
-  const double dx2 = half * (v2.y - v1.y) / length2, dy2 = half * (v2.x - v1.x) / length2;
-  const Point in0{v0.x + dx1, v0.y - dy1}, in1{v1.x + dx1, v1.y - dy1};
-  const Point out1{v1.x + dx2, v1.y - dy2}, out2{v2.x + dx2, v2.y - dy2};
-  Point meet{v1.x, v1.y};
-  if (cross(v0, v1, v2) > 0.0) {  // inner side: a miter where it stays within the segments
-    const double limit = half * fmax(fmin(length1, length2) / half, 1.01);
-    if (intersect(in0, in1, out1, out2, meet)) {
-      if (distance(v1, meet) <= limit) {
-        polygon.add(meet.x, meet.y);
-        return;
-      }
-    } else if ((cross(v0, v1, in1) < 0.0) == (cross(v1, v2, in1) < 0.0)) {
-      polygon.add(in1.x, in1.y);
-      return;
-    }
-    polygon.add(in1.x, in1.y);
-    polygon.add(out1.x, out1.y);
+// One join's vertices on the left (side = 1) or right (-1), from left to right, to add(x, y).
+template <class Add>
+SPECTROMER_HD_INLINE void visit_join(const Join<float, bool>& j, float x, float y, float side, Add add) {
+  const bool inner = side * j.turn > 0.0f;
+  if (inner ? j.mitred : j.straight) {
+    add(x + side * j.mx, y + side * j.my);
     return;
   }
-  const double mx = 0.5 * (dx1 + dx2), my = 0.5 * (dy1 + dy2);
-  if (half - sqrt(mx * mx + my * my) < half / 1024.0) {  // nearly straight: one point will do
-    if (!intersect(in0, in1, out1, out2, meet)) meet = in1;
-    polygon.add(meet.x, meet.y);
-    return;
+  float nx = side * j.n1x, ny = side * j.n1y;
+  add(x + nx, y + ny);
+  for (float k = 1.0f; !inner && k <= j.steps; k += 1.0f) {
+    const float turned = nx * j.cosine - side * ny * j.sine;
+    ny = ny * j.cosine + side * nx * j.sine;
+    nx = turned;
+    add(x + nx, y + ny);
   }
-  double angle = atan2(-dy1, dx1), end = atan2(-dy2, dx2);
-  if (angle > end) end += 2.0 * pi;
-  const int steps = static_cast<int>((end - angle) / (2.0 * acos(half / (half + 0.125))));
-  const double step = (end - angle) / (steps + 1);
-  polygon.add(in1.x, in1.y);
-  for (int i = 0; i < steps; ++i) {
-    angle += step;
-    polygon.add(v1.x + cos(angle) * half, v1.y + sin(angle) * half);
-  }
-  polygon.add(out1.x, out1.y);
+  add(x + side * j.n2x, y + side * j.n2y);
 }
 
-// Index of the next point, in direction `step`, that does not coincide with point i; `stop` where there is none.
-SPECTROMER_HD int64_t next_distinct(const float* x, const float* y, int64_t i, int64_t step, int64_t stop) {
-  int64_t j = i + step;
-  while (j != stop && x[j] == x[i] && y[j] == y[i]) j += step;
-  return j;
-}
+// One side of the outline in the making: vertices in, edges out, those of the right side turned round.
+template <class Edge>
+struct OutlineSide {
+  Edge& edge;  // called with x0, y0, x1, y1
+  bool right;
+  float x, y;
 
-// One side of the stroke of points [begin, end), walked in direction `step`: its cap, then its joins.
-SPECTROMER_HD void add_side(Polygon& polygon, const float* x, const float* y, int64_t from, int64_t stop, int64_t step,
-                            double half) {
-  int64_t previous = from, current = next_distinct(x, y, from, step, stop);
-  const auto at = [&](int64_t i) { return Point{static_cast<double>(x[i]), static_cast<double>(y[i])}; };
-  add_cap(polygon, at(previous), at(current), half);
-  for (int64_t next = next_distinct(x, y, current, step, stop); next != stop;
-       next = next_distinct(x, y, current, step, stop)) {
-    add_join(polygon, at(previous), at(current), at(next), half);
-    previous = current;
-    current = next;
+  SPECTROMER_HD_INLINE void add(float to_x, float to_y) {
+    const float next_x = snapped(to_x), next_y = snapped(to_y);
+    if (right) edge(next_x, next_y, x, y); else edge(x, y, next_x, next_y);
+    x = next_x;
+    y = next_y;
   }
+};
+
+// The edge that closes the outline at its beginning (before = true) or its end; (nx, ny) lies to the left of the point,
+// the cap reaches out by the same length. Returns where the two sides then are.
+struct Cap {
+  float left_x, left_y, right_x, right_y;
+};
+
+SPECTROMER_HD Cap make_cap(float x, float y, float nx, float ny, bool before) {
+  const float out = before ? -1.0f : 1.0f;
+  // n = half (uy, -ux), so half u = (-ny, nx).
+  const float end_x = x - out * ny, end_y = y + out * nx;
+  return Cap{snapped(end_x + nx), snapped(end_y + ny), snapped(end_x - nx), snapped(end_y - ny)};
 }
 
-// Outlines every unbroken piece of the line; a piece that is a single point leaves nothing, as in AGG.
-SPECTROMER_HD void stroke_outline(const float* x, const float* y, int64_t points, double half, AreaAccumulator& sink) {
-  for (int64_t begin = 0; begin < points; ++begin) {
-    if (!drawable(y[begin])) continue;
-    int64_t end = begin + 1;
-    while (end < points && drawable(y[end])) ++end;
-    if (next_distinct(x, y, begin, 1, end) != end) {
-      Polygon polygon(sink);
-      add_side(polygon, x, y, begin, end, 1, half);
-      add_side(polygon, x, y, end - 1, begin - 1, -1, half);
-      polygon.close();
+// One coordinate's part in clipping: of the line from `from` to `to`, what lies between `low` and `high`.
+SPECTROMER_HD void clip_range(double from, double to, double low, double high, double& begin, double& end) {
+  const double span = to - from, a = (low - from) / span, b = (high - from) / span;
+  const bool inside = from >= low && from <= high;
+  begin = fmax(begin, span != 0.0 ? fmin(a, b) : inside ? 0.0 : 2.0);
+  end = fmin(end, span != 0.0 ? fmax(a, b) : 1.0);
+}
+
+// Cuts a line as matplotlib does before it is stroked: into its unbroken pieces within a pixel of the image. Calls
+// point(x, y, starts) for their points, none of them like the one before.
+template <class Visit>
+SPECTROMER_HD_INLINE void visit_pieces(const float* x, const float* y, int64_t points, int64_t width, int64_t height,
+                                       Visit point) {
+  const float right = static_cast<float>(width + 1), bottom = static_cast<float>(height + 1);
+  const auto is_inside = [&](int64_t i) {
+    return y[i] >= -1.0f && y[i] <= bottom && x[i] >= -1.0f && x[i] <= right;
+  };
+  bool open = false;
+  for (int64_t i = 0; i + 1 < points; ++i) {
+    if (!drawable(y[i]) || !drawable(y[i + 1])) {
+      open = false;
+      continue;
     }
-    begin = end;
+    if (x[i] == x[i + 1] && y[i] == y[i + 1]) continue;
+    if (is_inside(i) && is_inside(i + 1)) {
+      if (!open) point(x[i], y[i], true);
+      point(x[i + 1], y[i + 1], false);
+      open = true;
+      continue;
+    }
+    double begin = 0.0, end = 1.0;
+    const double x0 = static_cast<double>(x[i]), y0 = static_cast<double>(y[i]);
+    const double x1 = static_cast<double>(x[i + 1]), y1 = static_cast<double>(y[i + 1]);
+    clip_range(x0, x1, -1.0, static_cast<double>(right), begin, end);
+    clip_range(y0, y1, -1.0, static_cast<double>(bottom), begin, end);
+    if (!(begin < end)) {
+      open = false;
+      continue;
+    }
+    if (!open || begin > 0.0) {
+      point(static_cast<float>(x0 + begin * (x1 - x0)), static_cast<float>(y0 + begin * (y1 - y0)), true);
+    }
+    point(static_cast<float>(x0 + end * (x1 - x0)), static_cast<float>(y0 + end * (y1 - y0)), false);
+    open = true;
   }
 }
 
 // AGG's levels: 256 steps of area, the last two shared.
-SPECTROMER_HD void resolve_agg_row(const float* area, int64_t width, uint8_t* out) {
-  float sum = 0.0f;
-  for (int64_t column = 0; column < width; ++column) {
-    sum += area[column];
-    out[column] = static_cast<uint8_t>(fminf(256.0f * fabsf(sum) + 1e-3f, 255.0f));
-  }
-}
+SPECTROMER_HD_INLINE uint8_t agg_level(float area) { return static_cast<uint8_t>(smaller(256.0f * fabsf(area) + 1e-3f, 255.0f)); }
 
 }  // namespace spectromer

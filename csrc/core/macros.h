@@ -2,10 +2,16 @@
 
 #include <cmath>
 
+// SPECTROMER_HD_INLINE is for what has to be compiled along with its caller (see cpu/wide.h).
 #ifdef __CUDACC__
 #define SPECTROMER_HD __host__ __device__ inline
+#define SPECTROMER_HD_INLINE __host__ __device__ __forceinline__
+#elif defined(__GNUC__)
+#define SPECTROMER_HD inline
+#define SPECTROMER_HD_INLINE inline __attribute__((always_inline))
 #else
 #define SPECTROMER_HD inline
+#define SPECTROMER_HD_INLINE inline
 #endif
 
 namespace spectromer {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "../core/agg.h"
 #include "parallel.h"
 
 namespace spectromer {
@@ -28,13 +27,6 @@ struct Hits {  // where the stroke meets one vertical line, in each lane
 };
 
 SPECTROMER_INLINE Float8 magnitude(const Float8& v) { return (Float8)((Int8)v & 0x7fffffff); }
-
-SPECTROMER_INLINE Float8 root(const Float8& v) {
-  float values[kLanes];
-  store8(values, v);
-  for (int lane = 0; lane < kLanes; ++lane) values[lane] = sqrtf(values[lane]);
-  return load8(values);
-}
 
 // Brings lines y[lane] together as to [points, lanes], NaN where they are broken.
 template <int kHalves>
@@ -405,17 +397,6 @@ void draw_band(const Canvas& canvas, const float* x, const float* const* upper, 
       if (begin + lane < images) planes[lane] = out[begin + lane];
     }
     draw_band_8(canvas, x, above, below, points, planes, scratch);
-  }
-}
-
-// Differences along the rows.
-void draw_agg(const Canvas& canvas, const float* x, const float* y, int64_t points, uint8_t* out,
-              RasterScratch& scratch) {
-  scratch.area.assign(static_cast<size_t>(canvas.height * (canvas.width + 1)), 0.0f);
-  AreaAccumulator accumulator{scratch.area.data(), canvas.height, canvas.width};
-  stroke_outline(x, y, points, 0.5 * static_cast<double>(canvas.linewidth), accumulator);
-  for (int64_t row = 0; row < canvas.height; ++row) {
-    resolve_agg_row(scratch.area.data() + row * (canvas.width + 1), canvas.width, out + row * canvas.width);
   }
 }
 

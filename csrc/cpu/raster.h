@@ -38,7 +38,8 @@ struct RasterScratch {
   Edges edges[2];                         // bottom and top
   std::vector<Rest> rest;
   std::vector<int> difference;            // [height + 2, columns of a tile] of one image, left zeroed
-  std::vector<float> area;                // of the agg rasterizer
+  std::vector<float> area, sums;          // of draw_agg: differences from column to column, and their sums
+  std::vector<uint8_t> tile;              // of draw_agg: levels of a few columns
 };
 
 // Draws lines y[image] [points] at x [points] as out[image] [height, width].

@@ -2,6 +2,7 @@
 // (Double8 is for arithmetic alone: GCC 12 compares and converts vectors of that width element by element.)
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -55,6 +56,13 @@ SPECTROMER_INLINE void store8(double* to, const Float8& v) {
 SPECTROMER_INLINE void store8(float* to, const Float8& v) { std::memcpy(to, &v, sizeof v); }
 
 SPECTROMER_INLINE Float8 all_nan() { return std::numeric_limits<float>::quiet_NaN() - Float8{}; }
+
+SPECTROMER_INLINE Float8 root(const Float8& v) {
+  float values[kLanes];
+  store8(values, v);
+  for (int lane = 0; lane < kLanes; ++lane) values[lane] = sqrtf(values[lane]);
+  return load8(values);
+}
 
 // `v` where `mask` is set, 0 elsewhere.
 SPECTROMER_INLINE void keep(Float8& v, const Int8& mask) { v = (Float8)((Int8)v & mask); }
