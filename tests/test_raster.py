@@ -212,8 +212,10 @@ def test_mirrored_lines_give_mirrored_images(coverage: str, device: str) -> None
 
 
 def test_a_stroke_is_clipped_at_every_border(device: str) -> None:
-    """An image is the middle of a larger one of the same line. (Not so matplotlib's, which cuts lines a pixel outside
-    of it before it strokes them.)"""
+    """An image is the middle of a larger one of the same line.
+
+    (Not so "agg": matplotlib cuts lines a pixel outside of the image before it strokes them.)
+    """
     y = torch.from_numpy(wiggle(900, height=96)).to(device)
     x = torch.linspace(-16.0, 112.0, 900, device=device)
     options = {"linewidth": 3.0}

@@ -71,9 +71,10 @@ def test_equals_the_reference(batch: SpectrumBatch, options: dict, device: str) 
         mark = marks if marks.ndim == 1 else marks[row]
         want = reference.render(s.flux, s.ivar, s.wavelength, size=48, marks=mark, **options)
         off = np.abs(got[row] - (255.0 * want if picture.dtype == "uint8" else want))
-        # Rounding to a level, and one more where a steep segment magnifies float32's rounding of its flux; twice that
-        # where inks lie over one another.
-        assert off.mean() <= 0.3 * level and off.max() <= 1.6 * level, options
+        # Rounding to a level, and one more where a steep segment magnifies float32's rounding of its flux (which is up
+        # to three in a colour map).
+        most = 3.0 if picture.colormap else 1.6
+        assert off.mean() <= 0.3 * level and off.max() <= most * level, options
 
 
 @pytest.mark.parametrize("style", list(STYLES))

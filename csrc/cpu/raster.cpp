@@ -50,15 +50,20 @@ SPECTROMER_INLINE void load_lanes(const float* const* y, int64_t points, float* 
   }
 }
 
+// Makes a table large enough; what it has held may be lost, but nothing is cleared.
+template <class T>
+SPECTROMER_INLINE void make_room(std::vector<T>& table, int64_t values) {
+  if (static_cast<int64_t>(table.size()) < values) table.resize(static_cast<size_t>(values));
+}
+
 // Brings the lines together and prepares their segments.
 template <int kHalves>
 SPECTROMER_INLINE void load_lines(const Canvas& canvas, const float* x, const float* const* y, int64_t points,
                                   RasterScratch& s) {
   const float r = 0.5f * canvas.linewidth;
-  const size_t values = static_cast<size_t>(points * kHalves * kLanes);
-  for (auto* table : {&s.y, &s.slope, &s.peak, &s.drop}) table->resize(values);
-  for (auto* table : {&s.middle, &s.half, &s.inner, &s.reach}) table->resize(static_cast<size_t>(points));
-  s.next_break.resize(static_cast<size_t>(points));
+  for (auto* table : {&s.y, &s.slope, &s.peak, &s.drop}) make_room(*table, points * kHalves * kLanes);
+  for (auto* table : {&s.middle, &s.half, &s.inner, &s.reach}) make_room(*table, points);
+  make_room(s.next_break, points);
   load_lanes<kHalves>(y, points, s.y.data());
   int64_t next_break = points;
   for (int64_t i = points - 1; i >= 0; --i) {
@@ -222,67 +227,87 @@ SPECTROMER_INLINE void put_row(uint8_t* to, const uint8_t* level, int64_t column
   }
 }
 
+// How the differences of a picture are kept. Few sub-columns need no more than 16 bits: their sum, modulo 2^16, is a
+// level and 8 bits more.
+struct Narrow {
+  typedef uint16_t Sum;
+  typedef uint16_t Row __attribute__((vector_size(kTile * sizeof(Sum))));
+  static constexpr int kMostSubcolumns = 16;
+
+  static SPECTROMER_INLINE int weight(int subcolumns) { return 255 * 256 / subcolumns; }
+  static SPECTROMER_INLINE uint8_t level(Sum sum, float) { return static_cast<uint8_t>((sum + 128) >> 8); }
+};
+
+struct Wide {
+  typedef int Sum;
+  typedef int Row __attribute__((vector_size(kTile * sizeof(Sum))));
+
+  static SPECTROMER_INLINE int weight(int subcolumns) { return subcolumn_weight(subcolumns); }
+  static SPECTROMER_INLINE uint8_t level(Sum sum, float scale) { return to_level(sum, scale); }
+};
+
 // Turns the differences of kTile columns into levels. Rows [from, to) are those that may be drawn on.
-SPECTROMER_INLINE void resolve_tile(int* difference, int64_t from, int64_t to, float scale, int64_t columns,
-                                    int64_t height, int64_t width, uint8_t* out) {
-  constexpr int kRows = 32, kParts = kTile / kLanes;
+template <class Kept>
+SPECTROMER_INLINE void resolve_tile(typename Kept::Sum* difference, int64_t from, int64_t to, float scale,
+                                    int64_t columns, int64_t height, int64_t width, uint8_t* out) {
+  constexpr int kRows = 32;
   const uint8_t blank[kTile] = {};
   for (int64_t row = 0; row < from; ++row) put_row(out + row * width, blank, columns);
-  Int8 sum[kParts] = {};
+  typedef typename Kept::Sum Sum;
+  typename Kept::Row sum = {};
   for (int64_t row = from; row < to; row += kRows) {
     const int64_t rows = std::min<int64_t>(kRows, to - row);
-    int sums[kRows * kTile];
+    Sum sums[kRows * kTile];
     uint8_t level[kRows * kTile];
     for (int64_t i = 0; i < rows; ++i) {
-      int* line = difference + (row + i) * kTile;
-      for (int k = 0; k < kParts; ++k) {
-        Int8 step;
-        std::memcpy(&step, line + k * kLanes, sizeof step);
-        sum[k] += step;
-        std::memcpy(sums + i * kTile + k * kLanes, &sum[k], sizeof step);
-      }
-      std::memset(line, 0, kTile * sizeof(int));
+      Sum* line = difference + (row + i) * kTile;
+      typename Kept::Row step;
+      std::memcpy(&step, line, sizeof step);
+      sum += step;
+      std::memcpy(sums + i * kTile, &sum, sizeof sum);
+      std::memset(line, 0, sizeof sum);
     }
-    for (int i = 0; i < kRows * kTile; ++i) level[i] = to_level(sums[i], scale);
+    for (int i = 0; i < kRows * kTile; ++i) level[i] = Kept::level(sums[i], scale);
     for (int64_t i = 0; i < rows; ++i) put_row(out + (row + i) * width, level + i * kTile, columns);
   }
-  std::fill(difference + to * kTile, difference + (to + 2) * kTile, 0);
+  std::fill(difference + to * kTile, difference + (to + 2) * kTile, Sum{0});
   for (int64_t row = to; row < height; ++row) put_row(out + row * width, blank, columns);
 }
 
 // The deposits of one lane.
+template <class Sum>
 SPECTROMER_INLINE void deposit(const RasterScratch::Edges& bottom, const RasterScratch::Edges& top, int64_t slots,
-                               int64_t lanes, int64_t lane, int* difference) {
+                               int64_t lanes, int64_t lane, Sum* difference) {
   const int *bottom_at = bottom.at.data(), *bottom_here = bottom.here.data(), *bottom_next = bottom.next.data();
   const int *top_at = top.at.data(), *top_here = top.here.data(), *top_next = top.next.data();
   for (int64_t i = lane; i < slots * lanes; i += lanes) {
-    int* end = difference + bottom_at[i];
-    int* start = difference + top_at[i];
-    end[0] += bottom_here[i];
-    start[0] -= top_here[i];
-    end[kTile] += bottom_next[i];
-    start[kTile] -= top_next[i];
+    Sum* end = difference + bottom_at[i];
+    Sum* start = difference + top_at[i];
+    end[0] = static_cast<Sum>(end[0] + bottom_here[i]);
+    start[0] = static_cast<Sum>(start[0] - top_here[i]);
+    end[kTile] = static_cast<Sum>(end[kTile] + bottom_next[i]);
+    start[kTile] = static_cast<Sum>(start[kTile] - top_next[i]);
   }
 }
 
-// Draws what meet_subcolumn(slot, at) finds in each lane, tile by tile.
-template <int kHalves, class Meet>
-SPECTROMER_INLINE void draw(const Canvas& c, uint8_t* const* out, RasterScratch& s, Meet meet_subcolumn) {
+// Draws what meet_subcolumn(slot, at) finds in each lane, tile by tile; prepare(left, right) comes before each tile.
+template <int kHalves, class Kept, class Prepare, class Meet>
+SPECTROMER_INLINE void draw(const Canvas& c, uint8_t* const* out, RasterScratch& s, Prepare prepare,
+                            Meet meet_subcolumn) {
   constexpr int kAll = kHalves * kLanes;
-  const size_t table = static_cast<size_t>(kTile * c.subcolumns * kAll);
   for (RasterScratch::Edges& edges : s.edges) {
-    edges.at.resize(table);
-    edges.here.resize(table);
-    edges.next.resize(table);
+    for (auto* table : {&edges.at, &edges.here, &edges.next}) make_room(*table, kTile * c.subcolumns * kAll);
   }
-  s.difference.assign(static_cast<size_t>((c.height + 2) * kTile), 0);
-  int* difference = s.difference.data();
-  const int weight = subcolumn_weight(c.subcolumns);
+  typedef typename Kept::Sum Sum;
+  s.difference.assign(static_cast<size_t>((c.height + 2) * kTile) * sizeof(Sum), 0);
+  Sum* difference = reinterpret_cast<Sum*>(s.difference.data());
+  const int weight = Kept::weight(c.subcolumns);
   const float scale = 255.0f / static_cast<float>(weight * c.subcolumns);
   const float height = static_cast<float>(c.height), step = 1.0f / static_cast<float>(c.subcolumns);
   for (int64_t left = 0; left < c.width; left += kTile) {
     const int64_t columns = std::min<int64_t>(kTile, c.width - left);
     const int64_t slots = columns * c.subcolumns;
+    prepare(static_cast<float>(left), static_cast<float>(left + columns));
     Float8 highest[kHalves], lowest[kHalves];
     for (int h = 0; h < kHalves; ++h) highest[h] = height - Float8{}, lowest[h] = Float8{};
     s.rest.clear();
@@ -309,45 +334,66 @@ SPECTROMER_INLINE void draw(const Canvas& c, uint8_t* const* out, RasterScratch&
       for (const RasterScratch::Rest& rest : s.rest) {
         if (rest.lane != lane) continue;
         const int64_t column = rest.slot / c.subcolumns;
-        deposit_interval(rest.hit, height, weight,
-                         [&](int64_t row, int value) { difference[row * kTile + column] += value; });
+        deposit_interval(rest.hit, height, weight, [&](int64_t row, int value) {
+          difference[row * kTile + column] = static_cast<Sum>(difference[row * kTile + column] + value);
+        });
         from = 0;
         to = c.height;
       }
       from = std::min(from, to);
-      resolve_tile(difference, from, to, scale, columns, c.height, c.width, out[lane] + left);
+      resolve_tile<Kept>(difference, from, to, scale, columns, c.height, c.width, out[lane] + left);
     }
   }
 }
 
-template <int kHalves>
+template <int kHalves, class Kept>
 SPECTROMER_INLINE void draw_union_lanes(const Canvas& canvas, const float* x, const float* const* y, int64_t points,
                                         uint8_t* const* out, RasterScratch& s) {
-  load_lines<kHalves>(canvas, x, y, points, s);
   const float r = 0.5f * canvas.linewidth;
+  // The points that can touch the tile: `begin` on, the last of them only as a segment's end. Few enough to stay in the
+  // cache from their loading to their last use.
+  int64_t begin = 0, end = 0, count = 0;
+  const float* near_x = x;
+  const float* near_y[kHalves * kLanes];
   int64_t first = 0, last = -1;
-  draw<kHalves>(canvas, out, s, [&](int64_t slot, float at) SPECTROMER_INLINE_LAMBDA {
+  const auto prepare = [&](float left, float right) SPECTROMER_INLINE_LAMBDA {
+    while (begin + 1 < points && x[begin + 1] < left - r) ++begin;
+    while (end < points && x[end] <= right + r) ++end;
+    count = std::min(end + 1, points) - begin;
+    near_x = x + begin;
+    for (int lane = 0; lane < kHalves * kLanes; ++lane) near_y[lane] = y[lane] + begin;
+    load_lines<kHalves>(canvas, near_x, near_y, count, s);
+    first = 0;
+    last = -1;
+  };
+  draw<kHalves, Kept>(canvas, out, s, prepare, [&](int64_t slot, float at) SPECTROMER_INLINE_LAMBDA {
     if (points == 0) return Hits<kHalves>();
-    while (first + 1 < points && x[first + 1] < at - r) ++first;
-    while (last + 1 < points && x[last + 1] <= at + r) ++last;
+    while (first + 1 < count && near_x[first + 1] < at - r) ++first;
+    while (last + 1 < count && near_x[last + 1] <= at + r) ++last;
     for (int64_t i = first; i <= last; ++i) {
-      s.reach[i] = sqrtf(larger(r * r - (x[i] - at) * (x[i] - at), 0.0f));
+      s.reach[i] = sqrtf(larger(r * r - (near_x[i] - at) * (near_x[i] - at), 0.0f));
     }
     const Window window{first, last};
-    return s.next_break[first] <= last ? meet_pieces<kHalves>(s, x, y, points, window, at, r, slot)
-                                       : meet<kHalves>(s, x, points, window, at, r);
+    return s.next_break[first] <= last ? meet_pieces<kHalves>(s, near_x, near_y, count, window, at, r, slot)
+                                       : meet<kHalves>(s, near_x, count, window, at, r);
   });
 }
 
 // One function for each number of lanes, as a function of vector clones must not be a template.
 SPECTROMER_WIDE void draw_union_8(const Canvas& canvas, const float* x, const float* const* y, int64_t points,
                                   uint8_t* const* out, RasterScratch& s) {
-  draw_union_lanes<1>(canvas, x, y, points, out, s);
+  draw_union_lanes<1, Narrow>(canvas, x, y, points, out, s);
 }
 
 SPECTROMER_WIDE void draw_union_16(const Canvas& canvas, const float* x, const float* const* y, int64_t points,
                                    uint8_t* const* out, RasterScratch& s) {
-  draw_union_lanes<2>(canvas, x, y, points, out, s);
+  draw_union_lanes<2, Narrow>(canvas, x, y, points, out, s);
+}
+
+// With more sub-columns than are in daily use.
+SPECTROMER_WIDE void draw_union_finely(const Canvas& canvas, const float* x, const float* const* y, int64_t points,
+                                       uint8_t* const* out, RasterScratch& s) {
+  draw_union_lanes<1, Wide>(canvas, x, y, points, out, s);
 }
 
 // Height of a line at `at`, between its points i and i + 1.
@@ -363,7 +409,8 @@ SPECTROMER_WIDE void draw_band_8(const Canvas& canvas, const float* x, const flo
   load_lanes<1>(upper, points, s.y.data());
   load_lanes<1>(lower, points, s.other.data());
   int64_t i = 0;
-  draw<1>(canvas, out, s, [&](int64_t, float at) SPECTROMER_INLINE_LAMBDA {
+  const auto nothing_to_do = [](float, float) {};
+  draw<1, Wide>(canvas, out, s, nothing_to_do, [&](int64_t, float at) SPECTROMER_INLINE_LAMBDA {
     while (i + 2 < points && x[i + 1] < at) ++i;
     Hits<1> hits;
     if (points < 2 || at < x[i] || at > x[i + 1]) return hits;
@@ -383,7 +430,13 @@ void draw_union(const Canvas& canvas, const float* x, const float* const* y, int
   uint8_t* planes[kMostImages] = {};
   for (int64_t lane = 0; lane < kMostImages; ++lane) lines[lane] = y[std::min(lane, images - 1)];
   std::copy_n(out, images, planes);
-  (images > kLanes ? draw_union_16 : draw_union_8)(canvas, x, lines, points, planes, scratch);
+  if (canvas.subcolumns <= Narrow::kMostSubcolumns) {
+    (images > kLanes ? draw_union_16 : draw_union_8)(canvas, x, lines, points, planes, scratch);
+    return;
+  }
+  for (int64_t begin = 0; begin < images; begin += kLanes) {
+    draw_union_finely(canvas, x, lines + begin, points, planes + begin, scratch);
+  }
 }
 
 void draw_band(const Canvas& canvas, const float* x, const float* const* upper, const float* const* lower,

@@ -37,7 +37,7 @@ struct RasterScratch {
   std::vector<float> reach;               // [points] heights of the discs over one sub-column
   Edges edges[2];                         // bottom and top
   std::vector<Rest> rest;
-  std::vector<int> difference;            // [height + 2, columns of a tile] of one image, left zeroed
+  std::vector<char> difference;           // [height + 2, columns of a tile] sums of one image, left zeroed
   std::vector<float> area, sums;          // of draw_agg: differences from column to column, and their sums
   std::vector<uint8_t> tile;              // of draw_agg: levels of a few columns
 };
