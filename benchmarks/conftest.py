@@ -1,7 +1,9 @@
-"""Spectra to work on, and the table of ratios at the end."""
+"""Spectra to work on, and the table at the end: rates, ratios to the peers and to the machine's memory, errors."""
 
+import importlib
 import os
 import platform
+import time
 from collections import defaultdict
 from typing import Any
 
@@ -10,6 +12,8 @@ import torch
 
 from spectromer import SpectrumBatch
 from spectromer.data.simulate import simulate
+
+_MISSING: dict[str, str] = {}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,37 +24,72 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def batch() -> SpectrumBatch:
-    """64 simulated SDSS spectra."""
-    return SpectrumBatch.from_spectra(list(simulate(64, surveys=("SDSS",))))
+    """256 simulated SDSS spectra."""
+    return SpectrumBatch.from_spectra(list(simulate(256, surveys=("SDSS",))))
 
 
 @pytest.fixture
-def rate(benchmark: Any, request: pytest.FixtureRequest) -> Any:
-    """Time `work`, which handles `spectra` spectra; the group's name decides which figures are compared."""
+def peer() -> Any:
+    """Import a peer; where it is not installed, skip the benchmark and say so in the table."""
 
-    def run(group: str, name: str, spectra: int, work: Any) -> Any:
+    def load(module: str, name: str) -> Any:
+        try:
+            return importlib.import_module(module)
+        except ImportError as error:
+            _MISSING[name] = str(error)
+            pytest.skip(f"{name} is not installed (extra bench)")
+
+    return load
+
+
+@pytest.fixture
+def rate(benchmark: Any) -> Any:
+    """Time `work`, which handles `spectra` spectra and must read and write `size` bytes for each.
+
+    Groups are compared within themselves, each with its first row. `error` is what the row is wrong by, in words.
+    """
+
+    def run(group: str, name: str, spectra: int, work: Any, *, size: int = 0, error: str = "") -> Any:
         benchmark.group = group
-        benchmark.extra_info |= {"name": name, "spectra": spectra}
+        benchmark.extra_info |= {"name": name, "spectra": spectra, "bytes": size, "error": error}
         return benchmark(work)
 
     return run
 
 
+def _copy_rate() -> float:
+    """Bytes per second that one core reads and writes when it copies: the floor under every operator."""
+    source = torch.ones(1 << 26)
+    target = torch.empty_like(source)
+    seconds = []
+    for _ in range(7):
+        start = time.perf_counter()
+        target.copy_(source)
+        seconds.append(time.perf_counter() - start)
+    return 2 * source.nbytes / sorted(seconds)[3]
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Spectra per second, and how many times faster ours (the first of each group) is."""
+    """One table of everything that was timed, by medians."""
     session = getattr(config, "_benchmarksession", None)
-    groups: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for bench in getattr(session, "benchmarks", []):
         if bench.extra_info and bench.stats:
-            rate = bench.extra_info["spectra"] / bench.stats.median
-            groups[bench.group].append((bench.extra_info["name"], rate))
+            info = dict(bench.extra_info)
+            groups[bench.group].append(info | {"rate": info["spectra"] / bench.stats.median})
     if not groups:
         return
+    write = terminalreporter.write_line
+    copied = _copy_rate()
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
-    terminalreporter.section(f"spectra per second, one thread ({machine})")
+    terminalreporter.section(f"medians, one thread unless named ({machine})")
+    write(f"a copy in memory moves {copied / 1e9:.1f} GB/s; of it: what the spectra and results alone would take")
     for group, rows in groups.items():
-        ours = next((rate for name, rate in rows if name.startswith("spectromer")), None)
-        terminalreporter.write_line(group)
-        for name, rate in sorted(rows, key=lambda row: -row[1]):
-            ratio = f"{ours / rate:9.1f} x" if ours and not name.startswith("spectromer") else ""
-            terminalreporter.write_line(f"  {name:<34}{rate:>12,.0f} /s {ratio}")
+        write(f"\n{group:<50}{'spectra/s':>12}{'GB/s':>8}{'of copy':>9}{'ours is':>10}  error")
+        for row in rows:
+            moved = row["rate"] * row["bytes"]
+            share = f"{moved / 1e9:>8.2f}{moved / copied:>8.0%} " if row["bytes"] else " " * 17
+            ratio = f"{rows[0]['rate'] / row['rate']:>8.2f} x" if row is not rows[0] else " " * 10
+            write(f"  {row['name']:<48}{row['rate']:>12,.0f}{share}{ratio}  {row['error']}")
+    for name, reason in sorted(_MISSING.items()):
+        write(f"\nnot compared: {name} ({reason})")

@@ -9,7 +9,7 @@ from spectromer import SpectrumBatch, render
 from spectromer.data.simulate import simulate
 
 WANTED = (("STAR", "A"), ("STAR", "M"), ("GALAXY", ""), ("GALAXY", "STARBURST"), ("QSO", "BROADLINE"))
-STYLES = {"plot": {}, "panels": {"panels": 14}, "overlap": {}, "thesis": {}}
+STYLES = {"plot": {}, "panels": {"panels": 14}, "overlap": {}, "folded": {}, "thesis-plot": {}, "thesis-overlap": {}}
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     for row, (style, options) in zip(grid, STYLES.items(), strict=True):
         for axes, spectrum, image in zip(row, chosen, render(batch, style=style, **options).numpy(), strict=True):
             picture = np.repeat(image, 3, 0) if len(image) == 1 else image
-            axes.imshow(255 - picture.transpose(1, 2, 0))
+            axes.imshow(picture.transpose(1, 2, 0))
             axes.set(xticks=[], yticks=[])
             labels = spectrum.labels
             if style == "plot":

@@ -8,7 +8,7 @@
 namespace spectromer {
 namespace {
 
-constexpr int kTile = 16;  // columns drawn together
+constexpr int kTile = 32;  // columns drawn together
 
 // kHalves vectors of kLanes images are drawn side by side; a "lane" below is one of kHalves * kLanes.
 template <int kHalves>

@@ -11,7 +11,7 @@ namespace spectromer {
 namespace {
 
 constexpr int64_t kGroup = kMostImages;  // spectra handled together
-constexpr int kStrip = 1024;             // pixels brought together at a time
+constexpr int kStrip = 64;               // pixels brought together at a time
 
 // ---- values ----
 
@@ -226,49 +226,78 @@ void draw_columns(const float* x, const uint8_t* marked, int64_t count, int64_t 
 
 // ---- planes to channels ----
 
-// Brings levels [kStrip] to the type of the image.
-SPECTROMER_INLINE void put_strip(const int* level, int64_t count, PixelType type, float factor, float offset, void* to) {
-  if (type == PixelType::uint8) {
-    uint8_t* out = static_cast<uint8_t*>(to);
-    for (int64_t i = 0; i < count; ++i) out[i] = static_cast<uint8_t>(level[i]);
-  } else if (type == PixelType::float32) {
-    float* out = static_cast<float*>(to);
-    for (int64_t i = 0; i < count; ++i) out[i] = factor * static_cast<float>(level[i]) + offset;
-  } else {
-    uint16_t* out = static_cast<uint16_t*>(to);
-    for (int64_t i = 0; i < count; ++i) {
-      const float value = factor * static_cast<float>(level[i]) + offset;
-      uint32_t bits;
-      std::memcpy(&bits, &value, sizeof bits);
-      out[i] = static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);  // to the nearest, ties to even
-    }
-  }
+// A level as a value of the image's type.
+SPECTROMER_INLINE void put_level(int level, float, float, uint8_t& to) { to = static_cast<uint8_t>(level); }
+
+SPECTROMER_INLINE void put_level(int level, float factor, float offset, float& to) {
+  to = factor * static_cast<float>(level) + offset;
 }
 
-// One channel of one image from its planes [planes, pixels].
-SPECTROMER_WIDE void put_channel(const RenderArgs& a, int64_t channel, const uint8_t* planes, char* out) {
+SPECTROMER_INLINE void put_level(int level, float factor, float offset, uint16_t& to) {
+  float value;
+  put_level(level, factor, offset, value);
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  to = static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);  // to the nearest bfloat16, ties to even
+}
+
+// `count` pixels, from `begin` on, of one channel of one image from its planes [planes, pixels]. Most strips of most
+// pictures are blank.
+template <class Value>
+SPECTROMER_INLINE void put_strip(const RenderArgs& a, int64_t channel, const uint8_t* planes, int64_t begin,
+                                 int64_t count, Value* to) {
   const int64_t pixels = a.size * a.size;
-  const int64_t bytes = a.type == PixelType::uint8 ? 1 : a.type == PixelType::float32 ? 4 : 2;
-  const int64_t first = a.inks != nullptr ? 0 : a.colormap != nullptr ? 0 : channel;
+  const float factor = a.factor[channel], offset = a.offset[channel];
+  const int64_t first = a.inks != nullptr || a.colormap != nullptr ? 0 : channel;
   const int64_t end = a.inks != nullptr ? a.planes() : first + 1;
   const float ground = a.light ? 255.0f : 0.0f;
-  for (int64_t begin = 0; begin < pixels; begin += kStrip) {
-    const int64_t count = std::min<int64_t>(kStrip, pixels - begin);
-    int level[kStrip];
-    if (a.colormap != nullptr) {
-      for (int64_t i = 0; i < count; ++i) level[i] = a.colormap[3 * planes[begin + i] + channel];
-    } else {
-      float value[kStrip];
-      for (int64_t i = 0; i < count; ++i) value[i] = ground;
-      for (int64_t k = first; k < end; ++k) {
-        const float ink = a.inks != nullptr ? a.inks[3 * k + channel] : 255.0f - ground;
-        const float share = a.alpha[k] / 255.0f;
-        const uint8_t* plane = planes + k * pixels + begin;
-        for (int64_t i = 0; i < count; ++i) value[i] += (ink - value[i]) * (share * static_cast<float>(plane[i]));
-      }
-      for (int64_t i = 0; i < count; ++i) level[i] = static_cast<int>(value[i] + 0.5f);
+  uint8_t any = 0;
+  for (int64_t k = first; k < end; ++k) {
+    for (int64_t i = 0; i < count; ++i) any |= planes[k * pixels + begin + i];
+  }
+  if (any == 0) {
+    Value blank;
+    put_level(a.colormap != nullptr ? a.colormap[channel] : static_cast<int>(ground), factor, offset, blank);
+    for (int64_t i = 0; i < count; ++i) to[i] = blank;
+    return;
+  }
+  int level[kStrip];
+  if (a.colormap != nullptr) {
+    for (int64_t i = 0; i < count; ++i) level[i] = a.colormap[3 * planes[begin + i] + channel];
+  } else {
+    float value[kStrip];
+    for (int64_t i = 0; i < count; ++i) value[i] = ground;
+    for (int64_t k = first; k < end; ++k) {
+      const float ink = a.inks != nullptr ? a.inks[3 * k + channel] : 255.0f - ground;
+      const float share = a.alpha[k] / 255.0f;
+      const uint8_t* plane = planes + k * pixels + begin;
+      for (int64_t i = 0; i < count; ++i) value[i] += (ink - value[i]) * (share * static_cast<float>(plane[i]));
     }
-    put_strip(level, count, a.type, a.factor[channel], a.offset[channel], out + begin * bytes);
+    for (int64_t i = 0; i < count; ++i) level[i] = static_cast<int>(value[i] + 0.5f);
+  }
+  for (int64_t i = 0; i < count; ++i) put_level(level[i], factor, offset, to[i]);
+}
+
+template <class Value>
+SPECTROMER_INLINE void put_channel(const RenderArgs& a, int64_t channel, const uint8_t* planes, Value* out) {
+  const int64_t pixels = a.size * a.size;
+  int64_t begin = 0;
+  for (; begin + kStrip <= pixels; begin += kStrip) put_strip(a, channel, planes, begin, kStrip, out + begin);
+  if (begin < pixels) put_strip(a, channel, planes, begin, pixels - begin, out + begin);
+}
+
+// All channels of one image.
+SPECTROMER_WIDE void put_image(const RenderArgs& a, const uint8_t* planes, int64_t image) {
+  const int64_t pixels = a.size * a.size;
+  for (int64_t channel = 0; channel < a.channels(); ++channel) {
+    const int64_t at = (image * a.channels() + channel) * pixels;
+    if (a.type == PixelType::uint8) {
+      put_channel(a, channel, planes, static_cast<uint8_t*>(a.out) + at);
+    } else if (a.type == PixelType::float32) {
+      put_channel(a, channel, planes, static_cast<float*>(a.out) + at);
+    } else {
+      put_channel(a, channel, planes, static_cast<uint16_t*>(a.out) + at);
+    }
   }
 }
 
@@ -316,7 +345,7 @@ class Renderer {
     spectra.begin = begin;
     spectra.count = end - begin;
     gather(spectra, s);
-    const int64_t bytes = a_.size * a_.size, per_image = a_.planes() * bytes;
+    const int64_t per_image = a_.planes() * a_.size * a_.size;
     uint8_t* planes = static_cast<uint8_t*>(a_.out) + begin * per_image;
     if (!direct_) {
       s.planes.resize(static_cast<size_t>(group() * per_image));
@@ -324,13 +353,7 @@ class Renderer {
     }
     for (int64_t q = 0; q < a_.quantity_count; ++q) draw_quantity(spectra, q, planes, s);
     if (direct_) return;
-    const int64_t out_bytes = bytes * (a_.type == PixelType::uint8 ? 1 : a_.type == PixelType::float32 ? 4 : 2);
-    for (int64_t r = 0; r < spectra.count; ++r) {
-      for (int64_t c = 0; c < a_.channels(); ++c) {
-        put_channel(a_, c, planes + r * per_image,
-                    static_cast<char*>(a_.out) + ((begin + r) * a_.channels() + c) * out_bytes);
-      }
-    }
+    for (int64_t r = 0; r < spectra.count; ++r) put_image(a_, planes + r * per_image, begin + r);
   }
 
  private:

@@ -12,7 +12,7 @@ from torch import Tensor
 from spectromer.ops._native import require
 from spectromer.ops.raster import check_stroke
 
-__all__ = ["STYLES", "Picture", "Tables", "wavelength_grid"]
+__all__ = ["STYLES", "Picture", "Tables", "frozen", "wavelength_grid"]
 
 QUANTITIES = ("flux", "first", "second", "error", "mask", "regions")
 LAYOUTS = ("rows", "channels")
@@ -100,7 +100,7 @@ class Picture:
         require(not unknown, f"render has no option {', '.join(unknown)}; it has {', '.join(names)}")
         if isinstance(options.get("dtype"), torch.dtype):
             options["dtype"] = str(options["dtype"]).removeprefix("torch.")
-        return cls(size=size, **{name: _frozen(value) for name, value in (STYLES[style] | options).items()})
+        return cls(size=size, **{name: frozen(value) for name, value in (STYLES[style] | options).items()})
 
     @classmethod
     def from_json(cls, text: str) -> "Picture":
@@ -214,11 +214,11 @@ class Picture:
         return rows, self.image_channels, self.size, self.size
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
     """Lists and tensors as tuples, so that a Picture can be looked up."""
     if isinstance(value, Tensor):
         value = value.tolist()
-    return tuple(_frozen(v) for v in value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    return tuple(frozen(v) for v in value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def _each(value: float | tuple[float, ...], count: int, name: str, what: str) -> tuple[float, ...]:
@@ -230,7 +230,7 @@ def _each(value: float | tuple[float, ...], count: int, name: str, what: str) ->
 
 @lru_cache(maxsize=64)
 def _from_json(text: str) -> Picture:
-    return Picture(**{name: _frozen(value) for name, value in json.loads(text).items()})
+    return Picture(**{name: frozen(value) for name, value in json.loads(text).items()})
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """From spectra to images in one call: resample, scale, rasterize."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from spectromer.ops._native import _C, call, dense
 from spectromer.ops.composite import composite
-from spectromer.ops.picture import DTYPES, SCALES, Picture, Tables, wavelength_grid
+from spectromer.ops.picture import DTYPES, SCALES, Picture, Tables, frozen, wavelength_grid
 from spectromer.ops.raster import COVERAGES
 from spectromer.ops.resample import METHODS, ResampleCall, check_spectra
 from spectromer.regions import mark_regions
@@ -127,7 +128,12 @@ def render(
 @torch.compiler.assume_constant_result
 def _checked(style: str, size: int, **options: Any) -> str:
     """The picture's options; constant for torch.compile."""
-    return Picture.of(style, size, **options).to_json()
+    return _checked_once(style, size, tuple((name, frozen(value)) for name, value in options.items()))
+
+
+@lru_cache(maxsize=256)
+def _checked_once(style: str, size: int, options: tuple[tuple[str, Any], ...]) -> str:
+    return Picture.of(style, size, **dict(options)).to_json()
 
 
 def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tensor:
