@@ -130,7 +130,7 @@ SPECTROMER_INLINE void sides(const RasterScratch& s, int64_t i, int h, float at,
   upper = magnitude(up) <= half ? y + slope * up - drop : all_nan();
 }
 
-// The stroke over the line at `at`, all of it in one interval per lane.
+// The stroke over the line at `at`, all of it in one interval per lane, as it is unless the line is broken there.
 template <int kHalves>
 SPECTROMER_INLINE Hits<kHalves> meet(const RasterScratch& s, const float* x, int64_t points, const Window& w, float at,
                                      float r) {
@@ -159,12 +159,42 @@ SPECTROMER_INLINE Hits<kHalves> meet(const RasterScratch& s, const float* x, int
   return hits;
 }
 
-// The same where lines are broken: the pieces of a line are gathered in turn into two intervals, of which the second
-// goes to the rest if the two do not touch. A lane with more than two pieces is left to visit_column.
+// The same of one lane, broken within the window into pieces that may leave a space between them: it keeps the first
+// piece's interval, and what the second leaves apart from it goes to the rest.
 template <int kHalves>
-SPECTROMER_INLINE Hits<kHalves> meet_pieces(RasterScratch& s, const float* x, const float* const* lines,
-                                            int64_t points, const Window& w, float at, float r, int64_t slot) {
-  Hits<kHalves> turns[2];
+SPECTROMER_INLINE Interval meet_pieces(RasterScratch& s, const float* x, const float* line, int64_t points,
+                                       const Window& w, float at, float r, int lane, int64_t slot) {
+  Interval pieces[2] = {nothing(), nothing()};
+  int count = 0;
+  bool before = false;
+  for (int64_t i = w.first; i <= w.last; ++i) {
+    const int64_t place = i * kHalves * kLanes + lane, next = place + kHalves * kLanes;
+    const float y = s.y[place];
+    const bool drawn = y == y;
+    if (drawn && !before && ++count > 2) {
+      visit_column(x, line, points, w.first, at, r, [&](Interval hit) { s.rest.push_back({lane, slot, hit}); });
+      return nothing();
+    }
+    before = drawn;
+    if (!drawn) continue;
+    Interval& piece = pieces[count - 1];
+    if (x[i] >= at - r) piece = Interval{smaller(piece.top, y - s.reach[i]), larger(piece.bottom, y + s.reach[i])};
+    if (i + 1 < points && s.y[next] == s.y[next]) {
+      widen_by_sides(piece, Segment{s.middle[i], 0.5f * y + 0.5f * s.y[next], s.half[i], s.slope[place], s.peak[place],
+                                    s.drop[place]}, at);
+    }
+  }
+  const Interval &a = pieces[0], &b = pieces[1];
+  const bool apart = !a.empty() && !b.empty() && (a.top > b.bottom || b.top > a.bottom);
+  if (!apart) return Interval{smaller(a.top, b.top), larger(a.bottom, b.bottom)};
+  s.rest.push_back({lane, slot, b});
+  return a;
+}
+
+// Looks again at the lanes that are broken within the window.
+template <int kHalves>
+SPECTROMER_INLINE void mend(RasterScratch& s, const float* x, const float* const* lines, int64_t points,
+                            const Window& w, float at, float r, int64_t slot, Hits<kHalves>& hits) {
   for (int h = 0; h < kHalves; ++h) {
     Int8 pieces = {}, before = {};
     for (int64_t i = w.first; i <= w.last; ++i) {
@@ -172,36 +202,15 @@ SPECTROMER_INLINE Hits<kHalves> meet_pieces(RasterScratch& s, const float* x, co
       const Int8 drawn = y == y;
       pieces -= drawn & ~before;  // a comparison that holds is -1
       before = drawn;
-      const Int8 odd = (pieces & 1) == 1;
-      const auto widen = [&](const Float8& upper, const Float8& lower) SPECTROMER_INLINE_LAMBDA {
-        turns[0].widen(h, odd ? all_nan() : upper, odd ? all_nan() : lower);
-        turns[1].widen(h, odd ? upper : all_nan(), odd ? lower : all_nan());
-      };
-      if (x[i] >= at - r) widen(y - s.reach[i], y + s.reach[i]);
-      if (i + 1 < points && s.half[i] > 0.0f) {
-        Float8 upper, lower;
-        sides<kHalves>(s, i, h, at, upper, lower);
-        widen(upper, lower);
-      }
     }
     for (int k = 0; k < kLanes; ++k) {
+      if (pieces[k] < 2) continue;
       const int lane = h * kLanes + k;
-      const Interval a{turns[0].top[h][k], turns[0].bottom[h][k]}, b{turns[1].top[h][k], turns[1].bottom[h][k]};
-      Interval joined = a;
-      if (pieces[k] > 2) {
-        joined = nothing();
-        visit_column(x, lines[lane], points, w.first, at, r,
-                     [&](Interval hit) { s.rest.push_back({lane, slot, hit}); });
-      } else if (a.empty() || (!b.empty() && a.top <= b.bottom && b.top <= a.bottom)) {
-        joined = Interval{smaller(a.top, b.top), larger(a.bottom, b.bottom)};
-      } else if (!b.empty()) {
-        s.rest.push_back({lane, slot, b});
-      }
-      turns[0].top[h][k] = joined.top;
-      turns[0].bottom[h][k] = joined.bottom;
+      const Interval hit = meet_pieces<kHalves>(s, x, lines[lane], points, w, at, r, lane, slot);
+      hits.top[h][k] = hit.top;
+      hits.bottom[h][k] = hit.bottom;
     }
   }
-  return turns[0];
 }
 
 // edge_deposit of eight lanes; nothing where nothing is drawn.
@@ -374,8 +383,9 @@ SPECTROMER_INLINE void draw_union_lanes(const Canvas& canvas, const float* x, co
       s.reach[i] = sqrtf(larger(r * r - (near_x[i] - at) * (near_x[i] - at), 0.0f));
     }
     const Window window{first, last};
-    return s.next_break[first] <= last ? meet_pieces<kHalves>(s, near_x, near_y, count, window, at, r, slot)
-                                       : meet<kHalves>(s, near_x, count, window, at, r);
+    Hits<kHalves> hits = meet<kHalves>(s, near_x, count, window, at, r);
+    if (s.next_break[first] <= last) mend<kHalves>(s, near_x, near_y, count, window, at, r, slot, hits);
+    return hits;
   });
 }
 

@@ -79,16 +79,20 @@ SPECTROMER_WIDE int64_t count_up_to(const int* keys, int64_t count, int key) {
 
 // The keys from `low` to `high`; few of the blocks have any, for the percentiles that people ask for.
 SPECTROMER_WIDE int64_t take_members(const int* keys, int64_t count, int low, int high, int* members) {
-  constexpr int64_t kBlock = 4 * kLanes;
-  int64_t size = 0;
-  for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const int64_t end = std::min(begin + kBlock, count);
-    int any = 0;
-    for (int64_t i = begin; i < end; ++i) any |= (keys[i] >= low) & (keys[i] <= high);
-    if (any == 0) continue;
-    for (int64_t i = begin; i < end; ++i) {
-      if (keys[i] >= low && keys[i] <= high) members[size++] = keys[i];
+  int64_t size = 0, begin = 0;
+  for (; begin + kLanes <= count; begin += kLanes) {
+    Int8 key;
+    std::memcpy(&key, keys + begin, sizeof key);
+    const Int8 inside = (key >= low) & (key <= high);
+    int64_t parts[4];
+    std::memcpy(parts, &inside, sizeof parts);
+    if ((parts[0] | parts[1] | parts[2] | parts[3]) == 0) continue;
+    for (int k = 0; k < kLanes; ++k) {
+      if (inside[k] != 0) members[size++] = key[k];
     }
+  }
+  for (; begin < count; ++begin) {
+    if (keys[begin] >= low && keys[begin] <= high) members[size++] = keys[begin];
   }
   return size;
 }
@@ -313,7 +317,7 @@ struct RenderScratch {
   RasterScratch raster;
   std::vector<float> flux, ivar;        // [spectra, bins] resampled
   std::vector<float> x;                 // [spectra, bins] of own pixels
-  std::vector<float> value, series;     // [spectra, bins] good fluxes, and what is being drawn
+  std::vector<float> value, series;     // [spectra, bins] good fluxes of own pixels, derivatives
   std::vector<float> y, upper, lower;   // [spectra, bins] heights
   std::vector<float> cover;             // [size + 1]
   Ranking ranking;
@@ -363,17 +367,23 @@ class Renderer {
     const float* flux[kGroup];
     const float* ivar[kGroup];
     const uint8_t* marks[kGroup];
+    float* value[kGroup];  // the good fluxes, NaN elsewhere; where the flux is scratch, they take its place
   };
 
   // What is drawn: resampled bins, or own pixels from the first good one to the last.
   void gather(Spectra& spectra, RenderScratch& s) const {
     const size_t values = static_cast<size_t>(group() * stride_);
-    for (auto* table : {&s.value, &s.series, &s.y}) table->resize(values);
+    s.y.resize(values);
+    if (shows(a_, Quantity::first) || shows(a_, Quantity::second)) s.series.resize(values);
     s.marked.resize(static_cast<size_t>(stride_));
     s.levels.resize(static_cast<size_t>(stride_));
     if (own_) {
       s.x.resize(values);
-      for (int64_t r = 0; r < spectra.count; ++r) gather_own(spectra, r, s.x.data() + r * stride_);
+      s.value.resize(values);
+      for (int64_t r = 0; r < spectra.count; ++r) {
+        gather_own(spectra, r, s.x.data() + r * stride_);
+        spectra.value[r] = s.value.data() + r * stride_;
+      }
     } else {
       s.flux.resize(values);
       s.ivar.resize(values);
@@ -383,13 +393,13 @@ class Renderer {
       }
       for (int64_t r = 0; r < spectra.count; ++r) {
         spectra.bins[r] = stride_;
-        spectra.flux[r] = s.flux.data() + r * stride_;
+        spectra.flux[r] = spectra.value[r] = s.flux.data() + r * stride_;
         spectra.ivar[r] = s.ivar.data() + r * stride_;
         if (a_.marks != nullptr) spectra.marks[r] = a_.marks + (a_.shared_marks ? 0 : (spectra.begin + r) * stride_);
       }
     }
     for (int64_t r = 0; r < spectra.count; ++r) {
-      mask_values(spectra.flux[r], spectra.ivar[r], spectra.bins[r], s.value.data() + r * stride_);
+      mask_values(spectra.flux[r], spectra.ivar[r], spectra.bins[r], spectra.value[r]);
     }
   }
 
@@ -448,7 +458,7 @@ class Renderer {
     }
     const float height = static_cast<float>(canvas_.height);
     for (int64_t r = 0; r < spectra.count; ++r) {
-      const float* values = s.value.data() + r * stride_;
+      const float* values = spectra.value[r];
       if (quantity == Quantity::first || quantity == Quantity::second) {
         float* series = s.series.data() + r * stride_;
         take_gradient(values, spectra.bins[r], series);
@@ -471,7 +481,7 @@ class Renderer {
         uint8_t* plane = place_of(planes, r, q, panel);
         if (columns) {
           for (int64_t i = 0; i < count; ++i) {
-            const bool masked = s.value[at + i] != s.value[at + i];
+            const bool masked = values[from + i] != values[from + i];
             s.marked[i] = quantity == Quantity::mask ? masked : spectra.marks[r][from + i] != 0;
           }
           if (a_.block == 0) {
