@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spectromer import Spectrum, SpectrumBatch, rasterize, reference, render, resample
 from spectromer.data.simulate import simulate
@@ -98,6 +100,40 @@ def test_one_pass_equals_the_operators_one_by_one(batch: SpectrumBatch, style: s
     assert float((levels > 0.5).float().mean()) <= 1e-3 and float(levels.max()) <= (
         4.0 if options.get("dtype") else 1.0
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(0, 20),
+    pixels=st.integers(2, 60),
+    size=st.integers(2, 33),
+    style=st.sampled_from(
+        ["plot", "panels", "overlap", "folded", "thesis-plot", "thesis-overlap", "thesis-map-channels"]
+    ),
+    scale=st.sampled_from(["percentile", "minmax", (-1.0, 2.0)]),
+    masked=st.sampled_from([0.0, 0.3, 0.9, 1.0]),
+    seed=st.integers(0, 2**31),
+)
+def test_random_spectra_are_drawn_alike_both_ways(
+    rows: int, pixels: int, size: int, style: str, scale: str | tuple[float, float], masked: float, seed: int
+) -> None:
+    """Few pixels, odd sizes, NaN and infinities under masks and beside them, nothing good at all, strided memory."""
+    rng = np.random.default_rng(seed)
+    flux = rng.normal(size=(pixels, rows)).astype(np.float32).T
+    ivar = rng.uniform(0.1, 2.0, (pixels, rows)).astype(np.float32).T
+    flux[rng.random(flux.shape) < masked / 3] = rng.choice([np.nan, np.inf, -np.inf])
+    ivar[rng.random(flux.shape) < masked] = rng.choice([0.0, -1.0, np.nan, np.inf])
+    wavelength = torch.from_numpy(np.sort(rng.uniform(3500.0, 10500.0, pixels)))
+    panels = {"panels": 1, "overlap": 2}.get(style)
+    options = {"style": style, "size": size, "scale": scale, "channels": ("flux", "error", "mask"), "colors": None}
+    options |= {"block": 1 + (size > 3)} if style in ("folded", "thesis-map-channels") else {}
+    options |= {"panels": panels} if panels else {}
+    batch = SpectrumBatch(torch.from_numpy(flux), torch.from_numpy(ivar), wavelength)
+    got = render(batch, **options)
+    want = composite(batch.flux, batch.ivar, wavelength, Picture.of(**options))
+    assert got.shape == want.shape and int((got.int() - want.int()).abs().max() if rows else 0) <= 1
+    again = SpectrumBatch(batch.flux.contiguous(), batch.ivar.contiguous(), wavelength.expand(rows, -1))
+    assert torch.equal(render(again.select(range(rows - 1, -1, -1)), **options), got.flip(0))
 
 
 def test_a_spectrum_is_drawn_alike_in_any_company(batch: SpectrumBatch) -> None:
@@ -391,6 +427,7 @@ def test_compiles_without_a_graph_break(batch: SpectrumBatch, device: str) -> No
         ({"side_margin": 0.1}, "side_margin is for wavelength_range=None"),
         ({"block": 4, "panels": 2}, "panels must be 1 where blocks are drawn"),
         ({"block": 40}, "block must lie in"),
+        ({"block": 20}, "a picture must have at least 2 bins, got 1"),
         ({"order": "spiral"}, "order must be one of"),
         ({"channels": ("flux", "sky")}, "channels must be some of"),
         ({"channels": ("flux", "regions")}, 'regions and a channel "regions" come together'),

@@ -145,6 +145,8 @@ class Picture:
         if self.block is not None:
             require(1 <= self.block <= self.size, f"block must lie in [1, size = {self.size}], got {self.block}")
             require(self.panels == 1, f"panels must be 1 where blocks are drawn, got {self.panels}")
+        if self.wavelength_range is not None:
+            require(self.bins >= 2, f"a picture must have at least 2 bins, got {self.bins}")
         self._check_regions()
         self._check_colors()
 
