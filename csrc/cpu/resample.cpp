@@ -212,129 +212,101 @@ SPECTROMER_WIDE void apply_plan_to_flux(const ResamplePlan& plan, const Spectrum
   apply_plan<false>(plan, rows, required, tile, out_flux, out_ivar);
 }
 
-// ---- a grid of its own for each row: pixel and bin edges merged, two rows at a time ----
+// ---- wavelengths or a grid of its own for each row: bin by bin, four pixels at a time ----
 
-// Where one row stands in its merge. One more pixel and one more bin than there are end at infinity.
-struct Merge {
-  const double* pixel;  // [pixels + 1, 4] right edge, and 1, flux, variance: all 0 where not good
-  const double* bin;    // [bins + 1, 2] right edge, 1 / width
-  double* sums;         // [bins + 1, 4] of each bin: unused, weight, sum, variance
-  int64_t pixels, bins;
-  int64_t i, m;
-  double from;
-  Double4 sum;
+constexpr int64_t kQuad = 4;  // pixels, or bins, in a vector of doubles
 
-  // Takes the stretch up to the next edge of either kind.
-  SPECTROMER_INLINE void step() {
-    const double right = pixel[4 * i], high = bin[2 * m];
-    const int64_t pixel_ends = right <= high, bin_ends = high <= right;
-    const double to = right < high ? right : high;
-    const double w = (to - from) * bin[2 * m + 1];
-    Double4 values;
-    std::memcpy(&values, pixel + 4 * i, sizeof values);
-    const Double4 factor = {w, w, w, w * w};
-    sum += factor * values;
-    std::memcpy(sums + 4 * m, &sum, sizeof sum);
-    sum = (Double4)((Long4)sum & (bin_ends - 1 - Long4{}));
-    from = to;
-    i += pixel_ends;
-    m += bin_ends;
-  }
-
-  SPECTROMER_INLINE bool may_take(int64_t steps) const { return i + steps <= pixels && m + steps <= bins; }
+// The pixels of one row as doubles, padded for vectors that begin at any of them. (Double4 means one load each.)
+struct PixelRow {
+  const double* edge;                     // [pixels + 1] and infinities
+  const double *good, *flux, *variance;   // [pixels] and zeros; all 0 where the pixel is not good
 };
 
-constexpr int kMerged = 2;
+SPECTROMER_INLINE Double4 sums_of_four(const Double4 (&v)[kQuad]) {
+  const Double4 ab = __builtin_shufflevector(v[0], v[1], 0, 4, 2, 6) + __builtin_shufflevector(v[0], v[1], 1, 5, 3, 7);
+  const Double4 cd = __builtin_shufflevector(v[2], v[3], 0, 4, 2, 6) + __builtin_shufflevector(v[2], v[3], 1, 5, 3, 7);
+  return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
 
-SPECTROMER_WIDE void run_merges(Merge (&merges)[kMerged]) {
-  Merge a = merges[0], b = merges[1];
-  while (a.may_take(8) && b.may_take(8)) {
-    for (int k = 0; k < 8; ++k) {
-      a.step();
-      b.step();
+SPECTROMER_WIDE PixelRow fill_pixels(const SpectrumRow& s, std::vector<double>& room) {
+  // The last bins look at four pixels from one behind the last.
+  const int64_t stride = (s.pixels + 2 * kLanes) / kLanes * kLanes + kLanes;
+  if (static_cast<int64_t>(room.size()) < 4 * stride) room.resize(static_cast<size_t>(4 * stride));
+  double *edge = room.data(), *good = edge + stride, *flux = good + stride, *variance = flux + stride;
+  const double* w = s.wavelength;
+  for (int64_t i = 1; i < s.pixels; ++i) edge[i] = 0.5 * (w[i - 1] + w[i]);
+  edge[0] = pixel_edge(w, s.pixels, 0);
+  edge[s.pixels] = pixel_edge(w, s.pixels, s.pixels);
+  std::fill(edge + s.pixels + 1, edge + stride, std::numeric_limits<double>::infinity());
+  for (int64_t i = 0; i < stride; i += kLanes) {
+    Float8 f = {}, v = {}, g = 1.0f - Float8{};
+    if (i < s.pixels) load_pixels(s, i, f, v);
+    keep(g, v > 0.0f);
+    store8(good + i, g);
+    store8(flux + i, f);
+    store8(variance + i, v);
+  }
+  return PixelRow{edge, good, flux, variance};
+}
+
+// [bins + 1] edges, then [bins] of 1 / width, both padded to whole vectors.
+SPECTROMER_WIDE void fill_bins(const double* grid, int64_t bins, std::vector<double>& room) {
+  const int64_t stride = bins + 1 + kQuad;
+  room.resize(static_cast<size_t>(2 * stride));
+  double *edge = room.data(), *per_width = edge + stride;
+  for (int64_t m = 1; m < bins; ++m) edge[m] = 0.5 * (grid[m - 1] + grid[m]);
+  edge[0] = pixel_edge(grid, bins, 0);
+  edge[bins] = pixel_edge(grid, bins, bins);
+  std::fill(edge + bins + 1, edge + stride, edge[bins]);
+  for (int64_t m = 0; m < bins; ++m) per_width[m] = 1.0 / (edge[m + 1] - edge[m]);
+  std::fill(per_width + bins, per_width + stride, 0.0);
+}
+
+// finish_bin of four bins.
+SPECTROMER_INLINE void finish_quad(const Double4& weight, const Double4& sum, const Double4& variance, float required,
+                                   Float4& flux, Float4& ivar) {
+  const Float4 one = {1.0f, 1.0f, 1.0f, 1.0f}, w = __builtin_convertvector(weight, Float4);
+  const auto good = w >= required;
+  const Double4 per_weight = __builtin_convertvector(one / (good ? w : one), Double4);
+  flux = good ? __builtin_convertvector(sum * per_weight, Float4) : Float4{};
+  ivar = good ? one / __builtin_convertvector(variance * per_weight * per_weight, Float4) : Float4{};
+}
+
+// One row; `bin` is what fill_bins has left.
+SPECTROMER_WIDE void sum_row(const PixelRow& p, const double* bin, int64_t bins, float required, float* out_flux,
+                             float* out_ivar) {
+  const double* per_width = bin + bins + 1 + kQuad;
+  int64_t i = 0;  // the first pixel that the bin meets
+  for (int64_t begin = 0; begin < bins; begin += kQuad) {
+    Double4 weights[kQuad], sums[kQuad], variances[kQuad];
+    for (int64_t b = 0; b < kQuad; ++b) {
+      const double low = bin[begin + b], high = bin[begin + b + 1];
+      while (p.edge[i + 1] <= low) ++i;
+      Double4 weight = {}, sum = {}, variance = {};
+      int64_t k = i;
+      do {
+        const Double4 left = load4(p.edge + k), right = load4(p.edge + k + 1);
+        Double4 w = (right < high ? right : high - Double4{}) - (left > low ? left : low - Double4{});
+        w = w > 0.0 ? w : Double4{};
+        weight += w * load4(p.good + k);
+        sum += w * load4(p.flux + k);
+        variance += w * w * load4(p.variance + k);
+        k += kQuad;
+      } while (p.edge[k] < high);
+      weights[b] = weight, sums[b] = sum, variances[b] = variance;
     }
-  }
-  while (a.may_take(1)) a.step();
-  while (b.may_take(1)) b.step();
-  merges[0] = a;
-  merges[1] = b;
-}
-
-SPECTROMER_WIDE void fill_pixels(const SpectrumRow& s, double* pixel) {
-  Float8 flux, variance;
-  int64_t i = 0;
-  for (; i + kLanes < s.pixels; i += kLanes) {
-    load_pixels(s, i, flux, variance);
-    Float8 good = 1.0f - Float8{};
-    keep(good, variance > 0.0f);
-    const double* w = s.wavelength + i;
-    store_columns(pixel + 4 * i, 0.5 * (load4(w) + load4(w + 1)), low_half(good), low_half(flux), low_half(variance));
-    store_columns(pixel + 4 * i + 16, 0.5 * (load4(w + 4) + load4(w + 5)), high_half(good), high_half(flux),
-                  high_half(variance));
-  }
-  if (i < s.pixels) load_pixels(s, i, flux, variance);
-  for (int64_t k = 0; i + k < s.pixels; ++k) {
-    double* to = pixel + 4 * (i + k);
-    to[0] = pixel_edge(s.wavelength, s.pixels, i + k + 1);
-    to[1] = variance[k] > 0.0f ? 1.0 : 0.0;
-    to[2] = flux[k];
-    to[3] = variance[k];
-  }
-  double* last = pixel + 4 * s.pixels;
-  last[0] = std::numeric_limits<double>::infinity();
-  last[1] = last[2] = last[3] = 0.0;
-}
-
-SPECTROMER_WIDE void fill_bins(const double* grid, int64_t bins, double* bin) {
-  for (int64_t m = 0; m + 1 < bins; ++m) bin[2 * m] = 0.5 * (grid[m] + grid[m + 1]);
-  bin[2 * bins - 2] = pixel_edge(grid, bins, bins);
-  bin[1] = 1.0 / (bin[0] - pixel_edge(grid, bins, 0));
-  for (int64_t m = 1; m < bins; ++m) bin[2 * m + 1] = 1.0 / (bin[2 * m] - bin[2 * m - 2]);
-  bin[2 * bins] = std::numeric_limits<double>::infinity();
-  bin[2 * bins + 1] = 0.0;
-}
-
-SPECTROMER_WIDE void finish_row(const double* sums, int64_t bins, float required, float* flux, float* ivar) {
-  for (int64_t m = 0; m < bins; ++m) {
-    finish_bin(sums[4 * m + 1], sums[4 * m + 2], sums[4 * m + 3], required, flux[m], ivar[m]);
-  }
-}
-
-// Up to kMerged rows.
-void merge_rows(const ResampleArgs& args, int64_t call, int64_t begin, int64_t count, float required, float* out_flux,
-                float* out_ivar, ResampleScratch& scratch) {
-  SpectrumRow rows[kMerged];
-  Merge merges[kMerged];
-  for (int k = 0; k < kMerged; ++k) {
-    SpectrumRow& s = rows[k];
-    s = spectrum_row(args, begin + std::min<int64_t>(k, count - 1));
-    if (s.pixels < 2) s.pixels = s.end = s.begin = 0;
-    const double* grid = grid_row(args, begin + std::min<int64_t>(k, count - 1));
-    std::vector<double>&pixel = scratch.pixel[k], &bin = scratch.bin[k], &sums = scratch.sums[k];
-    pixel.resize(static_cast<size_t>(4 * (s.pixels + 1)));
-    sums.resize(static_cast<size_t>(4 * (args.bins + 1)));
-    fill_pixels(s, pixel.data());
-    if (scratch.call != call || scratch.grid[k] != grid) {  // else it is shared, and its bins are there already
-      bin.resize(static_cast<size_t>(2 * (args.bins + 1)));
-      fill_bins(grid, args.bins, bin.data());
-      scratch.grid[k] = grid;
+    const Double4 share = load4(per_width + begin);
+    Float4 flux, ivar;
+    finish_quad(sums_of_four(weights) * share, sums_of_four(sums) * share, sums_of_four(variances) * share * share,
+                required, flux, ivar);
+    const size_t bytes = static_cast<size_t>(std::min(kQuad, bins - begin)) * sizeof(float);
+    if (bytes == sizeof flux) {
+      std::memcpy(out_flux + begin, &flux, sizeof flux);
+      std::memcpy(out_ivar + begin, &ivar, sizeof ivar);
+    } else {
+      std::memcpy(out_flux + begin, &flux, bytes);
+      std::memcpy(out_ivar + begin, &ivar, bytes);
     }
-    const double low = pixel_edge(grid, args.bins, 0);
-    const double from = s.pixels > 0 ? std::max(low, pixel_edge(s.wavelength, s.pixels, 0)) : low;
-    int64_t i = 0, m = 0;
-    while (i < s.pixels && pixel[4 * i] <= from) ++i;
-    while (m < args.bins && bin[2 * m] <= from) ++m;
-    std::fill_n(sums.begin(), 4 * m, 0.0);
-    merges[k] = Merge{pixel.data(), bin.data(), sums.data(), s.pixels, args.bins, i, m, from, Double4{}};
-  }
-  scratch.call = call;
-  run_merges(merges);
-  for (int64_t k = 0; k < count; ++k) {
-    Merge& merge = merges[k];
-    // The pixels may have ended within a bin, whose sums are stored, or at its right edge.
-    const bool begun = merge.m < args.bins && merge.sum[1] > 0.0;
-    std::fill(merge.sums + 4 * (merge.m + begun), merge.sums + 4 * args.bins, 0.0);
-    finish_row(merge.sums, args.bins, required, out_flux + k * args.bins, out_ivar + k * args.bins);
   }
 }
 
@@ -360,9 +332,21 @@ void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_iv
     return;
   }
   if (args_.method == Method::flux_conserving) {
-    for (int64_t r = 0; r < count; r += kMerged) {
-      merge_rows(args_, call_, begin + r, std::min<int64_t>(kMerged, count - r), required_, out_flux + r * args_.bins,
-                 out_ivar + r * args_.bins, scratch);
+    for (int64_t r = 0; r < count; ++r) {
+      SpectrumRow s = spectrum_row(args_, begin + r);
+      float *flux = out_flux + r * args_.bins, *ivar = out_ivar + r * args_.bins;
+      if (s.pixels < 2) {  // no widths
+        std::fill_n(flux, args_.bins, 0.0f);
+        std::fill_n(ivar, args_.bins, 0.0f);
+        continue;
+      }
+      const double* grid = grid_row(args_, begin + r);
+      if (scratch.call != call_ || scratch.grid != grid) {  // else it is shared, and its bins are there already
+        fill_bins(grid, args_.bins, scratch.bins);
+        scratch.call = call_;
+        scratch.grid = grid;
+      }
+      sum_row(fill_pixels(s, scratch.pixels), scratch.bins.data(), args_.bins, required_, flux, ivar);
     }
     return;
   }

@@ -21,9 +21,9 @@ struct ResamplePlan {
 
 // Memory of one thread, reused from row to row.
 struct ResampleScratch {
-  std::vector<double> tile, pixel[2], bin[2], sums[2];
-  int64_t call = 0;            // of the Resampler that last used this
-  const double* grid[2] = {};  // whose edges `bin` holds since
+  std::vector<double> tile, pixels, bins;
+  int64_t call = 0;              // of the Resampler that last used this
+  const double* grid = nullptr;  // whose edges `bins` holds since
 };
 
 class Resampler {
