@@ -72,8 +72,16 @@ struct Ranking {
 };
 
 SPECTROMER_WIDE int64_t count_up_to(const int* keys, int64_t count, int key) {
-  int sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += keys[i] <= key;
+  Int8 sums = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    Int8 block;
+    std::memcpy(&block, keys + i, sizeof block);
+    sums -= block <= key;  // a comparison that holds is -1
+  }
+  int64_t sum = 0;
+  for (int k = 0; k < kLanes; ++k) sum += sums[k];
+  for (; i < count; ++i) sum += keys[i] <= key;
   return sum;
 }
 
@@ -97,23 +105,40 @@ SPECTROMER_WIDE int64_t take_members(const int* keys, int64_t count, int low, in
   return size;
 }
 
-// The keys of rank `rank` and, if there is one, `rank + 1`, from 0, among `finite` keys from `low` to `high`: the range
-// is halved until few keys are left, and these are put in order.
+// A few of the keys, in order, without those that stand for no number.
+std::vector<int> sample_keys(const int* keys, int64_t count) {
+  constexpr int64_t kMost = 64;
+  std::vector<int> sample;
+  for (int64_t i = 0; i < kMost; ++i) {
+    const int key = keys[i * count / kMost];
+    if (key != std::numeric_limits<int>::max()) sample.push_back(key);
+  }
+  std::sort(sample.begin(), sample.end());
+  return sample;
+}
+
+// The keys of rank `rank` and, if there is one, `rank + 1`, from 0, among `finite` keys from `low` to `high`: bounds are
+// drawn closer until few keys lie between, and these are put in order.
 void select_ranks(const int* keys, int64_t count, int64_t finite, int low, int high, int64_t rank,
-                  std::vector<int>& room, int* found) {
-  constexpr int64_t kFew = 64;
+                  const std::vector<int>& sample, std::vector<int>& room, int* found) {
+  constexpr int64_t kFew = 256, kNear = 4;
   const int most = high;
   int64_t below = 0, up_to_high = finite;
-  while (low < high && up_to_high - below > kFew) {
-    const int middle = static_cast<int>((static_cast<int64_t>(low) + high) >> 1);
-    const int64_t up_to_middle = count_up_to(keys, count, middle);
-    if (up_to_middle > rank) {
-      high = middle;
-      up_to_high = up_to_middle;
+  const auto draw_closer = [&](int key) {
+    const int64_t up_to_key = count_up_to(keys, count, key);
+    if (up_to_key > rank) {
+      high = key;
+      up_to_high = up_to_key;
     } else {
-      low = middle + 1;
-      below = up_to_middle;
+      low = key + 1;
+      below = up_to_key;
     }
+  };
+  const int64_t sampled = static_cast<int64_t>(sample.size()), place = rank * sampled / finite;
+  if (finite > kFew && place + kNear < sampled) draw_closer(sample[place + kNear]);
+  if (finite > kFew && place >= kNear && sample[place - kNear] < high) draw_closer(sample[place - kNear]);
+  while (low < high && up_to_high - below > kFew) {
+    draw_closer(static_cast<int>((static_cast<int64_t>(low) + high) >> 1));
   }
   room.resize(static_cast<size_t>(count));
   int* members = room.data();
@@ -137,11 +162,12 @@ void percentiles(const float* values, int64_t count, const double* percent, Rank
   int least, most;
   order_keys(values, count, s.keys.data(), finite, least, most);
   if (finite == 0) return;
+  const std::vector<int> sample = sample_keys(s.keys.data(), count);
   for (int k = 0; k < 2; ++k) {
     const double position = percent[k] / 100.0 * static_cast<double>(finite - 1);
     const int64_t rank = static_cast<int64_t>(position);
     int keys[2];
-    select_ranks(s.keys.data(), count, finite, least, most, rank, s.members, keys);
+    select_ranks(s.keys.data(), count, finite, least, most, rank, sample, s.members, keys);
     const float a = value_of(keys[0]), b = rank + 1 < finite ? value_of(keys[1]) : a;
     found[k] = a + (b - a) * static_cast<float>(position - static_cast<double>(rank));
   }
