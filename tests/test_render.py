@@ -85,6 +85,7 @@ def test_equals_the_reference(batch: SpectrumBatch, options: dict, device: str) 
     [
         {},
         {"coverage": "union", "linewidth": 2.5, "subcolumns": 3},
+        {"points": 18, "scale": "percentile", "percentiles": (20.0, 61.5)},
         {"scale": (0.0, 20.0), "dtype": "bfloat16", "mean": 0.5, "std": 0.25, "alpha": 1.0, "colormap": None},
     ],
 )
@@ -318,6 +319,29 @@ def test_lines_are_found_as_the_thesis_finds_them(whole: list[Spectrum]) -> None
         found = find_lines(junk, np.where(masked, 0.0, 1.0), w)
         assert not found[masked].any()
         np.testing.assert_array_equal(found[~masked], find_lines(f[~masked], np.ones((~masked).sum()), w[~masked]))
+
+
+@pytest.mark.parametrize("percentiles", [(0.0, 100.0), (0.5, 99.5), (37.0, 62.3)])
+def test_percentiles_in_one_pass_are_numpys(percentiles: tuple[float, float]) -> None:
+    """Far outliers, ties and masks; read off a map of squares, one for each pixel."""
+    rng = np.random.default_rng(1)
+    flux = rng.normal(size=(12, 4000)).astype(np.float32)
+    flux[1] = flux[1].round(1)
+    flux[2:4, ::7] *= np.float32(1e30)
+    flux[4] = np.exp(20 * flux[4])
+    flux[5, 100:] = 1.0
+    good = rng.random(flux.shape) < np.linspace(0.05, 1.0, 12)[:, None]
+    good[:, [0, -1]] = True
+    wavelength = torch.arange(4000, dtype=torch.float64) + 4000.0
+    batch = SpectrumBatch(torch.from_numpy(flux), torch.from_numpy(good).float(), wavelength)
+    options = {"style": "folded", "wavelength_range": None, "size": 64, "block": 1, "percentiles": percentiles}
+    images = render(batch, scale="percentile", **options)
+    for row in range(12):
+        low, high = np.percentile(flux[row][good[row]].astype(np.float64), percentiles)
+        alone = SpectrumBatch(batch.flux[[row]], batch.ivar[[row]], wavelength)
+        fixed = (low, high) if high > low else (low - 0.5, low + 0.5)
+        want = render(alone, **options | {"scale": fixed})[0]
+        assert int((images[row].int() - want.int()).abs().max()) <= 1, row
 
 
 def test_memory_does_not_grow_with_the_batch() -> None:
