@@ -36,7 +36,10 @@ SPECTROMER_HD SpectrumRow spectrum_row(const ResampleArgs& a, int64_t row) {
   const int64_t count = a.offsets != nullptr ? a.offsets[row + 1] - start : a.pixels;
   const float* flux = a.flux + start;
   const float* ivar = a.ivar + start;
-  if (!a.shared_wavelength) return SpectrumRow{flux, ivar, a.wavelength + start, count, 0, count};
+  if (!a.shared_wavelength) {
+    const int64_t pixels = count >= 2 ? count : 0;  // a single one has no width
+    return SpectrumRow{flux, ivar, a.wavelength + start, pixels, 0, pixels};
+  }
   const int64_t begin = a.shift != nullptr ? a.shift[row] : 0;
   return SpectrumRow{flux, ivar, a.wavelength, a.pixels, begin, begin + count};
 }

@@ -333,9 +333,9 @@ void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_iv
   }
   if (args_.method == Method::flux_conserving) {
     for (int64_t r = 0; r < count; ++r) {
-      SpectrumRow s = spectrum_row(args_, begin + r);
+      const SpectrumRow s = spectrum_row(args_, begin + r);
       float *flux = out_flux + r * args_.bins, *ivar = out_ivar + r * args_.bins;
-      if (s.pixels < 2) {  // no widths
+      if (s.pixels == 0) {
         std::fill_n(flux, args_.bins, 0.0f);
         std::fill_n(ivar, args_.bins, 0.0f);
         continue;
