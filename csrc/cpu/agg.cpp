@@ -140,8 +140,8 @@ SPECTROMER_INLINE void add_stroke(const StrokeShape& shape, const float* x, cons
 
   // Those of kLanes joins, two sides each, or of a cap.
   const int64_t most = 2 * (kLanes + 1) * (3 + static_cast<int64_t>(3.15f / shape.arc)) + kLanes;
-  s.sums.resize(static_cast<size_t>(Edges::kCoordinates * most));
-  Edges edges{s.sums.data(), most};
+  s.outline.resize(static_cast<size_t>(Edges::kCoordinates * most));
+  Edges edges{s.outline.data(), most};
   const Cap start = make_cap(x[0], y[0], shape.half * uy[0], -shape.half * ux[0], true);
   edges(start.right_x, start.right_y, start.left_x, start.left_y);
   OutlineSide<Edges> left{edges, false, start.left_x, start.left_y}, right{edges, true, start.right_x, start.right_y};
@@ -199,17 +199,17 @@ SPECTROMER_WIDE void draw_stroke(const Canvas& canvas, const float* x, const flo
   // The pieces one behind the other, and where each begins.
   s.y.resize(static_cast<size_t>(2 * points));
   s.other.resize(static_cast<size_t>(2 * points));
-  s.next_break.resize(static_cast<size_t>(points + 1));
+  s.pieces.resize(static_cast<size_t>(points + 1));
   int64_t count = 0, pieces = 0;
   visit_pieces(x, y, points, canvas.width, canvas.height, [&](float px, float py, bool starts) {
-    if (starts) s.next_break[pieces++] = count;
+    if (starts) s.pieces[pieces++] = count;
     if (!starts && px == s.other[count - 1] && py == s.y[count - 1]) return;  // cut off to nothing
     s.other[count] = px;
     s.y[count++] = py;
   });
-  s.next_break[pieces] = count;
+  s.pieces[pieces] = count;
   for (int64_t piece = 0; piece < pieces; ++piece) {
-    const int64_t begin = s.next_break[piece], length = s.next_break[piece + 1] - begin;
+    const int64_t begin = s.pieces[piece], length = s.pieces[piece + 1] - begin;
     if (length > 1) add_stroke(shape, s.other.data() + begin, s.y.data() + begin, length, s, area);
   }
   resolve(area, canvas.width, canvas.height, s, out);

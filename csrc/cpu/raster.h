@@ -38,6 +38,8 @@ struct RasterScratch {
   Edges edges[2];                         // bottom and top
   std::vector<Rest> rest;
   std::vector<char> difference;           // [height + 2, columns of a tile] sums of one image, left zeroed
+  std::vector<int64_t> pieces;            // of draw_agg: where each unbroken piece of the line begins
+  std::vector<float> outline;             // of draw_agg: edges that wait to be added
   std::vector<float> area, sums;          // of draw_agg: differences from column to column, and their sums
   std::vector<uint8_t> tile;              // of draw_agg: levels of a few columns
 };

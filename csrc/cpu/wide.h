@@ -1,7 +1,6 @@
 // SPECTROMER_WIDE compiles a function for several x86-64 vector widths; the widest that the processor has is chosen
-// when the extension is loaded. What it calls must be SPECTROMER_INLINE (a lambda
-// SPECTROMER_INLINE_LAMBDA) to be compiled along. Elsewhere the compiler's
-// baseline has to do.
+// when the extension is loaded. What it calls must be SPECTROMER_INLINE (a lambda SPECTROMER_INLINE_LAMBDA) to be
+// compiled along. Elsewhere the compiler's baseline has to do.
 #pragma once
 
 #if defined(__GNUC__)
