@@ -121,7 +121,7 @@ std::vector<int> sample_keys(const int* keys, int64_t count) {
 // drawn closer until few keys lie between, and these are put in order.
 void select_ranks(const int* keys, int64_t count, int64_t finite, int low, int high, int64_t rank,
                   const std::vector<int>& sample, std::vector<int>& room, int* found) {
-  constexpr int64_t kFew = 256, kNear = 4;
+  constexpr int64_t kFew = 32, kNear = 4;
   const int most = high;
   int64_t below = 0, up_to_high = finite;
   const auto draw_closer = [&](int key) {
