@@ -64,8 +64,9 @@ class Spectrum:
     @property
     def snr(self) -> float:
         """Median signal-to-noise ratio of the good pixels; 0 where there is none."""
-        ratio = (self.flux * self.ivar.sqrt())[self.ivar > 0].numpy()
-        return float(np.median(ratio)) if len(ratio) else 0.0
+        flux, ivar = self.flux.numpy(), self.ivar.numpy()
+        good = ivar > 0
+        return float(np.median(flux[good] * np.sqrt(ivar[good]))) if good.any() else 0.0
 
     @classmethod
     def from_arrays(cls, flux: Any, ivar: Any, wavelength: Any, *, air: bool = False, **named: Any) -> "Spectrum":
@@ -92,12 +93,13 @@ class Spectrum:
         if w.size > 1 and w[0] > w[-1]:
             f, v, w = f[::-1], v[::-1], w[::-1]
         w = w.astype(np.float64)
-        if not (np.isfinite(w).all() and (np.diff(w) > 0).all()):
+        if not (np.isfinite(w[:1]).all() and np.isfinite(w[-1:]).all() and (w[1:] > w[:-1]).all()):
             raise ValueError("wavelength must be finite and strictly increasing or decreasing; it is not")
-        good = np.isfinite(f) & np.isfinite(v) & (v > 0)
+        finite = np.isfinite(f)
+        good = finite & np.isfinite(v) & (v > 0)
         wave = torch.from_numpy(w)
         return cls(
-            flux=torch.from_numpy(np.where(np.isfinite(f), f, np.float32(0))),
+            flux=torch.from_numpy(np.where(finite, f, np.float32(0))),
             ivar=torch.from_numpy(np.where(good, v, np.float32(0))),
             wavelength=air_to_vacuum(wave) if air else wave,
             **named,

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import torch
 from astropy.io import fits
 
 import spectromer
-from spectromer import ReadError, Spectrum, SpectrumBatch
+from spectromer import ReadError, Spectrum, SpectrumBatch, readers
 from spectromer.data.simulate import simulate
 from spectromer.data.write import write_lamost, write_sdss, write_survey
+from spectromer.readers.hdus import FIRST_HDUS, AstropyHdu, NotPlain, read_plain
 
 WITHOUT_CATALOGUE = ("teff", "logg", "feh")  # survey files do not hold them
 
@@ -168,6 +170,86 @@ def test_a_survey_writes_a_catalogue(tmp_path: Path) -> None:
     assert len(rows) == 12 and {row["survey"] for row in rows} == {"SDSS", "LAMOST"}
     for row, spectrum in zip(rows, made, strict=True):
         equal(spectromer.read(tmp_path / row["path"]), spectrum)
+
+
+def same(a: Spectrum, b: Spectrum) -> bool:
+    """Bit for bit, labels and their types included."""
+    pixels = all(torch.equal(getattr(a, name), getattr(b, name)) for name in ("flux", "ivar", "wavelength"))
+    types = [{k: type(v) for k, v in s.labels.items()} for s in (a, b)]
+    return pixels and a.labels == b.labels and types[0] == types[1] and (a.survey, a.id) == (b.survey, b.id)
+
+
+def through_astropy(path: Path) -> Spectrum | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(path, memmap=False) as hdus:
+            return readers._interpret([AstropyHdu(hdu) for hdu in hdus[:FIRST_HDUS]])
+
+
+def test_what_is_not_plain_is_left_to_astropy(sdss: list[Spectrum], tmp_path: Path) -> None:
+    """Scaled columns, arrays of variable length, long strings: the same values, by another way."""
+    write_sdss(sdss[0], tmp_path / "a.fits")
+    with fits.open(tmp_path / "a.fits") as hdus:
+        columns = hdus[1].columns
+        whole = np.round(hdus[1].data["flux"] * 100)
+        scaled = fits.Column("flux", "J", array=whole.astype(np.int32))
+        ragged = fits.Column("rest", "PE()", array=np.array([[1.0]] * len(whole), dtype=object))
+        for name, column in (("scaled", scaled), ("ragged", ragged)):
+            kept = [c for c in columns if c.name != column.name]
+            table = fits.BinTableHDU.from_columns([*kept, column], name="COADD")
+            fits.HDUList([hdus[0].copy(), table, hdus[2].copy()]).writeto(tmp_path / f"{name}.fits")
+            if name == "scaled":
+                fits.setval(tmp_path / "scaled.fits", f"TSCAL{len(kept) + 1}", value=0.01, ext=1)
+        primary = fits.PrimaryHDU(header=hdus[0].header)
+        primary.header["TELESCOP"] = "SDSS " * 30
+        fits.HDUList([primary, hdus[1].copy(), hdus[2].copy()]).writeto(tmp_path / "long.fits")
+    assert readers._interpret(read_plain(tmp_path / "a.fits")) is not None
+    for name in ("scaled", "ragged"):
+        with pytest.raises(NotPlain):
+            readers._interpret(read_plain(tmp_path / f"{name}.fits"))
+    found = spectromer.read(tmp_path / "scaled.fits")
+    np.testing.assert_allclose(found.flux, sdss[0].flux, atol=0.0051)
+    equal(spectromer.read(tmp_path / "ragged.fits"), sdss[0])
+    equal(spectromer.read(tmp_path / "long.fits"), sdss[0])
+
+
+@pytest.mark.parametrize("survey", ["SDSS", "LAMOST"])
+def test_damaged_headers_end_in_a_reason(
+    survey: str, sdss: list[Spectrum], lamost: list[Spectrum], tmp_path: Path
+) -> None:
+    """Bytes changed at random in the headers: the spectrum as astropy reads it, or one ReadError."""
+    path = tmp_path / "a.fits"
+    write_sdss(sdss[0], path) if survey == "SDSS" else write_lamost(lamost[0], path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(1)
+    read = agreed = 0
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, 5760 if survey == "LAMOST" else 8640, 3):
+            damaged[at] = rng.integers(32, 127)
+        path.write_bytes(damaged)
+        try:
+            found = spectromer.read(path)
+        except ReadError as error:
+            assert error.reason
+            continue
+        read += 1
+        with suppress(OSError, fits.VerifyError, TypeError):  # some damage is to what only astropy looks at
+            astropys = through_astropy(path)
+            assert astropys is not None and same(found, astropys)
+            agreed += 1
+    assert agreed > 10 and read < 150
+
+
+@pytest.mark.survey
+def test_real_files_are_read_as_by_astropy(survey_data: Path) -> None:
+    """Every file of the catalogue, bit for bit, and none of them needs astropy."""
+    for row in csv.DictReader((survey_data / "catalog.csv").read_text().splitlines()):
+        if row["format"] == "MRS-bintable":
+            continue
+        path = survey_data / row["path"]
+        found, astropys = readers._interpret(read_plain(path)), through_astropy(path)
+        assert found is not None and astropys is not None and same(found, astropys), path
 
 
 @pytest.mark.survey

@@ -9,6 +9,7 @@ from astropy.io import fits
 
 from spectromer.readers import lamost, sdss
 from spectromer.readers.common import LayoutError
+from spectromer.readers.hdus import FIRST_HDUS, AstropyHdu, Hdu, read_plain
 from spectromer.spectra import Spectrum, SpectrumBatch
 
 __all__ = ["ReadError", "find_files", "read", "read_each"]
@@ -34,18 +35,20 @@ class ReadError(ValueError):
 
 
 def _read_file(path: str | os.PathLike[str]) -> Spectrum:
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise ReadError(path, "no such file")
-    if Path(path).stat().st_size == 0:
+    if os.path.getsize(path) == 0:
         raise ReadError(path, "the file is empty")
     try:
+        spectrum = _read_plainly(path)
+        if spectrum is not None:
+            return spectrum
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # astropy's remarks on headers; what matters raises below
             with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
-                for reader in _READERS:
-                    spectrum = reader(hdus)
-                    if spectrum is not None:
-                        return spectrum
+                spectrum = _interpret([AstropyHdu(hdu) for hdu in hdus[:FIRST_HDUS]])
+                if spectrum is not None:
+                    return spectrum
                 found = ", ".join(_describe(hdu) for hdu in hdus[:6])
     except LayoutError as error:
         raise ReadError(path, str(error)) from error
@@ -54,6 +57,20 @@ def _read_file(path: str | os.PathLike[str]) -> Spectrum:
     raise ReadError(
         path, f"not a layout this reads (SDSS spec and spSpec, LAMOST low resolution); the file holds {found}"
     )
+
+
+def _read_plainly(path: str | os.PathLike[str]) -> Spectrum | None:
+    """The spectrum of a plain file; of any other file, and of whatever is odd about this one, astropy is the judge."""
+    try:
+        return _interpret(read_plain(path))
+    except LayoutError:
+        raise
+    except Exception:
+        return None
+
+
+def _interpret(hdus: Sequence[Hdu]) -> Spectrum | None:
+    return next((spectrum for reader in _READERS if (spectrum := reader(hdus)) is not None), None)
 
 
 def _describe(hdu: fits.hdu.base._BaseHDU) -> str:

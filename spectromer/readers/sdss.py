@@ -1,11 +1,12 @@
 """SDSS, BOSS, eBOSS and SDSS-V `spec-*` files, full and lite, and legacy `spSpec-*` files."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
 from spectromer.readers.common import LayoutError, build, coefficients, log_grid
+from spectromer.readers.hdus import Hdu
 from spectromer.spectra import Spectrum
 
 # Label: the columns it is read from, the first that is there.
@@ -22,12 +23,7 @@ _LABEL_COLUMNS = {
 _SPSPEC_CLASSES = {1: "STAR", 2: "GALAXY", 3: "QSO", 4: "QSO", 6: "STAR"}  # SPEC_CLN; 0 unknown, 5 sky
 
 
-def _columns(hdu: Any) -> dict[str, str]:
-    """Upper-case column names of a table to their own spelling; empty for anything else."""
-    return {name.upper(): name for name in hdu.columns.names} if isinstance(hdu, fits.BinTableHDU) else {}
-
-
-def _exact_wavelength(loglam: np.ndarray, header: fits.Header) -> np.ndarray:
+def _exact_wavelength(loglam: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
     """The survey's log-linear grid that `loglam` (float32) rounds, where it is one; else 10**loglam as it stands."""
     loglam = loglam.astype(np.float64)
     coeff0, coeff1 = coefficients(header) or (round(float(loglam[0]), 4), 1e-4)
@@ -35,35 +31,49 @@ def _exact_wavelength(loglam: np.ndarray, header: fits.Header) -> np.ndarray:
     grid = coeff0 + coeff1 * (start + np.arange(len(loglam)))
     if np.abs(grid - loglam).max() < 0.05 * coeff1:
         return log_grid(coeff0, coeff1, len(loglam), start)
-    return 10.0**loglam
+    with np.errstate(over="ignore"):  # what is infinite is refused later
+        return 10.0**loglam
 
 
-def read_spec(hdus: fits.HDUList) -> Spectrum | None:
+def read_spec(hdus: Sequence[Hdu]) -> Spectrum | None:
     """A `spec-*` file: one row per pixel in HDU 1, the pipeline's labels in HDU 2."""
-    if len(hdus) < 2:
+    if len(hdus) < 2 or not {"FLUX", "LOGLAM", "IVAR"} <= hdus[1].columns.keys():
         return None
-    columns = _columns(hdus[1])
-    if not {"FLUX", "LOGLAM", "IVAR"} <= set(columns):
-        return None
-    table = hdus[1].data
-    flux, ivar, loglam = (np.asarray(table[columns[name]]) for name in ("FLUX", "IVAR", "LOGLAM"))
+    flux, ivar, loglam = (hdus[1].column(name) for name in ("FLUX", "IVAR", "LOGLAM"))
     if flux.ndim != 1:
         raise LayoutError(f"a spec file has one row per pixel, here FLUX has shape {flux.shape}")
     if not len(flux):
         raise LayoutError("its table of pixels is empty")
-    row: dict[str, Any] = {}
-    if len(hdus) > 2 and "CLASS" in (known := _columns(hdus[2])) and len(hdus[2].data):
-        row = {name: hdus[2].data[0][spelled] for name, spelled in known.items()}
+    header = hdus[0].header
+    row = _FirstRow(hdus[2]) if len(hdus) > 2 and "CLASS" in hdus[2].columns and hdus[2].rows else {}
     labels = {
         label: next((row[name] for name in names if name in row), None) for label, names in _LABEL_COLUMNS.items()
     }
-    header = hdus[0].header
     wavelength = _exact_wavelength(loglam, header)
     air = header.get("VACUUM") is False
     return build(flux, ivar, wavelength, air, "SDSS", _identity(row, header), labels)
 
 
-def _identity(row: dict[str, Any], header: fits.Header) -> str:
+class _FirstRow(Mapping[str, Any]):
+    """The first row of a table, by upper-case column names; each value is read when it is asked for."""
+
+    def __init__(self, table: Hdu) -> None:
+        self._table = table
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._table.columns:
+            raise KeyError(name)
+        value = self._table.column(name)[0]
+        return value.decode("ascii", "replace") if isinstance(value, bytes) else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table.columns)
+
+    def __len__(self) -> int:
+        return len(self._table.columns)
+
+
+def _identity(row: Mapping[str, Any], header: Mapping[str, Any]) -> str:
     """Plate (or field), MJD and fibre (or catalogue id), as in the file names of the survey."""
 
     def find(*names: str) -> str | None:
@@ -81,7 +91,7 @@ def _identity(row: dict[str, Any], header: fits.Header) -> str:
     return f"{plate.zfill(4)}-{mjd}-{fibre.zfill(4)}"
 
 
-def read_spspec(hdus: fits.HDUList) -> Spectrum | None:
+def read_spspec(hdus: Sequence[Hdu]) -> Spectrum | None:
     """A legacy `spSpec-*` file: an image whose rows are flux, continuum-subtracted flux, error, mask."""
     header = hdus[0].header
     if header.get("NAXIS") != 2 or not ("SPEC_CLN" in header or "ERROR" in str(header.get("ARRAY3", "")).upper()):
@@ -89,7 +99,7 @@ def read_spspec(hdus: fits.HDUList) -> Spectrum | None:
     found = coefficients(header)
     if found is None:
         raise LayoutError("an spSpec file without COEFF0 and COEFF1 has no wavelengths")
-    flux, _, error = np.asarray(hdus[0].data[:3], dtype=np.float64)
+    flux, _, error = hdus[0].image()[:3].astype(np.float64)
     ivar = np.where(error > 0, 1.0 / np.where(error > 0, error, 1.0) ** 2, 0.0)
     labels = {
         "class": _SPSPEC_CLASSES.get(header.get("SPEC_CLN", 0), ""),
