@@ -1,6 +1,5 @@
 """Spectrum and SpectrumBatch, and the one place where units and air or vacuum wavelengths are converted."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from spectromer.grids import common_grid, log_coefficients
 
 __all__ = ["Spectrum", "SpectrumBatch", "air_to_vacuum"]
 
@@ -119,31 +120,16 @@ class Spectrum:
         return cls.from_arrays(flux, ivar, spectrum.spectral_axis, **named)
 
 
-def _common_grid(wavelengths: Sequence[Tensor]) -> tuple[Tensor | None, list[int]]:
-    """The grid [N] of which all of these are stretches, and where each begins; None where there is none.
-
-    They are so if they are equal, or if they fit one logarithmic grid to a millionth of a pixel that is not much longer
-    than the longest of them.
-    """
-    longest = max(wavelengths, key=len, default=torch.empty(0))
-    if not len(longest):
-        return None, []
-    if all(torch.equal(w, longest) for w in wavelengths):
-        return longest.clone(), [0] * len(wavelengths)
-    if any(len(w) < 2 or w[0] <= 0 for w in wavelengths):
-        return None, []
-    step = math.log(float(longest[-1]) / float(longest[0])) / (len(longest) - 1)
-    start = [round(math.log(float(w[0]) / float(longest[0])) / step) for w in wavelengths]
-    first = min(start)
-    count = max(begin + len(w) for begin, w in zip(start, wavelengths, strict=True)) - first
-    if count > 1.5 * len(longest):
-        return None, []
-    grid = float(longest[0]) * torch.exp(step * torch.arange(first, first + count, dtype=torch.float64))
-    start = [begin - first for begin in start]
-    for begin, w in zip(start, wavelengths, strict=True):
-        if bool(((w / grid[begin : begin + len(w)] - 1.0).abs() > 1e-6 * step).any()):
-            return None, []
-    return grid, start
+def _place(wavelengths: Sequence[Tensor]) -> tuple[Tensor, Sequence[int]] | None:
+    """The grid [N] of which all of these are stretches, and where each begins; None where there is none."""
+    if not wavelengths:
+        return None
+    if all(torch.equal(w, wavelengths[0]) for w in wavelengths):
+        return wavelengths[0].clone(), [0] * len(wavelengths)
+    found = [log_coefficients(w.numpy()) for w in wavelengths]
+    coeff0, coeff1 = np.array([c or (np.nan, np.nan) for c in found]).T
+    grid = common_grid(coeff0, coeff1, [len(w) for w in wavelengths])
+    return (torch.from_numpy(grid.wavelength), grid.starts(coeff0).tolist()) if grid is not None else None
 
 
 @dataclass(frozen=True)
@@ -182,12 +168,12 @@ class SpectrumBatch:
         Those that are stretches of one logarithmic grid, as the spectra of a survey are, are placed on that grid, with
         padding on both sides.
         """
-        wavelength, start = _common_grid([s.wavelength for s in spectra])
-        if wavelength is not None:
+        placed = _place([s.wavelength for s in spectra])
+        if placed is not None:
+            wavelength, starts = placed
             flux, ivar = torch.zeros(2, len(spectra), len(wavelength))
-            for row, s in enumerate(spectra):
-                place = slice(start[row], start[row] + len(s))
-                flux[row, place], ivar[row, place] = s.flux, s.ivar
+            for row, (start, s) in enumerate(zip(starts, spectra, strict=True)):
+                flux[row, start : start + len(s)], ivar[row, start : start + len(s)] = s.flux, s.ivar
             return cls._labelled(flux, ivar, wavelength, spectra)
         pixels = max((len(s) for s in spectra), default=0)
         flux = torch.zeros(len(spectra), pixels)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from spectromer.grids import log_coefficients
 from spectromer.spectra import Spectrum
 
 __all__ = ["write_lamost", "write_sdss", "write_survey"]
@@ -23,12 +24,10 @@ def _log_grid(spectrum: Spectrum) -> tuple[float, float]:
     ValueError
         For any other grid: these layouts cannot hold it.
     """
-    loglam = np.log10(spectrum.wavelength.numpy())
-    coeff0, coeff1 = round(float(loglam[0]), 7), round(float(np.diff(loglam).mean()), 9)
-    off = np.abs(coeff0 + coeff1 * np.arange(len(loglam)) - loglam).max()
-    if off > 1e-3 * coeff1:
+    found = log_coefficients(spectrum.wavelength.numpy())
+    if found is None:
         raise ValueError(f"spectrum {spectrum.id!r} is not on a log-linear grid, which survey files need")
-    return coeff0, coeff1
+    return found
 
 
 def write_sdss(spectrum: Spectrum, path: str | os.PathLike[str]) -> None:

@@ -1,7 +1,6 @@
 """What the surveys' readers share."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,21 +36,6 @@ def clean_labels(found: dict[str, Any]) -> dict[str, Any]:
             continue
         labels[name] = value
     return labels
-
-
-@lru_cache(maxsize=1)
-def _survey_grid() -> np.ndarray:
-    """Wavelengths at log10 = 0, 1e-4, 2e-4, ... up to 4.5, the pixels that SDSS and LAMOST share."""
-    return 10.0 ** (1e-4 * np.arange(45000))
-
-
-def log_grid(coeff0: float, coeff1: float, pixels: int, start: int = 0) -> np.ndarray:
-    """Wavelengths, Angstrom, of a log-linear axis, in double precision; to 1e-6 pixels those that other files have."""
-    first = coeff0 / 1e-4 + start
-    whole = round(first)
-    if coeff1 == 1e-4 and abs(first - whole) < 1e-6 and whole >= 0 and whole + pixels <= len(_survey_grid()):
-        return _survey_grid()[whole : whole + pixels].copy()
-    return 10.0 ** (coeff0 + coeff1 * (start + np.arange(pixels)))
 
 
 def coefficients(header: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from spectromer.readers.common import LayoutError, build, coefficients, log_grid
+from spectromer.grids import log_grid
+from spectromer.readers.common import LayoutError, build, coefficients
 from spectromer.readers.hdus import Hdu
 from spectromer.spectra import Spectrum
 
