@@ -17,8 +17,9 @@ from rich.table import Table as Report
 from spectromer import plots
 from spectromer.cli import exit_code
 from spectromer.data.sources import load_files
+from spectromer.files import write_rejected
 from spectromer.metrics import evaluate_predictions
-from spectromer.predict import Predictor, write_rejected, write_table
+from spectromer.predict import Predictor, write_table
 from spectromer.spectra import Spectrum, SpectrumBatch
 
 __all__ = ["evaluate", "report"]

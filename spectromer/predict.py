@@ -5,9 +5,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -19,7 +18,9 @@ from torch import Tensor
 from spectromer.checkpoints import load_weights
 from spectromer.cli import exit_code
 from spectromer.config import load_config
+from spectromer.data import chunks
 from spectromer.data.targets import CATEGORIES, Targets
+from spectromer.files import atomic, write_rejected
 from spectromer.models import SpectrumModel, create_backbone
 from spectromer.readers import ReadError, find_files, read_each
 from spectromer.spectra import Spectrum, SpectrumBatch
@@ -120,14 +121,8 @@ class Predictor:
 
     def predict_all(self, spectra: Iterable[Spectrum], batch_size: int = 256) -> Table:
         """Predict any number of spectra, batch by batch."""
-        parts = [self.predict(SpectrumBatch.from_spectra(chunk)) for chunk in _batched(spectra, batch_size)]
+        parts = [self.predict(SpectrumBatch.from_spectra(chunk)) for chunk in chunks(spectra, batch_size)]
         return vstack(parts, metadata_conflicts="silent") if parts else Table()
-
-
-def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def write_table(table: Table, path: Path) -> None:
@@ -138,10 +133,9 @@ def write_table(table: Table, path: Path) -> None:
     ValueError
         For another ending.
     """
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    table.write(part, format=table_format(path), overwrite=True)
-    os.replace(part, path)
+    with atomic(path) as part:
+        table.write(part, format=table_format(path), overwrite=True)
 
 
 def table_format(path: Path) -> str:
@@ -190,12 +184,6 @@ def run_predict(config: PredictConfig) -> None:
         print(f"could not be read: {failure}")
     if rejected:
         print(f"{len(rejected)} files could not be read; all reasons: {unreadable}")
-
-
-def write_rejected(rejected: Sequence[ReadError], path: Path) -> None:
-    """Write the columns path and reason; an empty list leaves a file with the header alone."""
-    rows = [(error.path, error.reason) for error in rejected]
-    write_table(Table(rows=rows or None, names=("path", "reason"), dtype=("str", "str")), path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

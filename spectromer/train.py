@@ -29,8 +29,9 @@ from spectromer.config import PRESETS, TrainConfig, load_config, save_config
 from spectromer.data.sources import SPLITS, Source, load_files, load_simulated, split_by_object
 from spectromer.data.targets import Targets, check_names, trusted
 from spectromer.evaluate import evaluate, report
+from spectromer.files import write_rejected
 from spectromer.models import SpectrumModel, create_backbone, default_size, has_published_weights
-from spectromer.predict import Predictor, write_rejected
+from spectromer.predict import Predictor
 from spectromer.spectra import Spectrum, SpectrumBatch
 from spectromer.transforms import SpectrumToImage
 

@@ -456,7 +456,9 @@ def _chunk(survey: Survey, rows: int, seed: int, number: int) -> list[Spectrum]:
     return spectra
 
 
-def simulate(count: int, *, seed: int = 0, surveys: tuple[str, ...] = ("SDSS", "LAMOST")) -> Iterator[Spectrum]:
+def simulate(
+    count: int, *, seed: int = 0, surveys: tuple[str, ...] = ("SDSS", "LAMOST"), first: int = 0
+) -> Iterator[Spectrum]:
     """Simulate `count` spectra, alternating between surveys in chunks.
 
     Parameters
@@ -467,6 +469,8 @@ def simulate(count: int, *, seed: int = 0, surveys: tuple[str, ...] = ("SDSS", "
         Decides everything drawn. A longer survey of the same seed begins with the shorter one's objects.
     surveys : tuple of str
         Of "SDSS" (3570 to 10340 A, 4620 pixels) and "LAMOST" (3700 to 9100 A, 3909 pixels).
+    first : int
+        Spectra of the survey to leave out at its beginning.
 
     Yields
     ------
@@ -474,10 +478,10 @@ def simulate(count: int, *, seed: int = 0, surveys: tuple[str, ...] = ("SDSS", "
         With labels class, subclass, z, snr, ra, dec, for SDSS zwarning, for stars but white dwarfs teff, logg, feh.
         45 % are stars, 33 % galaxies and 22 % quasars.
     """
-    made = 0
-    while made < count:
-        turn = made // CHUNK
+    end = first + count
+    while first < end:
+        turn = first // CHUNK
         survey = SURVEYS[surveys[turn % len(surveys)]]
-        rows = _chunk(survey, CHUNK, seed, turn // len(surveys))[: count - made]
+        rows = _chunk(survey, CHUNK, seed, turn // len(surveys))[first - turn * CHUNK : end - turn * CHUNK]
         yield from rows
-        made += len(rows)
+        first += len(rows)

@@ -11,7 +11,7 @@ from spectromer.readers.hdus import Hdu
 from spectromer.spectra import Spectrum
 
 # Label: the columns it is read from, the first that is there.
-_LABEL_COLUMNS = {
+LABEL_COLUMNS = {
     "class": ("CLASS",),
     "subclass": ("SUBCLASS",),
     "z": ("Z",),
@@ -47,9 +47,7 @@ def read_spec(hdus: Sequence[Hdu]) -> Spectrum | None:
         raise LayoutError("its table of pixels is empty")
     header = hdus[0].header
     row = _FirstRow(hdus[2]) if len(hdus) > 2 and "CLASS" in hdus[2].columns and hdus[2].rows else {}
-    labels = {
-        label: next((row[name] for name in names if name in row), None) for label, names in _LABEL_COLUMNS.items()
-    }
+    labels = {label: next((row[name] for name in names if name in row), None) for label, names in LABEL_COLUMNS.items()}
     wavelength = _exact_wavelength(loglam, header)
     air = header.get("VACUUM") is False
     return build(flux, ivar, wavelength, air, "SDSS", _identity(row, header), labels)

@@ -1,0 +1,287 @@
+"""Shards: spectra of any number as Arrow files, and reading them back in parts.
+
+A folder of shards holds
+
+- `shard-00000.arrow`, ...: Arrow IPC files of one row per spectrum, in record batches ("blocks") of 256 rows, that any
+  tool made for Arrow reads (Hugging Face datasets, polars, DuckDB): `object_id`, `survey`, `path`, `flux` and `ivar` as
+  lists of float32, labels, and wavelengths as `coeff0` and `coeff1` (10 ** (coeff0 + coeff1 i) Angstrom) or, off such a
+  grid, as the list `lambda`;
+- `index.arrow`: the same rows without their pixels, and with the name of each one's object;
+- `manifest.json`: counts, checksums, what was left out and why.
+"""
+
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from spectromer.files import atomic
+from spectromer.grids import LogGrid, common_grid, log_coefficients, log_grid
+from spectromer.spectra import Spectrum, SpectrumBatch
+
+__all__ = ["BLOCK_ROWS", "LABELS", "Block", "ShardSet", "block_of", "index_of", "read_indexed", "write_shard"]
+
+BLOCK_ROWS = 256
+MANIFEST, INDEX = "manifest.json", "index.arrow"
+
+#: Every label that a spectrum can have, and its type in Arrow.
+LABELS: dict[str, pa.DataType] = {
+    **dict.fromkeys(("class", "subclass", "sourcetype"), pa.string()),
+    **dict.fromkeys(("z", "z_err"), pa.float64()),
+    "zwarning": pa.int64(),
+    **dict.fromkeys(("ra", "dec", "snr", *(f"snr_{band}" for band in "ugriz")), pa.float64()),
+    **dict.fromkeys(("teff", "teff_err", "logg", "logg_err", "feh", "feh_err"), pa.float64()),
+}
+_INDEXED = [
+    *(pa.field(name, pa.string()) for name in ("object_id", "survey", "path", "object")),
+    *(pa.field(name, kind) for name, kind in LABELS.items()),
+    pa.field("coeff0", pa.float64()),
+    pa.field("coeff1", pa.float64()),
+    pa.field("pixels", pa.int32()),
+]
+_PIXELS = [
+    pa.field("lambda", pa.list_(pa.float64())),
+    pa.field("flux", pa.list_(pa.float32())),
+    pa.field("ivar", pa.list_(pa.float32())),
+]
+SCHEMA = pa.schema([*_INDEXED, *_PIXELS], metadata={"spectromer": "shard 1"})
+INDEX_SCHEMA = pa.schema(_INDEXED, metadata={"spectromer": "index 1"})
+
+
+def block_of(
+    spectra: Sequence[Spectrum], paths: Sequence[str] | None = None, objects: Sequence[str | None] | None = None
+) -> pa.RecordBatch:
+    """Spectra as one record batch, with where each came from and, where that is known, the object it shows.
+
+    Raises
+    ------
+    ValueError
+        For a label that `LABELS` does not have.
+    """
+    for s in spectra:
+        for name in s.labels:
+            if name not in LABELS:
+                raise ValueError(f"label {name!r} of spectrum {s.id!r} must be one of {', '.join(LABELS)}")
+    grids = [log_coefficients(s.wavelength.numpy()) for s in spectra]
+    columns: dict[str, Any] = {
+        "object_id": [s.id for s in spectra],
+        "survey": [s.survey for s in spectra],
+        "path": paths or [""] * len(spectra),
+        "object": objects or [None] * len(spectra),
+        **{name: [s.labels.get(name) for s in spectra] for name in LABELS},
+        "coeff0": [None if g is None else g[0] for g in grids],
+        "coeff1": [None if g is None else g[1] for g in grids],
+        "pixels": [len(s) for s in spectra],
+        "lambda": [s.wavelength.numpy() if g is None else None for s, g in zip(spectra, grids, strict=True)],
+    }
+    arrays = {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()}
+    ends = pa.array(np.cumsum([0, *columns["pixels"]], dtype=np.int32))
+    for name in ("flux", "ivar"):
+        values = np.concatenate([getattr(s, name).numpy() for s in spectra] or [np.empty(0, np.float32)])
+        arrays[name] = pa.ListArray.from_arrays(ends, pa.array(values))
+    return pa.record_batch([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def write_shard(blocks: Iterable[pa.RecordBatch], path: Path) -> int:
+    """Write record batches as an Arrow IPC file, whole or not at all; returns the rows written."""
+    rows = 0
+    with atomic(path) as part, pa.OSFile(str(part), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        for block in blocks:
+            writer.write_batch(block)
+            rows += block.num_rows
+    return rows
+
+
+@dataclass(frozen=True)
+class Block:
+    """The pixels of one record batch.
+
+    Attributes
+    ----------
+    ends : ndarray [rows + 1]
+        Where each spectrum's pixels begin in `flux`, `ivar` and, off the logarithmic grids, `wavelength`.
+    flux, ivar : ndarray [pixels of all] float32
+    coeff0, coeff1 : ndarray [rows] float64
+        NaN where the wavelengths are listed.
+    wavelength : ndarray float64
+        Those listed, one spectrum behind the other.
+    wavelength_ends : ndarray [rows + 1]
+    """
+
+    ends: np.ndarray
+    flux: np.ndarray
+    ivar: np.ndarray
+    coeff0: np.ndarray
+    coeff1: np.ndarray
+    wavelength: np.ndarray
+    wavelength_ends: np.ndarray
+
+    @classmethod
+    def from_arrow(cls, batch: pa.RecordBatch) -> "Block":
+        """Views into a record batch."""
+
+        def flat(name: str) -> tuple[np.ndarray, np.ndarray]:
+            lists = batch.column(name)
+            return lists.values.to_numpy(zero_copy_only=False), lists.offsets.to_numpy()
+
+        (flux, ends), (ivar, _), (wavelength, listed) = flat("flux"), flat("ivar"), flat("lambda")
+        coeff0, coeff1 = (batch.column(name).to_numpy(zero_copy_only=False) for name in ("coeff0", "coeff1"))
+        return cls(ends, flux, ivar, coeff0, coeff1, wavelength, listed)
+
+    def wavelengths(self, row: int) -> np.ndarray:
+        """Angstrom, of one spectrum."""
+        if np.isnan(self.coeff1[row]):
+            return self.wavelength[self.wavelength_ends[row] : self.wavelength_ends[row + 1]]
+        return log_grid(self.coeff0[row], self.coeff1[row], int(self.ends[row + 1] - self.ends[row]))
+
+
+def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[torch.Tensor, ...]:
+    """flux, ivar and wavelength of a SpectrumBatch, from rows of blocks; on `grid` where they are stretches of it."""
+    counts = [int(block.ends[row + 1] - block.ends[row]) for block, row in parts]
+    if grid is None:
+        firsts, steps = zip(*((block.coeff0[row], block.coeff1[row]) for block, row in parts), strict=True)
+        grid = common_grid(firsts, steps, counts)
+    pixels = grid.pixels if grid is not None else max(counts)
+    flux, ivar = np.zeros((2, len(parts), pixels), np.float32)
+    wavelength = grid.wavelength if grid is not None else np.empty((len(parts), pixels))
+    starts: Sequence[int] | np.ndarray = (
+        grid.starts(np.array([block.coeff0[row] for block, row in parts])) if grid is not None else [0] * len(parts)
+    )
+    for i, ((block, row), start, count) in enumerate(zip(parts, starts, counts, strict=True)):
+        source = slice(block.ends[row], block.ends[row + 1])
+        flux[i, start : start + count] = block.flux[source]
+        ivar[i, start : start + count] = block.ivar[source]
+        if grid is None:
+            own = block.wavelengths(row)
+            step = own[-1] - own[-2] if count > 1 else 1.0
+            wavelength[i] = np.concatenate([own, own[-1] + step * np.arange(1, pixels - count + 1)])
+    return torch.from_numpy(flux), torch.from_numpy(ivar), torch.from_numpy(wavelength)
+
+
+class ShardSet:
+    """Spectra in shards, read block by block; or in memory, in the same form.
+
+    Attributes
+    ----------
+    index : pyarrow.Table
+        One row per spectrum: object_id, survey, path, object, labels, coeff0, coeff1, pixels.
+    block_starts : ndarray [blocks + 1] int64
+        The first row of each block.
+    grid : LogGrid or None
+        The grid that all spectra are stretches of; with it every batch has the same wavelengths.
+    """
+
+    def __init__(self, index: pa.Table, block_starts: np.ndarray, places: Sequence[tuple[Path, int] | pa.RecordBatch]):
+        self.index, self.block_starts, self._places = index, block_starts, places
+        self.grid = common_grid(*(index[name].to_numpy() for name in ("coeff0", "coeff1", "pixels")))
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> "ShardSet":
+        """The shards that `python -m spectromer.ingest` left in a folder.
+
+        Raises
+        ------
+        ValueError
+            When there is no manifest, or a shard that it names is missing or of another size.
+        """
+        folder = Path(folder)
+        if not (folder / MANIFEST).is_file():
+            raise ValueError(f"{folder} holds no {MANIFEST}: its ingestion has not come to an end")
+        places: list[tuple[Path, int]] = []
+        starts = [0]
+        for shard in json.loads((folder / MANIFEST).read_text())["shards"]:
+            path = folder / shard["name"]
+            if not path.is_file() or path.stat().st_size != shard["bytes"]:
+                raise ValueError(f"{path}: the manifest says {shard['bytes']} bytes, the file is missing or another")
+            for first in range(0, shard["rows"], BLOCK_ROWS):
+                places.append((path, first // BLOCK_ROWS))
+                starts.append(starts[-1] + min(BLOCK_ROWS, shard["rows"] - first))
+        with pa.memory_map(str(folder / INDEX)) as file:
+            index = pa.ipc.open_file(file).read_all()
+        if len(index) != starts[-1]:
+            raise ValueError(f"{folder}: the index has {len(index)} rows, the shards {starts[-1]}")
+        return cls(index, np.array(starts), places)
+
+    @classmethod
+    def from_spectra(
+        cls, spectra: Sequence[Spectrum], paths: Sequence[str] | None = None, objects: Sequence[str] | None = None
+    ) -> "ShardSet":
+        """Spectra in memory; without `objects` each is one of its own."""
+        cuts = range(0, len(spectra), BLOCK_ROWS)
+        blocks = [block_of(spectra[i : i + BLOCK_ROWS], paths and paths[i : i + BLOCK_ROWS]) for i in cuts]
+        table = pa.Table.from_batches(blocks, SCHEMA)
+        return cls(
+            index_of(table, objects or [f"{s.survey}-{s.id}" for s in spectra]),
+            np.array([*cuts, len(spectra)]),
+            blocks,
+        )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def load(self, block: int) -> Block:
+        """Read one block."""
+        place = self._places[block]
+        if isinstance(place, pa.RecordBatch):
+            return Block.from_arrow(place)
+        # Read rather than mapped: a block is one long piece of the disk, and mapped pages would count as ours.
+        with pa.OSFile(str(place[0])) as file:
+            return Block.from_arrow(pa.ipc.open_file(file).get_batch(place[1]))
+
+    def labels(self, rows: Sequence[int] | np.ndarray | None = None) -> Iterator[dict[str, Any]]:
+        """The labels of some rows, or of all, in order; what is not known is absent."""
+        table = self.index.select(list(LABELS))
+        table = table if rows is None else table.take(pa.array(np.asarray(rows, np.int64)))
+        for chunk in table.to_batches(max_chunksize=BLOCK_ROWS):
+            for row in chunk.to_pylist():
+                yield {name: value for name, value in row.items() if value is not None}
+
+    def batch(self, rows: Sequence[int] | np.ndarray, cache: "BlockCache | None" = None) -> SpectrumBatch:
+        """The spectra of some rows, in that order, with ids and surveys; labels are had from `labels`."""
+        rows = np.asarray(rows, np.int64)
+        cache = cache or BlockCache(self, 1)
+        blocks = np.searchsorted(self.block_starts, rows, side="right") - 1
+        parts: list[Any] = [None] * len(rows)
+        for i in np.argsort(blocks, kind="stable"):
+            parts[i] = (cache[int(blocks[i])], int(rows[i] - self.block_starts[blocks[i]]))
+        names = self.index.select(["object_id", "survey"]).take(pa.array(rows))
+        ids, surveys = (names[name].to_pylist() for name in ("object_id", "survey"))
+        flux, ivar, wavelength = _stack(parts, self.grid)
+        return SpectrumBatch(flux, ivar, wavelength, ids, surveys)
+
+
+class BlockCache:
+    """The last blocks that were asked for."""
+
+    def __init__(self, shards: ShardSet, most: int) -> None:
+        self._shards, self._most = shards, most
+        self._blocks: OrderedDict[int, Block] = OrderedDict()
+
+    def __getitem__(self, block: int) -> Block:
+        if block not in self._blocks:
+            if len(self._blocks) >= self._most:
+                self._blocks.popitem(last=False)
+            self._blocks[block] = self._shards.load(block)
+        self._blocks.move_to_end(block)
+        return self._blocks[block]
+
+
+def read_indexed(path: Path) -> pa.Table:
+    """The rows of a shard without their pixels, which are not read."""
+    options = pa.ipc.IpcReadOptions(included_fields=list(range(len(_INDEXED))))
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file, options=options).read_all()
+
+
+def index_of(rows: pa.Table, objects: Sequence[str]) -> pa.Table:
+    """An index: rows without their pixels, their objects named."""
+    rows = rows.select(INDEX_SCHEMA.names)
+    place = rows.schema.get_field_index("object")
+    return rows.set_column(place, "object", pa.array(objects, pa.string())).cast(INDEX_SCHEMA)
