@@ -13,7 +13,8 @@ class TrainConfig:
     """Train Spectromer and evaluate it on spectra it has not seen."""
 
     data: Path | None = None
-    """A folder of survey files, or a catalogue CSV with a column `path`. Without it, a simulated survey."""
+    """A folder of shards or of survey files, or a catalogue of files with a column `path`. Without it, a simulated
+    survey."""
     out: Path | None = None
     """The run folder; by default runs/<date>-<time>."""
     targets: tuple[str, ...] = ("class", "subclass", "z")
@@ -43,6 +44,12 @@ class TrainConfig:
     weight_decay: float = 0.05
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """auto: bf16-mixed on a GPU, else 32-true."""
+    save_minutes: float = 10.0
+    """A run that is cut off goes on from so long before at most, or from the end of the last epoch."""
+    feed: Literal["torch", "dali"] = "torch"
+    """What hands on the spectra: torch's DataLoader, or NVIDIA DALI (extra `dali`)."""
+    workers: int = 0
+    """Processes that read ahead; worth while where the model is on a GPU."""
     seed: int = 0
     """Decides the simulated survey, the split, the weights and the order of training."""
 

@@ -16,33 +16,36 @@ from rich.table import Table as Report
 
 from spectromer import plots
 from spectromer.cli import exit_code
-from spectromer.data.sources import load_files
+from spectromer.data.feeds import in_order
+from spectromer.data.shards import ShardSet
+from spectromer.data.sources import load
 from spectromer.files import write_rejected
 from spectromer.metrics import evaluate_predictions
 from spectromer.predict import Predictor, write_table
-from spectromer.spectra import Spectrum, SpectrumBatch
 
 __all__ = ["evaluate", "report"]
 
 _EXAMPLES = 16
+_BATCH = 256
 
 
-def evaluate(predictor: Predictor, spectra: Sequence[Spectrum], folder: Path) -> dict[str, Any]:
-    """Predict, compare with the labels, and leave predictions.parquet and plots in `folder`.
+def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, folder: Path) -> dict[str, Any]:
+    """Predict some rows, ascending, compare with the labels, and leave predictions.parquet and plots in `folder`.
 
     Returns
     -------
     dict
         Of `evaluate_predictions`.
     """
-    labels = [s.labels for s in spectra]
-    table = predictor.predict_all(track(spectra, "evaluating"))
+    labels = list(shards.labels(rows))
+    batches = in_order(shards, rows, _BATCH)
+    table = predictor.predict_batches(track(batches, "evaluating", total=-(-len(rows) // _BATCH)))
     targets = predictor.model.targets
     for name in targets.vocabulary:
         plots.confusion_matrix(table, labels, name, targets, folder / f"confusion_{name}.png")
     if "z" in targets.names:
         plots.redshifts(table, labels, folder / "redshift.png")
-    _examples(predictor, spectra, table, folder / "examples.png")
+    _examples(predictor, shards, rows, table, labels, folder / "examples.png")
     for name in (*targets.names, "snr"):
         missing: Any = "" if name in targets.vocabulary else np.nan
         table[f"true_{name}"] = [row.get(name, missing) for row in labels]
@@ -50,19 +53,21 @@ def evaluate(predictor: Predictor, spectra: Sequence[Spectrum], folder: Path) ->
     return evaluate_predictions(table, labels, targets)
 
 
-def _examples(predictor: Predictor, spectra: Sequence[Spectrum], table: Table, path: Path) -> None:
+def _examples(
+    predictor: Predictor, shards: ShardSet, rows: np.ndarray, table: Table, labels: Sequence[dict[str, Any]], path: Path
+) -> None:
     """Spectra from all over the set, as images with what was found and what is true."""
-    rows = np.unique(np.linspace(0, len(spectra) - 1, min(_EXAMPLES, len(spectra))).astype(int))
-    images, _ = predictor.outputs(SpectrumBatch.from_spectra([spectra[i] for i in rows]))
+    shown = np.unique(np.linspace(0, len(rows) - 1, min(_EXAMPLES, len(rows))).astype(int))
+    images, _ = predictor.outputs(shards.batch(rows[shown]))
 
     def text(values: Any) -> str:
         found = [str(values[name]) for name in ("class", "subclass") if values.get(name)]
         return " ".join([*found, f"z={values['z']:.4f}"] if "z" in values else found)
 
     captions = []
-    for i in rows:
+    for i in shown:
         found = {name: table[name][i] for name in ("class", "subclass", "z") if name in table.colnames}
-        captions.append(f"found {text(found)}\ntrue {text(spectra[i].labels)}")
+        captions.append(f"found {text(found)}\ntrue {text(labels[i])}")
     plots.example_sheet(images.cpu().numpy(), captions, path)
 
 
@@ -96,7 +101,7 @@ class EvaluateConfig:
     run: Annotated[Path, tyro.conf.Positional]
     """A run folder of spectromer.train."""
     data: Path
-    """A folder of survey files, or a catalogue CSV with a column `path`."""
+    """A folder of shards or of survey files, or a catalogue of files with a column `path`."""
     out: Path | None = None
     """Where metrics.json, predictions and plots go; by default RUN/evaluation."""
 
@@ -104,13 +109,13 @@ class EvaluateConfig:
 def run_evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Read, predict, compare, write."""
     predictor = Predictor.load(config.run)
-    source = load_files(config.data)
-    if not source.spectra:
-        raise ValueError(f"--data {config.data}: none of its {len(source.rejected)} files could be read")
+    shards, rejected = load(config.data)
+    if not len(shards):
+        raise ValueError(f"--data {config.data}: none of its {len(rejected)} files could be read")
     folder = config.out or config.run / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    write_rejected(source.rejected, folder / "unreadable.csv")
-    metrics = evaluate(predictor, source.spectra, folder)
+    write_rejected(rejected, folder / "unreadable.csv")
+    metrics = evaluate(predictor, shards, np.arange(len(shards)), folder)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     return metrics
 

@@ -19,6 +19,9 @@ from spectromer.checkpoints import load_weights
 from spectromer.cli import exit_code
 from spectromer.config import load_config
 from spectromer.data import chunks
+from spectromer.data.feeds import in_order
+from spectromer.data.shards import ShardSet
+from spectromer.data.sources import is_shards
 from spectromer.data.targets import CATEGORIES, Targets
 from spectromer.files import atomic, write_rejected
 from spectromer.models import SpectrumModel, create_backbone
@@ -121,7 +124,11 @@ class Predictor:
 
     def predict_all(self, spectra: Iterable[Spectrum], batch_size: int = 256) -> Table:
         """Predict any number of spectra, batch by batch."""
-        parts = [self.predict(SpectrumBatch.from_spectra(chunk)) for chunk in chunks(spectra, batch_size)]
+        return self.predict_batches(map(SpectrumBatch.from_spectra, chunks(spectra, batch_size)))
+
+    def predict_batches(self, batches: Iterable[SpectrumBatch]) -> Table:
+        """Predict any number of batches."""
+        parts = [self.predict(batch) for batch in batches]
         return vstack(parts, metadata_conflicts="silent") if parts else Table()
 
 
@@ -152,7 +159,7 @@ class PredictConfig:
     run: Annotated[Path, tyro.conf.Positional]
     """A run folder of spectromer.train."""
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Survey files, or folders of them."""
+    """Survey files, folders of them, or folders of shards."""
     out: Path
     """The table to write: .csv, .ecsv, .fits or .parquet."""
     batch_size: int = 256
@@ -162,19 +169,28 @@ def run_predict(config: PredictConfig) -> None:
     """Predict, write the table and, beside it, what could not be read (<out>.unreadable.csv); say how many."""
     table_format(config.out)
     predictor = Predictor.load(config.run)
-    paths = [p for path in config.paths for p in find_files(path)]
     rejected: list[ReadError] = []
     kept: list[str] = []
 
-    def readable() -> Iterator[Spectrum]:
-        for path, result in read_each(track(paths, "predicting")):
+    def readable(files: Sequence[Path]) -> Iterator[Spectrum]:
+        for path, result in read_each(track(files, "predicting")):
             if isinstance(result, ReadError):
                 rejected.append(result)
             else:
                 kept.append(str(path))
                 yield result
 
-    table = predictor.predict_all(readable(), config.batch_size)
+    def batches() -> Iterator[SpectrumBatch]:
+        for path in config.paths:
+            if is_shards(path):
+                shards = ShardSet.open(path)
+                kept.extend(shards.index["path"].to_pylist())
+                total = -(-len(shards) // config.batch_size)
+                yield from track(in_order(shards, batch_size=config.batch_size), "predicting", total=total)
+        files = [file for path in config.paths if not is_shards(path) for file in find_files(path)]
+        yield from map(SpectrumBatch.from_spectra, chunks(readable(files), config.batch_size))
+
+    table = predictor.predict_batches(batches())
     table.add_column(kept, index=0, name="path")
     write_table(table, config.out)
     unreadable = config.out.with_name(f"{config.out.stem}.unreadable.csv")

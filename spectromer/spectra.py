@@ -1,6 +1,6 @@
 """Spectrum and SpectrumBatch, and the one place where units and air or vacuum wavelengths are converted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -217,7 +217,13 @@ class SpectrumBatch:
         )
 
     def to(self, device: torch.device | str) -> "SpectrumBatch":
-        """The batch with its tensors on `device`."""
-        return replace(
-            self, flux=self.flux.to(device), ivar=self.ivar.to(device), wavelength=self.wavelength.to(device)
-        )
+        """The batch with its tensors on `device`; to a GPU, from pinned memory, without waiting for the copy."""
+        at_once = torch.device(device).type == "cuda"
+        return self._with(lambda tensor: tensor.to(device, non_blocking=at_once))
+
+    def pin_memory(self) -> "SpectrumBatch":
+        """The batch in memory from which it is copied to a GPU fastest; torch's DataLoader asks for it."""
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "SpectrumBatch":
+        return replace(self, flux=change(self.flux), ivar=change(self.ivar), wavelength=change(self.wavelength))

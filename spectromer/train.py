@@ -7,8 +7,9 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,22 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressB
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
 
 from spectromer import plots
 from spectromer.checkpoints import SafetensorsIO
 from spectromer.cli import exit_code
 from spectromer.config import PRESETS, TrainConfig, load_config, save_config
-from spectromer.data.sources import SPLITS, Source, load_files, load_simulated, split_by_object
+from spectromer.data.feeds import Batches, Feed
+from spectromer.data.objects import SPLITS, split_by_object
+from spectromer.data.shards import ShardSet
+from spectromer.data.sources import load, load_simulated
 from spectromer.data.targets import Targets, check_names, trusted
 from spectromer.evaluate import evaluate, report
 from spectromer.files import write_rejected
 from spectromer.models import SpectrumModel, create_backbone, default_size, has_published_weights
 from spectromer.predict import Predictor
-from spectromer.spectra import Spectrum, SpectrumBatch
+from spectromer.readers import ReadError
+from spectromer.spectra import SpectrumBatch
 from spectromer.transforms import SpectrumToImage
 
 __all__ = ["SpectrumTask", "train"]
@@ -46,9 +50,9 @@ _STEPS, _LEAST_EPOCHS = 1000, 3
 class SpectrumTask(lightning.LightningModule):
     """Draws each batch on the model's device, then one step of the model."""
 
-    def __init__(self, model: SpectrumModel, draw: SpectrumToImage, config: TrainConfig) -> None:
+    def __init__(self, model: SpectrumModel, draw: SpectrumToImage, config: TrainConfig, steps: int) -> None:
         super().__init__()
-        self.model, self.draw, self.config = model, draw, config
+        self.model, self.draw, self.config, self.steps = model, draw, config, steps
         self.lr = config.lr or _LR_FROM_SCRATCH
         self.history: list[dict[str, float]] = []
 
@@ -81,7 +85,7 @@ class SpectrumTask(lightning.LightningModule):
         others = [p for p in self.parameters() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.config.weight_decay)
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.steps
         warmup = max(1, round(_WARMUP * steps))
 
         def factor(step: int) -> float:
@@ -115,68 +119,52 @@ class _History(Callback):
             task.history[-1] |= {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
 
 
+class _Position(Callback):
+    """Keeps in the checkpoint which batch comes next; between epochs Lightning does not restore its loaders itself."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the feed stands."""
+        return self._feed.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it there."""
+        self._feed.load_state_dict(state_dict)
+
+
 class _Safetensors(ModelCheckpoint):
     """A ModelCheckpoint under a fixed name; SafetensorsIO writes it."""
 
     FILE_EXTENSION = ".safetensors"
 
 
-class _Shuffle(Sampler[int]):
-    """An order that depends on the seed and the epoch alone, so that a resumed run goes on as it would have."""
-
-    def __init__(self, rows: Sequence[int], seed: int) -> None:
-        self.rows, self.seed, self.epoch = rows, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning says which epoch begins."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(np.random.default_rng((self.seed, self.epoch)).permutation(len(self.rows)).tolist())
-
-
-def _loader(spectra: Sequence[Spectrum], rows: Any, targets: Targets, config: TrainConfig, shuffle: bool) -> DataLoader:
-    def collate(chosen: list[int]) -> tuple[SpectrumBatch, dict[str, Tensor]]:
-        batch = SpectrumBatch.from_spectra([spectra[i] for i in chosen])
-        return batch, targets.encode(batch.labels)
-
-    # Spectra are in memory and images are drawn in the training step: a worker process would only copy.
-    return DataLoader(
-        rows,
-        config.batch_size,
-        sampler=_Shuffle(rows, config.seed) if shuffle else None,
-        collate_fn=collate,
-        drop_last=shuffle and len(rows) > config.batch_size,
-    )
-
-
-def _load(config: TrainConfig, console: Console) -> tuple[Source, dict[str, list[int]]]:
-    """Spectra with something to learn from, divided by object."""
+def _load(config: TrainConfig, console: Console) -> tuple[ShardSet, dict[str, np.ndarray], list[ReadError]]:
+    """Spectra with something to learn from, divided by object; and what could not be read."""
+    rejected: list[ReadError] = []
     if config.data is None:
         console.print(f"No --data given: simulating a survey of {config.simulated} spectra (seed {config.seed}).")
-        source = load_simulated(config.simulated, config.seed)
+        shards = load_simulated(config.simulated, config.seed)
     else:
-        source = load_files(config.data)
-    usable = {
-        i
-        for i, s in enumerate(source.spectra)
-        if bool((s.ivar > 0).any()) and any(name in trusted(s.labels) for name in config.targets)
-    }
-    console.print(
-        f"{len(source.spectra)} spectra read, {len(source.rejected)} files could not be; {len(usable)} have a good "
-        f"pixel and a label of {', '.join(config.targets)}."
+        shards, rejected = load(config.data)
+    known = (
+        row.get("snr") != 0.0 and any(name in trusted(row) for name in config.targets)  # 0: not one good pixel
+        for row in shards.labels()
     )
-    division = split_by_object(source.objects, config.shares, config.seed)
-    division = {name: [i for i in rows if i in usable] for name, rows in division.items()}
-    for name in SPLITS:
-        if not division[name]:
+    usable = np.fromiter(known, bool, len(shards))
+    console.print(
+        f"{len(shards)} spectra read, {len(rejected)} files could not be; {usable.sum()} have a good pixel and a label "
+        f"of {', '.join(config.targets)}."
+    )
+    division = split_by_object(shards.index["object"].to_pylist(), config.shares, config.seed)
+    division = {name: rows[usable[rows]] for name, rows in division.items()}
+    for name, rows in division.items():
+        if not len(rows):
             raise ValueError(
-                f"the {name} split is empty: {len(usable)} usable spectra are too few for the shares {config.shares}"
+                f"the {name} split is empty: {usable.sum()} usable spectra are too few for the shares {config.shares}"
             )
-    return source, division
+    return shards, division, rejected
 
 
 def _from_scratch(config: TrainConfig) -> bool:
@@ -210,7 +198,7 @@ def _vision(config: TrainConfig, run: Path, resume: bool) -> tuple[dict[str, Any
     return image, SpectrumToImage(**image), backbone
 
 
-def _fit(task: SpectrumTask, loaders: tuple[DataLoader, DataLoader], run: Path, resume: bool) -> int:
+def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: Path, resume: bool) -> int:
     """Train; returns the epochs done. Weights, learning curves and the trainer's state are in `run`."""
     config = task.config
     gpu = torch.cuda.is_available()
@@ -226,8 +214,12 @@ def _fit(task: SpectrumTask, loaders: tuple[DataLoader, DataLoader], run: Path, 
         logger=TensorBoardLogger(run, name="tensorboard", version=""),
         callbacks=[
             _History(),
+            _Position(loaders[0]),
             _Safetensors(run, "best", monitor="val/loss", save_weights_only=True, enable_version_counter=False),
             _Safetensors(run, "last", enable_version_counter=False, save_on_train_epoch_end=True),
+            _Safetensors(
+                run, "last", enable_version_counter=False, train_time_interval=timedelta(minutes=config.save_minutes)
+            ),
             RichProgressBar(),
         ],
         enable_model_summary=False,
@@ -265,33 +257,37 @@ def train(config: TrainConfig, resume: bool = False) -> dict[str, Any]:
     if not resume and config.checkpoint is None and not _from_scratch(config):
         console.print(f"Fetching the published weights of {config.model}, where they are not here yet.")
     image, draw, backbone = _vision(config, run, resume)  # first, as it may fail: reading can take minutes
-    source, division = _load(config, console)
-    targets = Targets.fit(config.targets, [source.spectra[i].labels for i in division["train"]])
+    shards, division, rejected = _load(config, console)
+    targets = Targets.fit(config.targets, shards.labels(division["train"]))
     config = replace(_settle(config, len(division["train"])), out=run)
     model = SpectrumModel(backbone, targets, image)
 
     run.mkdir(parents=True, exist_ok=True)
     save_config(config, run)
     (run / "model.json").write_text(json.dumps({"image": image, "targets": targets.to_json()}, indent=2) + "\n")
-    write_rejected(source.rejected, run / "unreadable.csv")
+    write_rejected(rejected, run / "unreadable.csv")
     console.print(
         f"{config.model} ({sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters) from "
         f"{'scratch' if _from_scratch(config) else config.checkpoint or 'published weights'}; "
         + ", ".join(f"{len(division[name])} {name}" for name in SPLITS)
         + f"; {config.epochs} epochs; run folder {run}"
     )
-    loaders = (
-        _loader(source.spectra, division["train"], targets, config, shuffle=True),
-        _loader(source.spectra, division["val"], targets, config, shuffle=False),
-    )
-    task = SpectrumTask(model, draw, config)
+    values = targets.encode(shards.labels())
+
+    def feed(split: str, **order: Any) -> Feed:
+        batches = Batches(shards, division[split], batch_size=config.batch_size, **order)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return Feed(batches, values, feed=config.feed, device=device, workers=config.workers)
+
+    loaders = feed("train", seed=config.seed), feed("val", shuffle=False)
+    task = SpectrumTask(model, draw, config, steps=len(loaders[0]) * (config.epochs or 0))
     epochs = _fit(task, loaders, run, resume)
     seconds = time.time() - started
 
     plots.learning_curves(task.history, run / "plots" / "learning_curves.png")
     metrics: dict[str, Any] = {
-        "test": evaluate(Predictor.load(run), [source.spectra[i] for i in division["test"]], run / "plots"),
-        "counts": {name: len(rows) for name, rows in division.items()} | {"unreadable": len(source.rejected)},
+        "test": evaluate(Predictor.load(run), shards, division["test"], run / "plots"),
+        "counts": {name: len(rows) for name, rows in division.items()} | {"unreadable": len(rejected)},
         "epochs": epochs,
         "seconds_to_read_and_train": round(seconds, 1),
         "torch_threads": torch.get_num_threads(),

@@ -107,16 +107,17 @@ def test_learns(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["class"]["accuracy"] > 0.75
 
 
-def test_one_seed_one_result_and_resume_continues_it(run: Path, tmp_path: Path) -> None:
-    """One epoch, then resumed for another, gives the weights of two in one go."""
-    names = ["--targets", "class", "subclass", "z", "teff"]
+@pytest.mark.parametrize("batch", [0, 3])
+def test_one_seed_one_result_and_resume_continues_it(run: Path, tmp_path: Path, batch: int) -> None:
+    """Cut between the epochs or within the second, and resumed, it gives the weights of two epochs in one go."""
+    names = ["--targets", "class", "subclass", "z", "teff", "--save-minutes", "1e-9"]
     stopped = tmp_path / "stopped"
-    # The schedule depends on the number of epochs, so the first part is told to train two and cut after one.
+    # The schedule depends on the number of epochs, so the first part is told to train two and cut in the second.
     import lightning
 
     class Cut(lightning.Callback):
-        def on_train_epoch_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-            if trainer.current_epoch == 1:
+        def on_train_batch_start(self, trainer: lightning.Trainer, *_: object) -> None:
+            if trainer.current_epoch == 1 and trainer.fit_loop.epoch_loop.batch_idx == batch:
                 raise KeyboardInterrupt
 
     original = lightning.Trainer.__init__

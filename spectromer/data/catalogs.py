@@ -213,6 +213,10 @@ class Catalog:
             np.frombuffer(chunks[0].buffers()[1], f"S{width}") if len(self._table) else np.empty(0, f"S{width}")
         )
 
+    def paths(self) -> list[str]:
+        """The files that it knows spectra by, in alphabetical order."""
+        return [key[5:].decode() for key in self._keys.tolist() if key.startswith(b"path:")]
+
     def labels(self, keys: Sequence[str]) -> list[dict[str, Any]]:
         """What the catalogue says of each key; empty dicts for keys that it does not have."""
         found: list[dict[str, Any]] = [{} for _ in keys]

@@ -251,10 +251,13 @@ class ShardSet:
         parts: list[Any] = [None] * len(rows)
         for i in np.argsort(blocks, kind="stable"):
             parts[i] = (cache[int(blocks[i])], int(rows[i] - self.block_starts[blocks[i]]))
-        names = self.index.select(["object_id", "survey"]).take(pa.array(rows))
-        ids, surveys = (names[name].to_pylist() for name in ("object_id", "survey"))
         flux, ivar, wavelength = _stack(parts, self.grid)
-        return SpectrumBatch(flux, ivar, wavelength, ids, surveys)
+        return SpectrumBatch(flux, ivar, wavelength, *self.names(rows))
+
+    def names(self, rows: np.ndarray) -> tuple[list[str], list[str]]:
+        """The ids and surveys of some rows."""
+        names = self.index.select(["object_id", "survey"]).take(pa.array(rows))
+        return names["object_id"].to_pylist(), names["survey"].to_pylist()
 
 
 class BlockCache:

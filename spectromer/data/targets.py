@@ -1,8 +1,9 @@
 """What a model learns: which labels, their vocabulary and scale, and which of a spectrum's labels to believe."""
 
 import re
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -92,7 +93,7 @@ class Targets:
     scale: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, names: Sequence[str], labels: Sequence[dict[str, Any]], least: int = 5) -> "Targets":
+    def fit(cls, names: Sequence[str], labels: Iterable[dict[str, Any]], least: int = 5) -> "Targets":
         """Collect vocabulary and scale; a value seen fewer than `least` times is not learnt.
 
         Raises
@@ -101,43 +102,50 @@ class Targets:
             When a target is unknown, or no spectrum has it.
         """
         check_names(names)
-        known = [trusted(row) for row in labels]
+        counts: dict[str, Counter[str]] = {name: Counter() for name in names if name in CATEGORIES}
+        values: dict[str, array] = {name: array("d") for name in names if name not in CATEGORIES}
+        pairs: set[tuple[str, str]] = set()
+        total = 0
+        for row in map(trusted, labels):
+            total += 1
+            for name in counts.keys() & row.keys():
+                counts[name][row[name]] += 1
+            for name in values.keys() & row.keys():
+                values[name].append(row[name])
+            if {"class", "subclass"} <= row.keys():
+                pairs.add((row["class"], row["subclass"]))
         vocabulary, scale = {}, {}
         for name in names:
-            values = [row[name] for row in known if name in row]
             if name in CATEGORIES:
-                counts = Counter(values)
-                vocabulary[name] = sorted(value for value, count in counts.items() if count >= least)
-                enough = len(vocabulary[name]) > 0
+                vocabulary[name] = sorted(value for value, count in counts[name].items() if count >= least)
+                known, enough = counts[name].total(), bool(vocabulary[name])
             else:
-                enough = len(values) >= least
-                if name in SCALARS and enough:
-                    scale[name] = (float(np.mean(values)), float(np.std(values)) or 1.0)
+                found = np.asarray(values[name])
+                known, enough = len(found), len(found) >= least
+                if enough and name in SCALARS:
+                    scale[name] = (float(found.mean()), float(found.std()) or 1.0)
                 elif enough:
-                    scale[name] = (0.0, float((1.0 + max(values)) * _HEADROOM - 1.0))
+                    scale[name] = (0.0, float((1.0 + found.max()) * _HEADROOM - 1.0))
             if not enough:
                 raise ValueError(
-                    f"target {name!r} has too few labels to learn from: {len(values)} of {len(labels)} training "
-                    f"spectra have one, and each value is needed at least {least} times"
+                    f"target {name!r} has too few labels to learn from: {known} of {total} training spectra have one, "
+                    f"and each value is needed at least {least} times"
                 )
-        pairs = {(row["class"], row["subclass"]) for row in known if {"class", "subclass"} <= row.keys()}
         subclasses = {
             kind: [value for value in vocabulary.get("subclass", []) if (kind, value) in pairs]
             for kind in vocabulary.get("class", [])
         }
         return cls(tuple(names), vocabulary, subclasses, scale)
 
-    def encode(self, labels: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def encode(self, labels: Iterable[dict[str, Any]]) -> dict[str, Tensor]:
         """Labels as tensors [B]: int64 with -1 for missing categories, float32 with NaN for missing numbers."""
-        known = [trusted(row) for row in labels]
-        encoded = {}
-        for name in self.names:
-            if name in CATEGORIES:
-                index = {value: i for i, value in enumerate(self.vocabulary[name])}
-                encoded[name] = torch.tensor([index.get(row.get(name, ""), -1) for row in known], dtype=torch.int64)
-            else:
-                encoded[name] = torch.tensor([row.get(name, np.nan) for row in known], dtype=torch.float32)
-        return encoded
+        index = {name: {value: i for i, value in enumerate(values)} for name, values in self.vocabulary.items()}
+        found: dict[str, array] = {name: array("q" if name in CATEGORIES else "f") for name in self.names}
+        for row in map(trusted, labels):
+            for name, values in found.items():
+                values.append(index[name].get(row.get(name, ""), -1) if name in CATEGORIES else row.get(name, np.nan))
+        types = {"q": np.int64, "f": np.float32}
+        return {name: torch.from_numpy(np.array(values, types[values.typecode])) for name, values in found.items()}
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -1,0 +1,241 @@
+"""Batches of spectra in an order that the seed decides, by way of torch's DataLoader or of DALI.
+
+What travels to the GPU is spectra, not images. Blocks are shuffled over all shards, and the spectra of a few are mixed
+in memory. The order depends on the seed, the epoch and the rows alone, so any batch can be had by its number, and
+a feed that is stopped goes on exactly where it was.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from spectromer.data.shards import BlockCache, ShardSet
+from spectromer.spectra import SpectrumBatch
+
+__all__ = ["Batches", "Feed", "in_order"]
+
+_QUEUE = 2  # batches that DALI has ready
+
+
+class Batches(Dataset):
+    """Which spectra come in which batch of an epoch, and the batches themselves, by number.
+
+    Parameters
+    ----------
+    shards : ShardSet
+    rows : ndarray of int, optional
+        The rows to take, as of `split_by_object`; by default all.
+    batch_size : int
+    shuffle : bool
+        Without it, rows come in order.
+    seed : int
+    window : int
+        Blocks of 256 spectra that are held in memory and mixed.
+    rank, ranks : int
+        This process and how many there are: each has blocks of its own. When shuffling, all have equally many batches.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        rows: np.ndarray | None = None,
+        *,
+        batch_size: int = 256,
+        shuffle: bool = True,
+        seed: int = 0,
+        window: int = 16,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        for name, value in (("batch_size", batch_size), ("window", window), ("ranks", ranks)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not 0 <= rank < ranks:
+            raise ValueError(f"rank must be from 0 to {ranks - 1}, got {rank}")
+        rows = np.arange(len(shards)) if rows is None else np.unique(np.asarray(rows, np.int64))
+        if len(rows) and not 0 <= rows[0] <= rows[-1] < len(shards):
+            raise ValueError(f"rows must be from 0 to {len(shards) - 1}, got {rows[0]} to {rows[-1]}")
+        self.shards, self.rows, self.batch_size, self.shuffle, self.seed = shards, rows, batch_size, shuffle, seed
+        self._window, self._rank, self._ranks = window, rank, ranks
+        self._cuts = np.searchsorted(rows, shards.block_starts)  # where each block's rows begin in `rows`
+        self._cache = BlockCache(shards, window)
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Order the rows for an epoch, counted from 0."""
+        self.epoch = epoch
+        counts = np.diff(self._cuts)
+        blocks = np.flatnonzero(counts)
+        if self.shuffle:
+            blocks = np.random.default_rng((self.seed, epoch)).permutation(blocks)
+        shares = [blocks[rank :: self._ranks] for rank in range(self._ranks)]
+        totals = [int(counts[share].sum()) for share in shares]
+        mine = shares[self._rank]
+        self._windows = [mine[i : i + self._window] for i in range(0, len(mine), self._window)]
+        self._ends = np.cumsum([0, *(counts[window].sum() for window in self._windows)])
+        if self.shuffle and min(totals) >= self.batch_size:
+            self._total = min(totals) // self.batch_size * self.batch_size
+        else:
+            self._total = totals[self._rank]
+
+    def __len__(self) -> int:
+        return -(-self._total // self.batch_size)
+
+    def _of_window(self, window: int) -> np.ndarray:
+        """The rows of a window, mixed."""
+        rows = np.concatenate([self.rows[self._cuts[b] : self._cuts[b + 1]] for b in self._windows[window]])
+        if self.shuffle:
+            rows = np.random.default_rng((self.seed, self.epoch, self._rank, window)).permutation(rows)
+        return rows
+
+    def rows_of(self, batch: int) -> np.ndarray:
+        """The rows of one batch, in order."""
+        begin, end = batch * self.batch_size, min((batch + 1) * self.batch_size, self._total)
+        if not 0 <= begin < end:
+            raise IndexError(f"batch must be from 0 to {len(self) - 1}, got {batch}")
+        first = int(np.searchsorted(self._ends, begin, side="right")) - 1
+        last = int(np.searchsorted(self._ends, end, side="left"))
+        rows = np.concatenate([self._of_window(window) for window in range(first, last)])
+        return rows[begin - self._ends[first] : end - self._ends[first]]
+
+    def __getitem__(self, batch: int) -> tuple[SpectrumBatch, Tensor]:
+        """One batch, and its rows."""
+        rows = self.rows_of(batch)
+        return self.shards.batch(rows, self._cache), torch.from_numpy(rows)
+
+
+def in_order(shards: ShardSet, rows: np.ndarray | None = None, batch_size: int = 256) -> Iterator[SpectrumBatch]:
+    """Some spectra, or all, from the first row to the last."""
+    batches = Batches(shards, rows, batch_size=batch_size, shuffle=False)
+    return (batches[i][0] for i in range(len(batches)))
+
+
+class Feed:
+    """The batches of one epoch after the other, each with the values that belong to its spectra.
+
+    Parameters
+    ----------
+    batches : Batches
+    values : dict of Tensor [len(shards), ...], optional
+        Such as encoded labels; each batch comes with its rows of them.
+    feed : {"torch", "dali"}
+        Torch's DataLoader, or NVIDIA DALI (extra `dali`), which copies to the GPU while the one before is worked on.
+        Both give the same batches.
+    device : torch.device or str
+        Where the batches are wanted.
+    workers : int
+        Processes that read ahead; with 0, torch's DataLoader reads when it is asked, DALI `_QUEUE` batches earlier.
+
+    Yields
+    ------
+    SpectrumBatch, dict of Tensor
+        The values, and `row`, the row of each spectrum [B] int64.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        values: dict[str, Tensor] | None = None,
+        *,
+        feed: Literal["torch", "dali"] = "torch",
+        device: torch.device | str = "cpu",
+        workers: int = 0,
+    ) -> None:
+        if feed not in ("torch", "dali"):
+            raise ValueError(f"feed must be 'torch' or 'dali', got {feed!r}")
+        for name, value in (values or {}).items():
+            if len(value) != len(batches.shards):
+                raise ValueError(f"values[{name!r}] must have {len(batches.shards)} rows, got {len(value)}")
+        self.batches, self.values, self.device, self.workers = batches, values or {}, torch.device(device), workers
+        self._read = self._by_torch if feed == "torch" else self._by_dali
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the feed stands: the epoch and the next batch."""
+        return {"epoch": self.batches.epoch, "batch": self._next}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.batches.set_epoch(int(state["epoch"]))
+        self._next = int(state["batch"])
+
+    def __iter__(self) -> Iterator[tuple[SpectrumBatch, dict[str, Tensor]]]:
+        for spectra, rows in self._read(self._next):
+            self._next += 1
+            if self._next == len(self.batches):
+                self._next = 0
+                self.batches.set_epoch(self.batches.epoch + 1)
+            values = {name: value[rows].to(self.device, non_blocking=True) for name, value in self.values.items()}
+            yield spectra.to(self.device), {"row": rows, **values}
+
+    def _by_torch(self, first: int) -> Iterator[tuple[SpectrumBatch, Tensor]]:
+        loader = DataLoader(
+            self.batches,
+            batch_size=None,
+            sampler=range(first, len(self.batches)),
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+        return iter(loader)
+
+    def _by_dali(self, first: int) -> Iterator[tuple[SpectrumBatch, Tensor]]:
+        pipeline = _dali_pipeline(self.batches, first, self.device, self.workers)
+        shards = self.batches.shards
+        shared = None if shards.grid is None else torch.from_numpy(shards.grid.wavelength).to(self.device)
+        for _ in range(first, len(self.batches)):
+            # Copied, as DALI takes its memory back for the batch after the next.
+            flux, ivar, wavelength, rows = (torch.from_dlpack(out.as_tensor()).clone() for out in pipeline.run())
+            rows = rows[:, 0].cpu()
+            ids, surveys = shards.names(rows.numpy())
+            yield SpectrumBatch(flux, ivar, wavelength if shared is None else shared, ids, surveys), rows
+
+
+def _dali_pipeline(batches: Batches, first: int, device: torch.device, workers: int) -> Any:
+    """A pipeline of flux, ivar, wavelength (of each spectrum's own, or empty) and rows, from batch `first` on."""
+    try:
+        from nvidia.dali import Pipeline, fn
+    except ImportError as error:
+        raise ValueError("feed='dali' needs NVIDIA DALI: pip install 'spectromer[dali]'") from error
+    on_gpu = device.type == "cuda"
+    pipeline = Pipeline(
+        batch_size=batches.batch_size,
+        num_threads=1,
+        device_id=(device.index or 0) if on_gpu else None,
+        prefetch_queue_depth=_QUEUE,
+        py_num_workers=max(workers, 1),
+        py_start_method="spawn",
+    )
+    with pipeline:
+        source = _DaliSource(batches, first)
+        outputs = fn.external_source(source, num_outputs=4, batch=True, parallel=workers > 0)
+        pipeline.set_outputs(*(out.gpu() if on_gpu else out for out in outputs))
+    pipeline.build()
+    return pipeline
+
+
+class _DaliSource:
+    """Batches by their number as DALI counts them, as arrays [B, ...]; picklable, for its worker processes."""
+
+    def __init__(self, batches: Batches, first: int) -> None:
+        self.batches, self.first = batches, first
+
+    def __call__(self, batch: Any) -> tuple[np.ndarray, ...]:
+        number = self.first + (batch if isinstance(batch, int) else batch.iteration)
+        if number >= len(self.batches):
+            raise StopIteration
+        spectra, rows = self.batches[number]
+        count = len(spectra)
+        wavelength = np.empty((count, 0)) if self.batches.shards.grid is not None else spectra.wavelength.numpy()
+        return (
+            spectra.flux.numpy(),
+            spectra.ivar.numpy(),
+            np.ascontiguousarray(np.broadcast_to(wavelength, (count, wavelength.shape[-1]))),
+            rows.numpy()[:, None],
+        )
