@@ -7,9 +7,10 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -228,7 +229,6 @@ def ingest_shard(out: Path, shard: int, sources: Sequence[str], catalogs: Sequen
 
     It runs in any process of any machine that sees the files, and makes the same shard wherever and whenever it runs.
     """
-    torch.set_num_threads(1)
     target = _shard_path(out, shard)
     record = _Record(target.name, sources=len(sources))
     chosen = _chosen(_spectra(sources), [Catalog(path) for path in catalogs], select, record)
@@ -336,11 +336,29 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
+def _begin_worker() -> None:
+    """A worker process has one thread, besides one that ends it with its parent, even if that is killed."""
+    torch.set_num_threads(1)
+
+    def end_with_parent() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
 @contextmanager
 def _executor(config: IngestConfig) -> Iterator[Executor]:
-    if config.scheduler is None:
-        with ProcessPoolExecutor(config.workers, multiprocessing.get_context("spawn")) as pool:
+    if config.scheduler is None and config.workers == 1:
+        with ThreadPoolExecutor(1) as pool:
             yield pool
+        return
+    if config.scheduler is None:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(config.workers, spawn, _begin_worker) as processes:
+            yield processes
         return
     try:
         from distributed import Client
@@ -350,8 +368,8 @@ def _executor(config: IngestConfig) -> Iterator[Executor]:
         client = Client(config.scheduler, timeout=30)
     except OSError as error:
         raise ValueError(f"--scheduler {config.scheduler}: no scheduler answers there ({error})") from error
-    with client, client.get_executor() as pool:
-        yield pool
+    with client, client.get_executor() as cluster:
+        yield cluster
 
 
 class _Rate(ProgressColumn):
@@ -397,7 +415,8 @@ def ingest(config: IngestConfig) -> dict[str, Any]:
                         "give the same command again"
                     ) from error
                 finally:
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    for future in work:
+                        future.cancel()  # those that have not begun, if this is no good end
         return _finish(config.out, len(shards), settings)
 
 

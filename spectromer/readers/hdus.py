@@ -232,7 +232,7 @@ class _PlainHdu:
         if self._bitpix not in _IMAGE_TYPES or min(shape, default=0) < 0:
             raise NotPlain
         size = abs(self._bitpix) // 8 * math.prod(shape) if shape else 0
-        kind = self.header.get("XTENSION")
+        kind = _card_value(data[start + 9 : start + _CARD]) if data.startswith(b"XTENSION=", start) else None
         self._is_table = kind == "BINTABLE"
         if self._is_table:
             if axes != 2 or self._bitpix != 8:
