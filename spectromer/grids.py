@@ -6,9 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["LogGrid", "common_grid", "log_coefficients", "log_grid"]
+__all__ = ["LogGrid", "common_grid", "log_coefficients", "log_grid", "survey_grid"]
 
 _SAME = 1e-6  # of a pixel: what two grids may differ by and be one
+_ROUNDING = 0.05  # of a pixel: what single precision may do to a logarithm of a wavelength
 _LONGEST = 1.5  # times the longest spectrum: a longer common grid would be padding for the most part
 
 
@@ -28,6 +29,17 @@ def log_grid(coeff0: float, coeff1: float, pixels: int, start: int = 0) -> np.nd
     if coeff1 == 1e-4 and abs(first - whole) < _SAME and whole >= 0 and whole + pixels <= len(_survey_grid()):
         return _survey_grid()[whole : whole + pixels].copy()
     return 10.0 ** (coeff0 + coeff1 * (start + np.arange(pixels)))
+
+
+def survey_grid(loglam: np.ndarray, coefficients: tuple[float, float] | None = None) -> np.ndarray | None:
+    """The log-linear grid, Angstrom, of which `loglam` [N] is a stretch in single precision; None where it is not.
+
+    `coefficients` are COEFF0, of any pixel, and COEFF1; by default those of SDSS and LAMOST.
+    """
+    coeff0, coeff1 = coefficients or (round(float(loglam[0]), 4), 1e-4)
+    start = round((float(loglam[0]) - coeff0) / coeff1)
+    off = np.abs(coeff0 + coeff1 * (start + np.arange(len(loglam))) - loglam).max()
+    return log_grid(coeff0, coeff1, len(loglam), start) if off < _ROUNDING * coeff1 else None
 
 
 def log_coefficients(wavelength: np.ndarray) -> tuple[float, float] | None:

@@ -44,12 +44,14 @@ from spectromer.data.shards import (
 from spectromer.data.simulate import CHUNK, simulate
 from spectromer.data.targets import trusted
 from spectromer.files import atomic, write_rejected
-from spectromer.readers import ReadError, find_files, read_each
+from spectromer.readers import ReadError, find_files, multimodal, read_each
 from spectromer.spectra import Spectrum
 
 __all__ = ["IngestConfig", "Selection", "ingest"]
 
 _PLAN, _SETTINGS, _REJECTED = "files.parquet", "settings.json", "rejected.csv"
+_SPECTRUM_BYTES = 1 << 18  # of a file, for each spectrum that is to be expected in it
+_HUGGING_FACE = multimodal.STREAM
 _SIMULATED = "simulated"  # a "file" simulated:SEED:FIRST stands for CHUNK simulated spectra
 
 
@@ -87,7 +89,8 @@ class IngestConfig:
     """
 
     paths: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Survey files, folders of them (at any depth), patterns such as 'spec-*.fits', .txt files with a path a line."""
+    """Survey files, folders of them (at any depth), patterns such as 'spec-*.fits', .txt files with a path a line; or
+    hf:NAME (hf:NAME:SPLIT), spectra of the Multimodal Universe streamed from Hugging Face."""
     out: Path = Path("shards")
     """The folder of shards."""
     catalog: tuple[Path, ...] = ()
@@ -99,7 +102,7 @@ class IngestConfig:
     seed: int = 0
     """Of the simulated spectra."""
     shard_size: int = 4096
-    """Files per shard: what is done again at most when the work is cut off."""
+    """Spectra per shard, about: what is done again at most when the work is cut off."""
     workers: int = os.cpu_count() or 1
     """Processes on this machine."""
     scheduler: str | None = None
@@ -124,8 +127,11 @@ def _listed(paths: Sequence[str]) -> Iterator[str]:
 
 def _sources(config: IngestConfig) -> Iterator[tuple[str, int]]:
     """Files and pieces of the simulated survey, with the spectra in each."""
-    for file in _listed(config.paths):
-        yield file, 1
+    for path in (path for path in config.paths if path.startswith(f"{_HUGGING_FACE}:")):
+        for source in multimodal.stream_parts(path):
+            yield source, config.shard_size
+    for file in _listed([path for path in config.paths if not path.startswith(f"{_HUGGING_FACE}:")]):
+        yield file, max(1, -(-os.path.getsize(file) // _SPECTRUM_BYTES))
     for first in range(0, config.simulated, CHUNK):
         yield f"{_SIMULATED}:{config.seed}:{first}:{min(CHUNK, config.simulated - first)}", CHUNK
 
@@ -148,7 +154,7 @@ def _plan(config: IngestConfig) -> list[list[str]]:
         known.add(source)
         if room < spectra:
             shards.append([])
-            room = max(config.shard_size, spectra)
+            room = config.shard_size
         shards[-1].append(source)
         room -= spectra
     numbers = np.repeat(np.arange(len(shards), dtype=np.int32), [len(shard) for shard in shards])
@@ -163,6 +169,9 @@ def _spectra(sources: Sequence[str]) -> Iterator[tuple[str, Spectrum | ReadError
         if source.startswith(f"{_SIMULATED}:"):
             seed, first, count = (int(part) for part in source.split(":")[1:])
             yield from ((source, spectrum) for spectrum in simulate(count, seed=seed, first=first))
+        elif source.startswith(f"{_HUGGING_FACE}:"):
+            for result in multimodal.read_stream(source):
+                yield source, result if isinstance(result, Spectrum) else ReadError(source, str(result))
         else:
             yield from ((str(path), result) for path, result in read_each([source]))
 

@@ -1,6 +1,6 @@
 """Spectrum and SpectrumBatch, and the one place where units and air or vacuum wavelengths are converted."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -186,6 +186,11 @@ class SpectrumBatch:
                 step = s.wavelength[-1] - s.wavelength[-2] if n > 1 else 1.0
                 wavelength[row, n:] = s.wavelength[-1] + step * torch.arange(1, pixels - n + 1)
         return cls._labelled(flux, ivar, wavelength, spectra)
+
+    @classmethod
+    def from_specutils(cls, spectra: Iterable[Any]) -> "SpectrumBatch":
+        """Stack the spectra of a specutils `SpectrumList`, or of any other series; see `Spectrum.from_specutils`."""
+        return cls.from_spectra([Spectrum.from_specutils(spectrum) for spectrum in spectra])
 
     @classmethod
     def _labelled(cls, flux: Tensor, ivar: Tensor, wavelength: Tensor, spectra: Sequence[Spectrum]) -> "SpectrumBatch":

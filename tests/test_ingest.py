@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from spectromer.__main__ import main as spectromer_main
@@ -137,6 +139,32 @@ def test_a_cluster_makes_the_same_shards(survey: Path, shards: Path, tmp_path: P
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         ingest(config(tmp_path / "out", survey, scheduler=cluster.scheduler_address))
     assert content(tmp_path / "out") == content(shards)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # the library's own
+def test_a_hugging_face_dataset_streams_in(tmp_path: Path) -> None:
+    """Two parts of local Parquet files, of the columns that the Multimodal Universe's datasets have."""
+    pytest.importorskip("datasets", reason="extra multimodal")
+    made = list(simulate(6, surveys=("SDSS",)))
+    for part in range(2):
+        rows = [
+            {
+                "spectrum": {"flux": s.flux.tolist(), "ivar": s.ivar.tolist(), "lambda": s.wavelength.tolist()},
+                "Z": s.labels["z"],
+                "object_id": s.id,
+            }
+            for s in made[3 * part : 3 * part + 3]
+        ]
+        rows[0]["spectrum"]["lambda"] = rows[0]["spectrum"]["lambda"][::-1][:-1]  # broken
+        (tmp_path / "data").mkdir(exist_ok=True)
+        pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "data" / f"train-{part}-of-2.parquet")
+    manifest = ingest(IngestConfig((f"hf:{tmp_path / 'data'}",), out=tmp_path / "out", workers=1))
+    assert (manifest["spectra"], manifest["rejected"], len(manifest["shards"])) == (4, 2, 2)
+    found = ShardSet.open(tmp_path / "out")
+    assert found.index["object_id"].to_pylist() == [made[i].id for i in (1, 2, 4, 5)]
+    assert found.batch([3]).flux[0].tolist() == made[5].flux.tolist()
+    with pytest.raises(ValueError, match="hf:nowhere:train: cannot be opened"):
+        ingest(IngestConfig(("hf:nowhere",), out=tmp_path / "none", workers=1))
 
 
 def alive(pid: str) -> bool:

@@ -17,6 +17,7 @@ from spectromer import ReadError, Spectrum, SpectrumBatch, readers
 from spectromer.data.simulate import simulate
 from spectromer.data.write import write_lamost, write_sdss, write_survey
 from spectromer.readers.hdus import FIRST_HDUS, AstropyHdu, NotPlain, read_plain
+from spectromer.readers.multimodal import from_multimodal
 
 WITHOUT_CATALOGUE = ("teff", "logg", "feh")  # survey files do not hold them
 
@@ -306,8 +307,121 @@ def astropys(path: Path, layout: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
 @pytest.mark.survey
 def test_other_layouts_of_the_surveys_are_refused(survey_data: Path) -> None:
     spectra = survey_data / "spectra"
-    others = [*spectra.rglob("coadd-*.fits"), *spectra.rglob("redrock-*.fits"), *spectra.rglob("spPlate-*.fits")]
-    assert others
-    for path in others:
-        with pytest.raises(ReadError, match="not a layout this reads"):
-            spectromer.read(path)
+    for pattern, reason in (("spPlate-*.fits", "not a layout this reads"), ("redrock-*.fits", "a redrock table")):
+        paths = list(spectra.rglob(pattern))
+        assert paths
+        for path in paths:
+            with pytest.raises(ReadError, match=reason):
+                spectromer.read(path)
+
+
+def coadd_file(path: Path, targets: int = 3, shift: float = 0.0) -> dict[str, np.ndarray]:
+    """A DESI coadd file with the redrock table beside it; what its arms hold."""
+    rng = np.random.default_rng(3)
+    ids = 39633345008634465 + np.arange(targets)
+    columns = [fits.Column("TARGETID", "K", array=ids), fits.Column("OBJTYPE", "3A", array=["TGT", "SKY", "TGT"])]
+    columns += [fits.Column(f"TARGET_{n}", "D", array=np.arange(3.0) + i) for i, n in enumerate(("RA", "DEC"))]
+    hdus: list[fits.hdu.base._BaseHDU] = [fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="FIBERMAP")]
+    arms = {}
+    for arm, first, count in (("B", 3600.0, 101), ("R", 3672.0 + shift, 91), ("Z", 3736.0, 111)):
+        arms[f"{arm}_WAVELENGTH"] = first + 0.8 * np.arange(count)
+        arms[f"{arm}_FLUX"] = rng.normal(size=(targets, count)).astype(np.float32)
+        arms[f"{arm}_IVAR"] = rng.uniform(0.0, 2.0, (targets, count)).astype(np.float32)
+        arms[f"{arm}_MASK"] = (rng.random((targets, count)) < 0.1).astype(np.int32)
+    hdus += [fits.ImageHDU(values, name=name) for name, values in arms.items()]
+    fits.HDUList(hdus).writeto(path)
+    redshifts = [fits.Column("TARGETID", "K", array=ids[::-1]), fits.Column("Z", "D", array=[0.3, 0.2, 0.1])]
+    redshifts += [fits.Column("ZERR", "D", array=[3e-5, 2e-5, 1e-5]), fits.Column("ZWARN", "K", array=[4, 0, 0])]
+    redshifts += [fits.Column(n, "6A", array=["STAR", "", "GALAXY"]) for n in ("SPECTYPE", "SUBTYPE")]
+    table = fits.BinTableHDU.from_columns(redshifts, name="REDSHIFTS")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path.with_name(path.name.replace("coadd", "redrock")))
+    return arms
+
+
+def test_desi_coadd_files(tmp_path: Path) -> None:
+    """Three arms become one spectrum: means by inverse variance where they overlap, pixel by pixel."""
+    arms = coadd_file(tmp_path / "coadd-1.fits")
+    found = spectromer.read(tmp_path / "coadd-1.fits")
+    assert isinstance(found, tuple)
+    batch, rejected = found
+    assert not rejected and batch.surveys == ["DESI"] * 3 and batch.ids[0] == "39633345008634465"
+    np.testing.assert_allclose(batch.wavelength, 3600.0 + 0.8 * np.arange(281), rtol=1e-12)
+    for row in range(3):
+        for i, wavelength in enumerate(batch.wavelength.tolist()):
+            total = weight = 0.0
+            for arm in "BRZ":
+                at = np.flatnonzero(np.abs(arms[f"{arm}_WAVELENGTH"] - wavelength) < 0.1)
+                if len(at) and arms[f"{arm}_MASK"][row, at[0]] == 0:
+                    weight += float(arms[f"{arm}_IVAR"][row, at[0]])
+                    total += float(arms[f"{arm}_IVAR"][row, at[0]] * arms[f"{arm}_FLUX"][row, at[0]])
+            assert float(batch.ivar[row, i]) == pytest.approx(weight, rel=1e-6)
+            assert weight == 0 or float(batch.flux[row, i]) == pytest.approx(total / weight, rel=1e-5, abs=1e-6)
+    star, sky, galaxy = batch.labels
+    assert (galaxy["class"], galaxy["z"], galaxy["zwarning"], galaxy["dec"]) == ("STAR", 0.3, 4, 3.0)
+    assert sky["sourcetype"] == "SKY" and "class" not in sky and star["class"] == "GALAXY" and star["z_err"] == 1e-5
+    batch, rejected = spectromer.read(tmp_path)
+    assert len(batch) == 3 and [Path(e.path).name for e in rejected] == ["redrock-1.fits"]
+    coadd_file(tmp_path / "coadd-2.fits", shift=0.3)
+    with pytest.raises(ReadError, match=r"its arms do not share a grid of 0\.8 Angstrom"):
+        spectromer.read(tmp_path / "coadd-2.fits")
+
+
+@pytest.mark.survey
+def test_real_desi_files(survey_data: Path) -> None:
+    """Away from the overlaps they are what the arms hold; the redrock table gives class and z."""
+    (path,) = (survey_data / "spectra").rglob("coadd-4-80613-thru20210324.fits")
+    batch, _ = spectromer.read(path)
+    with fits.open(path, memmap=False) as hdus:
+        for arm, part in (("B", slice(0, 2600)), ("Z", slice(400, None))):
+            first = round((hdus[f"{arm}_WAVELENGTH"].data[part][0] - 3600.0) / 0.8)
+            flux, good = hdus[f"{arm}_FLUX"].data[:, part], hdus[f"{arm}_MASK"].data[:, part] == 0
+            there = batch.flux[:, first : first + flux.shape[1]].numpy()
+            np.testing.assert_allclose(there[good], flux[good], rtol=1e-6)
+    assert batch.labels[0]["class"] == "GALAXY" and batch.labels[0]["z"] == pytest.approx(0.368744, abs=1e-6)
+
+
+def test_multimodal_universe_files_and_rows(sdss: list[Spectrum], lamost: list[Spectrum], tmp_path: Path) -> None:
+    """As its scripts write them: padded, wavelengths in single precision, flags; LAMOST without ivar."""
+    h5py = pytest.importorskip("h5py")
+    made = sdss[:3]
+    pixels = len(made[0]) + 5
+
+    def padded(values: list[torch.Tensor], fill: float) -> np.ndarray:
+        return np.stack([np.pad(v.numpy(), (0, pixels - len(v)), constant_values=fill) for v in values])
+
+    wavelength = padded([s.wavelength for s in made], -1.0).astype(np.float32)
+    with h5py.File(tmp_path / "sdss.hdf5", "w") as file:
+        file["object_id"] = np.array([b"11", b"12", b"13"])
+        file["spectrum_flux"] = padded([s.flux for s in made], 7.0)
+        file["spectrum_ivar"] = padded([torch.ones(len(s)) for s in made], 0.0)
+        file["spectrum_mask"] = padded([s.ivar for s in made], 0.0) == 0
+        file["spectrum_lambda"] = wavelength
+        file["Z"], file["Z_ERR"] = [s.labels["z"] for s in made], np.full(3, 0.01)
+        file["ZWARNING"], file["CLASS"] = np.zeros(3, int), np.array([s.labels["class"].encode() for s in made])
+        file["ra"], file["dec"] = [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]
+    with h5py.File(tmp_path / "lamost.h5", "w") as file:
+        file["object_id"] = file["obsid"] = [101, 102]
+        file["spectrum_flux"] = np.stack([s.flux.numpy() for s in lamost[:2]])
+        file["spectrum_wavelength"] = np.stack([s.wavelength.numpy() for s in lamost[:2]]).astype(np.float32)
+        file["teff"], file["snrg"] = [5000.0, -9999.0], [10.0, 20.0]
+    with h5py.File(tmp_path / "other.hdf5", "w") as file:
+        file["image"] = np.zeros(3)
+    (tmp_path / "torn.hdf5").write_bytes((tmp_path / "sdss.hdf5").read_bytes()[:3000])
+    batch, rejected = spectromer.read([tmp_path / "sdss.hdf5"])
+    assert not rejected and batch.ids == ["11", "12", "13"] and batch.surveys == ["SDSS"] * 3
+    for row, want in zip(batch, made, strict=True):
+        torch.testing.assert_close(row.wavelength, want.wavelength, rtol=1e-12, atol=0)
+        assert torch.equal(row.flux, want.flux) and torch.equal(row.ivar > 0, want.ivar > 0)
+        assert row.labels["z"] == want.labels["z"] and row.labels["class"] == want.labels["class"]
+    batch, rejected = spectromer.read(tmp_path)
+    assert batch.surveys == ["LAMOST"] * 2 + ["SDSS"] * 3 and batch.ids[:2] == ["101", "102"]
+    assert {Path(e.path).name for e in rejected} == {"other.hdf5", "torn.hdf5"}
+    assert batch.labels[0]["teff"] == 5000.0 and batch.labels[1]["snr_g"] == 20.0 and "teff" not in batch.labels[1]
+
+    row = {"flux": [1.0, 2.0, 3.0], "ivar": [1.0, 1.0, 1.0], "lambda": [3600.0, 3600.8, 3601.6]}
+    found = from_multimodal(
+        {"spectrum": row | {"mask": [False, True, False]}, "ZWARN": False, "z": 0.5, "object_id": "5"}
+    )
+    assert found.survey == "DESI" and found.ivar.tolist() == [1.0, 0.0, 1.0] and found.labels["zwarning"] == 1
+    with pytest.raises(ValueError, match="a spectrum needs flux and lambda, this has flux"):
+        from_multimodal({"spectrum_flux": [1.0]})

@@ -521,6 +521,8 @@ def test_quantities_and_specutils_like_input() -> None:
     found = Spectrum.from_specutils(Like(), id="x")
     np.testing.assert_allclose(found.wavelength, [5000.0, 6000.0, 7000.0])
     assert found.ivar.tolist() == [4.0, 0.0, 4.0] and found.id == "x"
+    batch = SpectrumBatch.from_specutils([Like(), Like()])  # a SpectrumList is a list
+    assert batch.flux.tolist() == [[1.0, 2.0, 3.0]] * 2 and batch.ivar.tolist() == [[4.0, 0.0, 4.0]] * 2
     turned = Spectrum.from_arrays([1.0, 2.0], [1.0, 1.0], np.array([5e14, 6e14]) * u.Hz)
     assert turned.flux.tolist() == [2.0, 1.0] and float(turned.wavelength[0]) == pytest.approx(4996.54, abs=0.01)
     sodium = Spectrum.from_arrays([1.0, 1.0], [1.0, 1.0], [5889.951, 5895.924], air=True)

@@ -61,7 +61,7 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
         return ShardSet.open(root), []
     catalog = _catalog(root) if root.suffix.lower() in (".csv", ".parquet") else None
     paths = find_files(root) if catalog is None else catalog.paths()
-    results = track(read_each(paths), "reading", total=len(paths)) if progress else read_each(paths)
+    results = read_each(track(paths, "reading") if progress else paths)
     rejected: list[ReadError] = []
     spectra: list[Spectrum] = []
     kept: list[str] = []

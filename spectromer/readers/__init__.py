@@ -3,18 +3,19 @@
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from astropy.io import fits
 
-from spectromer.readers import lamost, sdss
+from spectromer.readers import desi, lamost, multimodal, sdss
 from spectromer.readers.common import LayoutError
 from spectromer.readers.hdus import FIRST_HDUS, AstropyHdu, Hdu, read_plain
 from spectromer.spectra import Spectrum, SpectrumBatch
 
 __all__ = ["ReadError", "find_files", "read", "read_each"]
 
-_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.bz2")
+_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.bz2", *multimodal.SUFFIXES)
 _READERS = (lamost.read_medium_resolution, sdss.read_spec, lamost.read_table, sdss.read_spspec, lamost.read_image)
 
 
@@ -34,12 +35,15 @@ class ReadError(ValueError):
         super().__init__(f"{self.path}: {reason}")
 
 
-def _read_file(path: str | os.PathLike[str]) -> Spectrum:
+def _read_file(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum]:
+    """The spectrum of a file, or the spectra of one that is made for many."""
     if not os.path.isfile(path):
         raise ReadError(path, "no such file")
     if os.path.getsize(path) == 0:
         raise ReadError(path, "the file is empty")
-    try:
+    if os.fspath(path).lower().endswith(multimodal.SUFFIXES):
+        return _each_of(path, multimodal.read_hdf5(Path(path)))
+    with _reasons(path, "FITS"):
         spectrum = _read_plainly(path)
         if spectrum is not None:
             return spectrum
@@ -49,14 +53,31 @@ def _read_file(path: str | os.PathLike[str]) -> Spectrum:
                 spectrum = _interpret([AstropyHdu(hdu) for hdu in hdus[:FIRST_HDUS]])
                 if spectrum is not None:
                     return spectrum
+                if desi.is_coadd(hdus):
+                    return list(desi.read_coadd(hdus, Path(path)))
+                if desi.is_redrock(hdus):
+                    raise LayoutError("a redrock table of redshifts, read with the coadd file that it belongs to")
                 found = ", ".join(_describe(hdu) for hdu in hdus[:6])
+    raise ReadError(
+        path,
+        f"not a layout this reads (SDSS spec and spSpec, LAMOST low resolution, DESI coadd); the file holds {found}",
+    )
+
+
+@contextmanager
+def _reasons(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Turns whatever goes wrong with a file into a ReadError."""
+    try:
+        yield
     except LayoutError as error:
         raise ReadError(path, str(error)) from error
-    except Exception as error:  # whatever a broken file makes astropy raise; nothing else runs above
-        raise ReadError(path, f"not a readable FITS file ({type(error).__name__}: {error})") from error
-    raise ReadError(
-        path, f"not a layout this reads (SDSS spec and spSpec, LAMOST low resolution); the file holds {found}"
-    )
+    except Exception as error:  # whatever a broken file makes a reader raise
+        raise ReadError(path, f"not a readable {kind} file ({type(error).__name__}: {error})") from error
+
+
+def _each_of(path: str | os.PathLike[str], spectra: Iterator[Spectrum]) -> Iterator[Spectrum]:
+    with _reasons(path, "HDF5"):
+        yield from spectra
 
 
 def _read_plainly(path: str | os.PathLike[str]) -> Spectrum | None:
@@ -80,17 +101,19 @@ def _describe(hdu: fits.hdu.base._BaseHDU) -> str:
 
 
 def find_files(path: str | os.PathLike[str]) -> list[Path]:
-    """FITS files below a folder, by their names, in alphabetical order; of anything else, the path itself."""
+    """FITS and HDF5 files below a folder, by their names, in alphabetical order; of anything else, the path itself."""
     if not Path(path).is_dir():
         return [Path(path)]
     return sorted(p for p in Path(path).rglob("*") if p.name.lower().endswith(_SUFFIXES) and p.is_file())
 
 
 def read_each(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, Spectrum | ReadError]]:
-    """Read files one after the other: each path with its spectrum, or with why it could not be read."""
+    """Read files one after the other: each path with its spectrum or spectra, or with why it could not be read."""
     for path in paths:
         try:
-            yield Path(path), _read_file(path)
+            found = _read_file(path)
+            for spectrum in [found] if isinstance(found, Spectrum) else found:
+                yield Path(path), spectrum
         except ReadError as error:
             yield Path(path), error
 
@@ -104,15 +127,15 @@ def read(
     ----------
     path : path-like, or a sequence of them
         An SDSS, BOSS, eBOSS or SDSS-V `spec-*` file (full or lite), a legacy `spSpec-*` file or a LAMOST
-        low-resolution file of any release, compressed or not; a folder, searched for FITS files at any depth; or a
-        list of files.
+        low-resolution file of any release, compressed or not; a DESI coadd file (with its redrock table beside it) or
+        an HDF5 file of the Multimodal Universe; a folder, searched for all these at any depth; or a list of files.
 
     Returns
     -------
     Spectrum
-        For one file: vacuum wavelengths, labels from its header or table.
+        For a file of one spectrum: vacuum wavelengths, labels from its header or table.
     SpectrumBatch, list of ReadError
-        For a folder or list: the spectra in order, and what could not be read and why.
+        For a folder, a list or a file of many: the spectra in order, and what could not be read and why.
 
     Raises
     ------
@@ -121,7 +144,8 @@ def read(
     """
     if isinstance(path, str | os.PathLike):
         if not Path(path).is_dir():
-            return _read_file(path)
+            found = _read_file(path)
+            return found if isinstance(found, Spectrum) else (SpectrumBatch.from_spectra(list(found)), [])
         path = find_files(path)
     results = [result for _, result in read_each(path)]
     spectra = [r for r in results if isinstance(r, Spectrum)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from spectromer.grids import log_grid
+from spectromer.grids import log_grid, survey_grid
 from spectromer.readers.common import LayoutError, build, coefficients
 from spectromer.readers.hdus import Hdu
 from spectromer.spectra import Spectrum
@@ -24,16 +24,12 @@ LABEL_COLUMNS = {
 _SPSPEC_CLASSES = {1: "STAR", 2: "GALAXY", 3: "QSO", 4: "QSO", 6: "STAR"}  # SPEC_CLN; 0 unknown, 5 sky
 
 
-def _exact_wavelength(loglam: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
+def _wavelength(loglam: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
     """The survey's log-linear grid that `loglam` (float32) rounds, where it is one; else 10**loglam as it stands."""
     loglam = loglam.astype(np.float64)
-    coeff0, coeff1 = coefficients(header) or (round(float(loglam[0]), 4), 1e-4)
-    start = round((loglam[0] - coeff0) / coeff1)
-    grid = coeff0 + coeff1 * (start + np.arange(len(loglam)))
-    if np.abs(grid - loglam).max() < 0.05 * coeff1:
-        return log_grid(coeff0, coeff1, len(loglam), start)
+    grid = survey_grid(loglam, coefficients(header))
     with np.errstate(over="ignore"):  # what is infinite is refused later
-        return 10.0**loglam
+        return 10.0**loglam if grid is None else grid
 
 
 def read_spec(hdus: Sequence[Hdu]) -> Spectrum | None:
@@ -48,7 +44,7 @@ def read_spec(hdus: Sequence[Hdu]) -> Spectrum | None:
     header = hdus[0].header
     row = _FirstRow(hdus[2]) if len(hdus) > 2 and "CLASS" in hdus[2].columns and hdus[2].rows else {}
     labels = {label: next((row[name] for name in names if name in row), None) for label, names in LABEL_COLUMNS.items()}
-    wavelength = _exact_wavelength(loglam, header)
+    wavelength = _wavelength(loglam, header)
     air = header.get("VACUUM") is False
     return build(flux, ivar, wavelength, air, "SDSS", _identity(row, header), labels)
 
