@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-_VERBS = ("ingest", "train", "evaluate", "predict")
+_VERBS = ("download", "ingest", "train", "evaluate", "predict")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from spectromer.files import atomic
 from spectromer.readers.common import clean_labels
 from spectromer.readers.sdss import LABEL_COLUMNS
 
-__all__ = ["OBJECT", "Catalog", "path_key", "prepare_catalog"]
+__all__ = ["OBJECT", "Catalog", "path_key", "prepare_catalog", "read_columns"]
 
 OBJECT = "object_group"  # an own table's name for the object of a spectrum
 # Targets selected as galaxies (bits of BOSS_TARGET1: GAL_LOZ, GAL_CMASS, GAL_CMASS_COMM, GAL_CMASS_SPARSE,
@@ -50,7 +50,7 @@ def path_key(path: str | os.PathLike[str]) -> str:
 
 
 @contextmanager
-def _read(path: Path) -> Iterator[tuple[dict[str, str], Callable[[str], np.ndarray]]]:
+def read_columns(path: Path) -> Iterator[tuple[dict[str, str], Callable[[str], np.ndarray]]]:
     """Upper-case names of a table's columns to their own, and how to get one."""
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".fits", ".fit")):
@@ -76,14 +76,14 @@ def _read(path: Path) -> Iterator[tuple[dict[str, str], Callable[[str], np.ndarr
     yield {c.strip().upper(): c for c in arrow.column_names}, lambda column: arrow[column].to_numpy()
 
 
-def _text(values: np.ndarray) -> np.ndarray:
+def text(values: np.ndarray) -> np.ndarray:
     """Text without the blanks around it; nothing for what is missing."""
     if values.dtype.kind in "SU":
         return np.char.strip(values.astype(str))
     return np.array(["" if v is None or v != v else str(v).strip() for v in values.tolist()], dtype=str)
 
 
-def _whole(values: np.ndarray) -> np.ndarray:
+def whole_numbers(values: np.ndarray) -> np.ndarray:
     """Whole numbers as text, as some catalogues keep them as text or floats."""
     return np.char.mod("%d", values.astype(np.float64 if values.dtype.kind in "OUS" else values.dtype).astype(np.int64))
 
@@ -91,7 +91,7 @@ def _whole(values: np.ndarray) -> np.ndarray:
 def _sdss_keys(names: Mapping[str, str], get: Callable[[str], np.ndarray]) -> np.ndarray:
     plate = next(names[name] for name in ("PLATE", "PLATEID", "FIELD") if name in names)
     fibre = next(names[name] for name in ("FIBERID", "CATALOGID") if name in names)
-    parts = [np.char.zfill(_whole(get(column)), 4) for column in (plate, names["MJD"], fibre)]
+    parts = [np.char.zfill(whole_numbers(get(column)), 4) for column in (plate, names["MJD"], fibre)]
     return np.char.add(
         "SDSS:", np.char.add(np.char.add(parts[0], "-"), np.char.add(np.char.add(parts[1], "-"), parts[2]))
     )
@@ -101,12 +101,12 @@ def _galaxy_targets(names: Mapping[str, str], get: Callable[[str], np.ndarray]) 
     """Which rows have their recommended labels in the *_NOQSO columns; None where there are none."""
     if not {f"{name}_NOQSO" for name in _NOQSO} <= names.keys():
         return None
-    fitted = _text(get(names["CLASS_NOQSO"])) != ""
+    fitted = text(get(names["CLASS_NOQSO"])) != ""
     chosen = np.zeros(len(fitted), bool)
     if "BOSS_TARGET1" in names:
         chosen |= (get(names["BOSS_TARGET1"]).astype(np.int64) & _GALAXY_TARGETS) != 0
     if "SOURCETYPE" in names:
-        chosen |= np.isin(_text(get(names["SOURCETYPE"])), _GALAXY_SOURCES)
+        chosen |= np.isin(text(get(names["SOURCETYPE"])), _GALAXY_SOURCES)
     return fitted & chosen
 
 
@@ -117,10 +117,10 @@ def _columns(
     wanted: Mapping[str, tuple[str, ...]]
     better = None
     if "PATH" in names:
-        keys = np.array([path_key(folder / p) for p in _text(get(names["PATH"]))], str)
+        keys = np.array([path_key(folder / p) for p in text(get(names["PATH"]))], str)
         wanted = _OWN_COLUMNS
     elif "OBSID" in names:
-        keys, wanted = np.char.add("LAMOST:", _whole(get(names["OBSID"]))), _LAMOST_COLUMNS
+        keys, wanted = np.char.add("LAMOST:", whole_numbers(get(names["OBSID"]))), _LAMOST_COLUMNS
     elif "MJD" in names and names.keys() & {"PLATE", "PLATEID", "FIELD"} and names.keys() & {"FIBERID", "CATALOGID"}:
         keys, wanted, better = _sdss_keys(names, get), _SDSS_COLUMNS, _galaxy_targets(names, get)
     else:
@@ -164,7 +164,7 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
     if not path.is_file():
         raise ValueError(f"--catalog {path}: no such file")
     try:
-        with _read(path) as (names, get):
+        with read_columns(path) as (names, get):
             keys, labels = _columns(path.parent, names, get)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ValueError(f"--catalog {path}: {error}") from error
@@ -177,7 +177,7 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
     }
     for name, values in labels.items():
         kept = values[order]
-        columns[name] = pa.array(_text(kept)) if name in texts else pa.array(_numbers(kept), from_pandas=True)
+        columns[name] = pa.array(text(kept)) if name in texts else pa.array(_numbers(kept), from_pandas=True)
     with atomic(out) as part, pa.OSFile(str(part), "wb") as file:
         table = pa.table(columns)
         with pa.ipc.new_file(file, table.schema) as writer:
@@ -191,7 +191,7 @@ def _numbers(values: np.ndarray) -> np.ndarray:
         return values.astype(np.int64)
     if values.dtype.kind == "f":
         return values.astype(np.float64)
-    return np.array([_number(value) for value in _text(values)], dtype=np.float64)
+    return np.array([_number(value) for value in text(values)], dtype=np.float64)
 
 
 def _number(text: str) -> float:
