@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -106,6 +107,8 @@ def _fetch(get: Callable[[], bytes], path: Path, attempts: int) -> ReadError | N
             content = get()
         except Exception as error:  # whatever may happen between here and there
             reason = f"{type(error).__name__}: {error}"
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
             continue
         if not content.startswith((b"SIMPLE", b"\x1f\x8b")):
             return ReadError(path, "the server sent something else than a FITS file (is the token right?)")
