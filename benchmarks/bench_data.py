@@ -3,6 +3,7 @@
 import csv
 import gzip
 import warnings
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def files(folder: Path, layout: str) -> list[Path]:
     if "SDSS" in layout:
         return [REAL / row["path"] for row in rows if row["format"].startswith("spec-lite")]
     tables = (REAL / row["path"] for row in rows if row["release"] == "LAMOST DR10")
-    return [path for path in tables if path.open("rb").read(2) == b"\x1f\x8b"][:COUNT]
+    return list(islice((path for path in tables if path.read_bytes().startswith(b"\x1f\x8b")), COUNT))
 
 
 def by_astropy(path: Path, labels: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

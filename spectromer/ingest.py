@@ -311,6 +311,7 @@ def _settle(config: IngestConfig) -> tuple[dict[str, Any], list[Path]]:
     settings = {
         "select": asdict(config.select),
         "shard_size": config.shard_size,
+        "simulated": [config.simulated, config.seed],
         "catalogs": [
             [path.name, hashlib.sha256(prepared.read_bytes()).hexdigest()]
             for path, prepared in zip(config.catalog, catalogs, strict=True)

@@ -99,8 +99,9 @@ def test_more_files_later(survey: Path, shards: Path, tmp_path: Path) -> None:
     assert index["object"].to_pylist()[: len(names)] == names
     assert len(set(index["path"].to_pylist())) == 50
     assert ingest(config(out, survey)) == manifest
-    with pytest.raises(ValueError, match="begun with other settings"):
-        ingest(config(out, survey, shard_size=17))
+    for options, name in (({"shard_size": 17}, "shard_size"), ({"simulated": 256}, "simulated")):
+        with pytest.raises(ValueError, match=rf"begun with other settings \({name}: "):
+            ingest(config(out, survey, **options))
 
 
 def test_a_lost_or_cut_shard_is_made_again(survey: Path, shards: Path, tmp_path: Path) -> None:
