@@ -6,6 +6,8 @@ a feed that is stopped goes on exactly where it was.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -153,6 +155,7 @@ class Feed:
         self.batches, self.values, self.device, self.workers = batches, values or {}, torch.device(device), workers
         self._read = self._by_torch if feed == "torch" else self._by_dali
         self._next = 0
+        self._kept: tuple[int, Any] | None = None  # DALI's pipeline at the beginning of an epoch
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -186,14 +189,22 @@ class Feed:
         return iter(loader)
 
     def _by_dali(self, first: int) -> Iterator[tuple[SpectrumBatch, Tensor]]:
-        pipeline = _dali_pipeline(self.batches, first, self.device, self.workers)
-        shards = self.batches.shards
+        epoch, shards = self.batches.epoch, self.batches.shards
+        kept, self._kept = self._kept, None
+        pipeline = kept[1] if first == 0 and kept is not None and kept[0] == epoch else None
+        if pipeline is None:
+            pipeline = _dali_pipeline(self.batches, first, self.device, self.workers)
         shared = None if shards.grid is None else torch.from_numpy(shards.grid.wavelength).to(self.device)
-        for _ in range(first, len(self.batches)):
+        for number in range(first, len(self.batches)):
             # Copied, as DALI takes its memory back for the batch after the next.
             flux, ivar, wavelength, rows = (torch.from_dlpack(out.as_tensor()).clone() for out in pipeline.run())
             rows = rows[:, 0].cpu()
             ids, surveys = shards.names(rows.numpy())
+            if number == len(self.batches) - 1:
+                with suppress(StopIteration):
+                    pipeline.run()  # which tells that the epoch is over
+                pipeline.reset()
+                self._kept = epoch + 1, pipeline
             yield SpectrumBatch(flux, ivar, wavelength if shared is None else shared, ids, surveys), rows
 
 
@@ -214,28 +225,29 @@ def _dali_pipeline(batches: Batches, first: int, device: torch.device, workers: 
     )
     with pipeline:
         source = _DaliSource(batches, first)
-        outputs = fn.external_source(source, num_outputs=4, batch=True, parallel=workers > 0)
+        outputs = fn.external_source(source, num_outputs=4, batch=True, batch_info=True, parallel=workers > 0)
         pipeline.set_outputs(*(out.gpu() if on_gpu else out for out in outputs))
     pipeline.build()
     return pipeline
 
 
 class _DaliSource:
-    """Batches by their number as DALI counts them, as arrays [B, ...]; picklable, for its worker processes."""
+    """Batches as arrays [B, ...] by DALI's count of epochs and batches; picklable, for its worker processes."""
 
     def __init__(self, batches: Batches, first: int) -> None:
-        self.batches, self.first = batches, first
+        self._batches = copy(batches)  # DALI reads ahead of the feed
+        self._epoch, self._first = batches.epoch, first
 
-    def __call__(self, batch: Any) -> tuple[np.ndarray, ...]:
-        number = self.first + (batch if isinstance(batch, int) else batch.iteration)
-        if number >= len(self.batches):
+    def __call__(self, info: Any) -> tuple[np.ndarray, ...]:
+        epoch = self._epoch + info.epoch_idx
+        number = info.iteration + (self._first if info.epoch_idx == 0 else 0)
+        if self._batches.epoch != epoch:
+            self._batches.set_epoch(epoch)
+        if number >= len(self._batches):
             raise StopIteration
-        spectra, rows = self.batches[number]
-        count = len(spectra)
-        wavelength = np.empty((count, 0)) if self.batches.shards.grid is not None else spectra.wavelength.numpy()
-        return (
-            spectra.flux.numpy(),
-            spectra.ivar.numpy(),
-            np.ascontiguousarray(np.broadcast_to(wavelength, (count, wavelength.shape[-1]))),
-            rows.numpy()[:, None],
-        )
+        spectra, rows = self._batches[number]
+        if self._batches.shards.grid is not None:
+            wavelength = np.empty((len(spectra), 0))
+        else:
+            wavelength = np.broadcast_to(spectra.wavelength.numpy(), spectra.flux.shape)
+        return spectra.flux.numpy(), spectra.ivar.numpy(), np.ascontiguousarray(wavelength), rows.numpy()[:, None]
