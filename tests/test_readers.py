@@ -125,6 +125,7 @@ def test_broken_files_are_named_and_the_others_arrive(sdss: list[Spectrum], tmp_
     (tmp_path / "bad_empty.fits").write_bytes(b"")
     (tmp_path / "bad_text.fits").write_text("SIMPLE lies\n" * 1000)
     (tmp_path / "bad_zip.fits.gz").write_bytes(gzip.compress(whole)[:2000])
+    (tmp_path / "bad_bomb.fits").write_bytes(gzip.compress(whole[:2880] + bytes(1 << 29), 9))
     fits.PrimaryHDU(np.zeros((7, 9))).writeto(tmp_path / "bad_layout.fits")
     (tmp_path / "README.md").write_text("not a spectrum")
     batch, rejected = spectromer.read(tmp_path)
@@ -134,12 +135,15 @@ def test_broken_files_are_named_and_the_others_arrive(sdss: list[Spectrum], tmp_
         "bad_empty.fits",
         "bad_text.fits",
         "bad_zip.fits.gz",
+        "bad_bomb.fits",
         "bad_layout.fits",
     }
     for error in rejected:
         assert str(error) == f"{error.path}: {error.reason}" and "\n" not in error.reason
     reasons = {Path(e.path).name: e.reason for e in rejected}
     assert reasons["bad_empty.fits"] == "the file is empty"
+    assert reasons["bad_zip.fits.gz"] == "its gzip stream is cut off"
+    assert reasons["bad_bomb.fits"] == "its gzip stream decompresses to more than 256 MiB"
     assert "not a layout this reads" in reasons["bad_layout.fits"] and "(7, 9)" in reasons["bad_layout.fits"]
     with pytest.raises(ReadError, match="no such file"):
         spectromer.read(tmp_path / "absent.fits")

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from astropy.io import fits
 
+from spectromer.readers.common import LayoutError
+
 try:
     from isal.isal_zlib import decompressobj  # twice as fast
 except ImportError:
@@ -27,6 +29,7 @@ FIRST_HDUS = 3  # of a file; no layout needs more
 _BLOCK, _CARD = 2880, 80
 _END = b"END" + b" " * 77
 _LARGEST = 1 << 24  # bytes; a larger file is no spectrum of one object, and astropy need not read all of it
+_LARGEST_UNPACKED = 1 << 28  # bytes; a stream that decompresses to more is not given to astropy either
 _IMAGE_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _COLUMN_TYPES = {
     "L": "S1",
@@ -279,16 +282,33 @@ class _PlainHdu:
 
 
 def _content(path: Any) -> bytes:
-    """The bytes of a file, decompressed if it is a gzip stream, whatever its name."""
+    """The bytes of a file, decompressed if it is a gzip stream, whatever its name.
+
+    Raises
+    ------
+    NotPlain
+        When it is large.
+    LayoutError
+        When a gzip stream is cut off, or decompresses to more than any file of spectra should.
+    """
     with open(path, "rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_size > _LARGEST:
             raise NotPlain
         data = file.read()
-    if data[:2] == b"\x1f\x8b":
-        stream = decompressobj(wbits=31)
-        data = stream.decompress(data, _LARGEST)
-        if not stream.eof or stream.unused_data:
-            raise NotPlain
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    stream = decompressobj(wbits=31)
+    data = stream.decompress(data, _LARGEST)
+    size = len(data)
+    while not stream.eof:
+        more = len(stream.decompress(stream.unconsumed_tail, _LARGEST))
+        size += more
+        if not more and not stream.eof:
+            raise LayoutError("its gzip stream is cut off")
+        if size > _LARGEST_UNPACKED:
+            raise LayoutError(f"its gzip stream decompresses to more than {_LARGEST_UNPACKED >> 20} MiB")
+    if size > len(data) or stream.unused_data:
+        raise NotPlain
     return data
 
 
