@@ -138,6 +138,23 @@ def test_one_seed_one_result_and_resume_continues_it(run: Path, tmp_path: Path, 
     assert json.loads((stopped / "metrics.json").read_text())["epochs"] == 2
 
 
+def test_from_shards(tmp_path: Path) -> None:
+    """Ingest, train, evaluate and predict, none of it with all spectra in memory."""
+    shards, folder = tmp_path / "shards", tmp_path / "run"
+    assert spectromer_main(["ingest", "--simulated", "600", "--shard-size", "256", "--out", str(shards)]) == 0
+    options = [*SMALL[2:], "--epochs", "1", "--workers", "1"]
+    assert train_main(["--data", str(shards), *options, "--out", str(folder)]) == 0
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert sum(metrics["counts"][name] for name in ("train", "val", "test")) == 600
+    assert evaluate_main([str(folder), "--data", str(shards)]) == 0
+    assert json.loads((folder / "evaluation" / "metrics.json").read_text())["class"]["n"] == 600
+    assert predict_main([str(folder), str(shards), "--out", str(tmp_path / "found.csv"), "--batch-size", "100"]) == 0
+    table = read_table(tmp_path / "found.csv")
+    made = list(simulate(600))
+    assert [str(name) for name in table["id"]] == [s.id for s in made]
+    assert [str(name) for name in table["survey"]] == [s.survey for s in made]
+
+
 def test_predict_gives_a_row_per_readable_spectrum(run: Path, survey: Path, tmp_path: Path) -> None:
     for ending in ("csv", "ecsv", "fits", "parquet"):
         out = tmp_path / f"found.{ending}"
