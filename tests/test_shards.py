@@ -85,6 +85,8 @@ def test_unknown_labels_and_empty_sets(spectra: list[Spectrum]) -> None:
         block_of([replace(spectra[0], labels={"mass": 1.0})])
     empty = ShardSet.from_spectra([])
     assert len(empty) == 0 and empty.grid is None and list(empty.labels()) == []
+    assert empty.batch([]).flux.shape == (0, 0)
+    assert ShardSet.from_spectra(spectra[:1]).batch([]).flux.shape == (0, len(spectra[0]))
 
 
 def test_objects_keep_the_names_they_have() -> None:
@@ -107,7 +109,7 @@ def test_sdss_catalogues_and_their_noqso_columns(ending: str, tmp_path: Path) ->
     """Z_NOQSO where the target was selected as a galaxy (BOSS_TARGET1 bit 1, GAL_CMASS), Z elsewhere."""
     table = Table(
         {
-            "PLATE": [3586, 3586, 266],
+            "PLATE": ["3586.0", "3586.0", "266.0"],
             "MJD": [55181, 55181, 51602],
             "FIBERID": [7, 8, 1],
             "CLASS": ["QSO", "QSO", "STAR"],

@@ -85,7 +85,11 @@ def text(values: np.ndarray) -> np.ndarray:
 
 def whole_numbers(values: np.ndarray) -> np.ndarray:
     """Whole numbers as text, as some catalogues keep them as text or floats."""
-    return np.char.mod("%d", values.astype(np.float64 if values.dtype.kind in "OUS" else values.dtype).astype(np.int64))
+    try:
+        whole = values.astype(np.int64)
+    except (TypeError, ValueError):  # such as "51602.0"
+        whole = values.astype(np.float64).astype(np.int64)
+    return np.char.mod("%d", whole)
 
 
 def _sdss_keys(names: Mapping[str, str], get: Callable[[str], np.ndarray]) -> np.ndarray:
@@ -162,12 +166,12 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"--catalog {path}: no such file")
+        raise ValueError(f"catalogue {path}: no such file")
     try:
         with read_columns(path) as (names, get):
             keys, labels = _columns(path.parent, names, get)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise ValueError(f"--catalog {path}: {error}") from error
+        raise ValueError(f"catalogue {path}: {error}") from error
     order = np.unique(keys, return_index=True)[1]  # sorted; of two rows with one key the first
     texts = [name for name in labels if name == OBJECT or pa.types.is_string(LABELS[name])]
     width = max(keys.dtype.itemsize // 4, 1)
@@ -194,9 +198,9 @@ def _numbers(values: np.ndarray) -> np.ndarray:
     return np.array([_number(value) for value in text(values)], dtype=np.float64)
 
 
-def _number(text: str) -> float:
+def _number(value: str) -> float:
     try:
-        return float(text)
+        return float(value)
     except ValueError:
         return np.nan
 

@@ -145,10 +145,10 @@ class Block:
 def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[torch.Tensor, ...]:
     """flux, ivar and wavelength of a SpectrumBatch, from rows of blocks; on `grid` where they are stretches of it."""
     counts = [int(block.ends[row + 1] - block.ends[row]) for block, row in parts]
-    if grid is None:
+    if grid is None and parts:
         firsts, steps = zip(*((block.coeff0[row], block.coeff1[row]) for block, row in parts), strict=True)
         grid = common_grid(firsts, steps, counts)
-    pixels = grid.pixels if grid is not None else max(counts)
+    pixels = grid.pixels if grid is not None else max(counts, default=0)
     flux, ivar = np.zeros((2, len(parts), pixels), np.float32)
     wavelength = grid.wavelength if grid is not None else np.empty((len(parts), pixels))
     starts: Sequence[int] | np.ndarray = (
