@@ -39,7 +39,7 @@ def config(out: Path, *paths: Path, **options: object) -> IngestConfig:
 
 
 def content(out: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(out.glob("shard-*.arrow"))}
+    return {path.name: path.read_bytes() for path in sorted(out.glob("shard-*.arrow"))}  # indices too
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
     while any(map(alive, workers)) and time.monotonic() < until:
         time.sleep(0.1)
     assert workers and not any(map(alive, workers))  # they end with it
-    done = {path.name: path.stat().st_mtime_ns for path in killed.glob("shard-*.arrow")}
+    done = {path.name: path.stat().st_mtime_ns for path in killed.glob("shard-?????.arrow")}
     finished = len(list(killed.glob("shard-*.json")))
     assert 1 <= finished < 6 and not (killed / "manifest.json").exists()
     with pytest.raises(ValueError, match="its ingestion has not come to an end"):

@@ -64,7 +64,7 @@ class Batches(Dataset):
         self.shards, self.rows, self.batch_size, self.shuffle, self.seed = shards, rows, batch_size, shuffle, seed
         self._window, self._rank, self._ranks = window, rank, ranks
         self._cuts = np.searchsorted(rows, shards.block_starts)  # where each block's rows begin in `rows`
-        self._cache = BlockCache(shards, window)
+        self._cache = BlockCache(shards, 2 * window)  # a batch may begin in one window and end in the next
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:

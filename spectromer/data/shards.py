@@ -6,7 +6,8 @@ A folder of shards holds
   tool made for Arrow reads (Hugging Face datasets, polars, DuckDB): `object_id`, `survey`, `path`, `flux` and `ivar` as
   lists of float32, labels, and wavelengths as `coeff0` and `coeff1` (10 ** (coeff0 + coeff1 i) Angstrom) or, off such a
   grid, as the list `lambda`;
-- `index.arrow`: the same rows without their pixels, and with the name of each one's object;
+- `shard-00000.index.arrow`, ...: the same rows without their pixels;
+- `index.arrow`: these of all shards, with the name of each one's object;
 - `manifest.json`: counts, checksums, what was left out and why.
 """
 
@@ -14,6 +15,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,13 +92,24 @@ def block_of(
 
 
 def write_shard(blocks: Iterable[pa.RecordBatch], path: Path) -> int:
-    """Write record batches as an Arrow IPC file, whole or not at all; returns the rows written."""
+    """Write record batches as an Arrow IPC file, and beside it their rows without pixels; returns the rows written."""
     rows = 0
-    with atomic(path) as part, pa.OSFile(str(part), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+    with ExitStack() as stack:
+        index, pixels = (_writer(stack, *to) for to in ((_indexed_path(path), INDEX_SCHEMA), (path, SCHEMA)))
         for block in blocks:
-            writer.write_batch(block)
+            pixels.write_batch(block)
+            index.write_batch(block.select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA))
             rows += block.num_rows
     return rows
+
+
+def _writer(stack: ExitStack, path: Path, schema: pa.Schema) -> Any:
+    file = stack.enter_context(pa.OSFile(str(stack.enter_context(atomic(path))), "wb"))
+    return stack.enter_context(pa.ipc.new_file(file, schema))
+
+
+def _indexed_path(path: Path) -> Path:
+    return path.with_suffix(".index.arrow")
 
 
 @dataclass(frozen=True)
@@ -277,10 +290,9 @@ class BlockCache:
 
 
 def read_indexed(path: Path) -> pa.Table:
-    """The rows of a shard without their pixels, which are not read."""
-    options = pa.ipc.IpcReadOptions(included_fields=list(range(len(_INDEXED))))
-    with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_file(file, options=options).read_all()
+    """The rows of a shard without their pixels."""
+    with pa.memory_map(str(_indexed_path(path))) as file:
+        return pa.ipc.open_file(file).read_all()
 
 
 def index_of(rows: pa.Table, objects: Sequence[str]) -> pa.Table:
