@@ -247,7 +247,12 @@ def ingest_shard(out: Path, shard: int, sources: Sequence[str], catalogs: Sequen
             paths, spectra, objects = zip(*rows, strict=True)
             yield block_of(spectra, paths, objects)
 
-    record.rows = write_shard(blocks(), target)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a simulated spectrum's last bits depend on it
+    try:
+        record.rows = write_shard(blocks(), target)
+    finally:
+        torch.set_num_threads(threads)
     record.bytes = target.stat().st_size
     with target.open("rb") as file:
         record.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -347,8 +352,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def _begin_worker() -> None:
-    """A worker process has one thread, besides one that ends it with its parent, even if that is killed."""
-    torch.set_num_threads(1)
+    """Makes a worker process end with its parent, even if that is killed."""
 
     def end_with_parent() -> None:
         parent = multiprocessing.parent_process()
