@@ -10,6 +10,8 @@ from lightning.fabric.plugins import CheckpointIO
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from spectromer.files import atomic
+
 __all__ = ["SafetensorsIO", "load_weights"]
 
 _WEIGHTS = "state_dict"
@@ -51,11 +53,10 @@ class SafetensorsIO(CheckpointIO):
         state = _split(rest, "trainer", tensors)
         for name, tensor in checkpoint[_WEIGHTS].items():
             tensors[name] = tensor.detach().cpu().contiguous().clone()
-        part = Path(f"{path}.part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, part, metadata={"format": "pt", "trainer": json.dumps(state)})
-        part.chmod(0o644)  # safetensors writes files for their owner alone
-        os.replace(part, path)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic(Path(path)) as part:
+            save_file(tensors, part, metadata={"format": "pt", "trainer": json.dumps(state)})
+            part.chmod(0o644)  # safetensors writes files for their owner alone
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
         """The checkpoint as Lightning saved it."""

@@ -176,6 +176,11 @@ def _spectra(sources: Sequence[str]) -> Iterator[tuple[str, Spectrum | ReadError
             yield from ((str(path), result) for path, result in read_each([source]))
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _shard_path(out: Path, shard: int) -> Path:
     return out / f"shard-{shard:05d}.arrow"
 
@@ -254,8 +259,7 @@ def ingest_shard(out: Path, shard: int, sources: Sequence[str], catalogs: Sequen
     finally:
         torch.set_num_threads(threads)
     record.bytes = target.stat().st_size
-    with target.open("rb") as file:
-        record.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    record.sha256 = _sha256(target)
     with atomic(_record_path(out, shard)) as part:
         part.write_text(json.dumps(vars(record)))
     return len(sources)
@@ -317,10 +321,7 @@ def _settle(config: IngestConfig) -> tuple[dict[str, Any], list[Path]]:
         "select": asdict(config.select),
         "shard_size": config.shard_size,
         "simulated": [config.simulated, config.seed],
-        "catalogs": [
-            [path.name, hashlib.sha256(prepared.read_bytes()).hexdigest()]
-            for path, prepared in zip(config.catalog, catalogs, strict=True)
-        ],
+        "catalogs": [[path.name, _sha256(prepared)] for path, prepared in zip(config.catalog, catalogs, strict=True)],
     }
     settings = json.loads(json.dumps(settings))  # tuples as lists, as they are read back
     path = config.out / _SETTINGS
@@ -411,15 +412,13 @@ def ingest(config: IngestConfig) -> dict[str, Any]:
         settings, catalogs = _settle(config)
         shards = _plan(config)
         missing = [i for i in range(len(shards)) if _Record.of(config.out, i) is None]
-        total, done = sum(len(shard) for shard in shards), sum(len(shard) for shard in shards)
-        done -= sum(len(shards[i]) for i in missing)
+        total = sum(len(shard) for shard in shards)
+        done = total - sum(len(shards[i]) for i in missing)
         columns = (TextColumn("ingesting"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
         with Progress(*columns) as progress:
             bar = progress.add_task("ingesting", total=total, completed=done)
             with _executor(config) as pool:
-                work = {
-                    pool.submit(ingest_shard, config.out, i, shards[i], catalogs, config.select): i for i in missing
-                }
+                work = [pool.submit(ingest_shard, config.out, i, shards[i], catalogs, config.select) for i in missing]
                 try:
                     for future in as_completed(work):
                         progress.advance(bar, future.result())

@@ -112,7 +112,7 @@ class Batches(Dataset):
 
 def in_order(shards: ShardSet, rows: np.ndarray | None = None, batch_size: int = 256) -> Iterator[SpectrumBatch]:
     """Some spectra, or all, from the first row to the last."""
-    batches = Batches(shards, rows, batch_size=batch_size, shuffle=False)
+    batches = Batches(shards, rows, batch_size=batch_size, shuffle=False, window=1)  # nothing is mixed: hold little
     return (batches[i][0] for i in range(len(batches)))
 
 

@@ -34,10 +34,7 @@ def _catalog(path: Path) -> Catalog:
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "catalog.arrow"
         prepare_catalog(path, prepared)
-        catalog = Catalog(prepared)
-    if not catalog.paths():
-        raise ValueError(f"--data {path}: a catalogue of files needs a column path")
-    return catalog
+        return Catalog(prepared)
 
 
 def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet, list[ReadError]]:
@@ -61,6 +58,8 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
         return ShardSet.open(root), []
     catalog = _catalog(root) if root.suffix.lower() in (".csv", ".parquet") else None
     paths = find_files(root) if catalog is None else catalog.paths()
+    if catalog is not None and not paths:
+        raise ValueError(f"--data {root}: a catalogue of files needs a column path")
     results = read_each(track(paths, "reading") if progress else paths)
     rejected: list[ReadError] = []
     spectra: list[Spectrum] = []
