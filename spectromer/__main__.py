@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-_VERBS = ("download", "ingest", "train", "evaluate", "predict")
+_VERBS = ("download", "ingest", "train", "evaluate", "predict", "baselines", "report", "explain", "export")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

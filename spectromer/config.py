@@ -5,36 +5,61 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["PRESETS", "TrainConfig", "load_config", "save_config"]
+__all__ = ["PRESETS", "DataConfig", "TrainConfig", "load_config", "save_config"]
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Train Spectromer and evaluate it on spectra it has not seen."""
+class DataConfig:
+    """Which spectra, and how they are divided."""
 
     data: Path | None = None
     """A folder of shards or of survey files, or a catalogue of files with a column `path`. Without it, a simulated
     survey."""
-    out: Path | None = None
-    """The run folder; by default runs/<date>-<time>."""
     targets: tuple[str, ...] = ("class", "subclass", "z")
     """Of class, subclass, z, teff, logg, feh."""
+    simulated: int = 14000
+    """Spectra in the simulated survey."""
+    shares: tuple[float, float, float] = (0.76, 0.1, 0.14)
+    """Of train, val and test; every object is in one only."""
+    turn: float = 0.0
+    """Turns the division: with a test share of 0.2, the turns 0, 0.2, 0.4, 0.6 and 0.8 are five-fold
+    cross-validation."""
+    seed: int = 0
+    """Decides the simulated survey, the division, the weights and the order of training."""
+
+
+@dataclass(frozen=True)
+class TrainConfig(DataConfig):
+    """Train Spectromer and evaluate it on spectra it has not seen."""
+
+    out: Path | None = None
+    """The run folder; by default runs/<date>-<time>."""
     model: str = "vit_nano_patch16_128"
-    """A Vision Transformer of timm, or this package's small default."""
+    """A Vision Transformer of timm, or this package's small default; or "specformer", the transformer over the
+    spectrum's pixels that they are compared with."""
     pretrained: bool = True
     """Start from the weights timm publishes for the model (ImageNet), where it publishes any."""
     checkpoint: Path | None = None
-    """Start from this local safetensors file of the model instead."""
+    """Start from this local safetensors file of the model instead; or from a run folder, whose model, images and,
+    where the targets are the same, heads are taken over."""
+    frozen: bool = False
+    """Leave the encoder's weights as they are and train the heads alone: with linear heads a linear probe."""
+    layer_decay: float | None = None
+    """Each block of the ViT learns at this share of the rate of the block above it."""
+    heads: Literal["linear", "mlp"] = "linear"
+    """One layer, or one hidden layer, between the mean token and each answer."""
+    redshift_head: Literal["correlation", "pooled"] = "correlation"
+    """Look for z by cross-correlation along the wavelength axis, or in the mean token alone."""
+    keep_patches: float = 1.0
+    """The share of an image's patches that the ViT reads: those with the most ink."""
     style: str = "panels"
     """How a spectrum is drawn: one of the styles of spectromer.render."""
     size: int | None = None
     """Image size in pixels; by default what the model was made for."""
+    channels: tuple[str, ...] = ("flux",)
+    """What the images show: flux, first and second (derivatives), error, mask."""
     panels: int | None = None
     """Wavelength segments; for the style "panels" by default one per row of patches."""
-    simulated: int = 14000
-    """Spectra in the simulated survey."""
-    shares: tuple[float, float, float] = (0.8, 0.06, 0.14)
-    """Of train, val and test; every object is in one only."""
     epochs: int | None = None
     """By default as many as make 1000 steps, but 3 at least."""
     batch_size: int = 64
@@ -50,8 +75,6 @@ class TrainConfig:
     """What hands on the spectra: torch's DataLoader, or NVIDIA DALI (extra `dali`)."""
     workers: int = 0
     """Processes that read ahead; worth while where the model is on a GPU."""
-    seed: int = 0
-    """Decides the simulated survey, the split, the weights and the order of training."""
 
 
 #: Named settings to start from; further options override them.
@@ -91,6 +114,6 @@ def load_config(folder: Path) -> TrainConfig:
     saved = json.loads(path.read_text())
     for name in ("data", "out", "checkpoint"):
         saved[name] = Path(saved[name]) if saved[name] is not None else None
-    for name in ("targets", "shares"):
+    for name in ("targets", "shares", "channels"):
         saved[name] = tuple(saved[name])
     return replace(TrainConfig(), **saved)

@@ -8,22 +8,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import tyro
-from astropy.table import Table
+from astropy.table import Table, vstack
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table as Report
 
 from spectromer import plots
 from spectromer.cli import exit_code
 from spectromer.data.feeds import in_order
+from spectromer.data.objects import some
 from spectromer.data.shards import ShardSet
 from spectromer.data.sources import load
+from spectromer.data.targets import Targets, trusted
 from spectromer.files import write_rejected
-from spectromer.metrics import evaluate_predictions
+from spectromer.metrics import CATASTROPHIC, evaluate_predictions
 from spectromer.predict import Predictor, write_table
+from spectromer.report import report, write_report
 
-__all__ = ["evaluate", "report"]
+__all__ = ["evaluate", "judge"]
 
 _EXAMPLES = 16
 _BATCH = 256
@@ -38,60 +41,64 @@ def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, folder: P
         Of `evaluate_predictions`.
     """
     labels = list(shards.labels(rows))
-    batches = in_order(shards, rows, _BATCH)
-    table = predictor.predict_batches(track(batches, "evaluating", total=-(-len(rows) // _BATCH)))
+    z = torch.tensor([trusted(row).get("z", np.nan) for row in labels])
+    batches = track(in_order(shards, rows, _BATCH), "evaluating", total=-(-len(rows) // _BATCH))
+    parts = [predictor.predict(batch, true) for batch, true in zip(batches, z.split(_BATCH), strict=True)]
+    table = vstack(parts, metadata_conflicts="silent")
     targets = predictor.model.targets
+    metrics = judge(table, labels, targets, folder)
+
+    def sheet(chosen: np.ndarray, name: str) -> None:
+        inputs = predictor.outputs(shards.batch(rows[chosen]))[0].cpu().numpy()
+        captions = [f"found {_text(table[int(i)])}\ntrue {_text(labels[i])}" for i in chosen]
+        plots.example_sheet(inputs, captions, folder / "plots" / f"{name}.png")
+
+    sheet(some(np.arange(len(rows)), _EXAMPLES), "examples")
+    worst = _worst(table, labels, targets)[:_EXAMPLES]
+    if len(worst):
+        sheet(worst, "worst")
+    return metrics
+
+
+def judge(table: Table, labels: Sequence[dict[str, Any]], targets: Targets, folder: Path) -> dict[str, Any]:
+    """Figures of predictions; leaves plots and predictions.parquet, which has the truth beside them, in `folder`."""
+    metrics = evaluate_predictions(table, labels, targets)
     for name in targets.vocabulary:
-        plots.confusion_matrix(table, labels, name, targets, folder / f"confusion_{name}.png")
+        plots.confusion_matrix(table, labels, name, targets, folder / "plots" / f"confusion_{name}.png")
+    plots.reliability(metrics, folder / "plots" / "reliability.png")
     if "z" in targets.names:
-        plots.redshifts(table, labels, folder / "redshift.png")
-    _examples(predictor, shards, rows, table, labels, folder / "examples.png")
+        plots.redshifts(table, labels, folder / "plots" / "redshift.png")
+    if "z_pit" in table.colnames:
+        plots.coverage(table, labels, folder / "plots" / "coverage.png")
     for name in (*targets.names, "snr"):
         missing: Any = "" if name in targets.vocabulary else np.nan
         table[f"true_{name}"] = [row.get(name, missing) for row in labels]
     write_table(table, folder / "predictions.parquet")
-    return evaluate_predictions(table, labels, targets)
+    return metrics
 
 
-def _examples(
-    predictor: Predictor, shards: ShardSet, rows: np.ndarray, table: Table, labels: Sequence[dict[str, Any]], path: Path
-) -> None:
-    """Spectra from all over the set, as images with what was found and what is true."""
-    shown = np.unique(np.linspace(0, len(rows) - 1, min(_EXAMPLES, len(rows))).astype(int))
-    images, _ = predictor.outputs(shards.batch(rows[shown]))
-
-    def text(values: Any) -> str:
-        found = [str(values[name]) for name in ("class", "subclass") if values.get(name)]
-        return " ".join([*found, f"z={values['z']:.4f}"] if "z" in values else found)
-
-    captions = []
-    for i in shown:
-        found = {name: table[name][i] for name in ("class", "subclass", "z") if name in table.colnames}
-        captions.append(f"found {text(found)}\ntrue {text(labels[i])}")
-    plots.example_sheet(images.cpu().numpy(), captions, path)
+def _text(values: Any) -> str:
+    """Class, subclass and redshift of a row of predictions or labels."""
+    there = values.colnames if hasattr(values, "colnames") else values
+    found = [str(values[name]) for name in ("class", "subclass") if name in there and values[name]]
+    return " ".join([*found, f"z={values['z']:.4f}"] if "z" in there else found)
 
 
-def report(metrics: dict[str, Any], title: str, console: Console) -> None:
-    """Print the main figures as a table."""
-    table = Report(title=title, title_justify="left")
-    for column in ("target", "n", "figures"):
-        table.add_column(column)
-    for name, values in metrics.items():
-        if "accuracy" in values:
-            table.add_row(
-                name, str(values["n"]), f"accuracy {values['accuracy']:.4f}, macro F1 {values['macro_f1']:.4f}"
-            )
-        elif "r2" in values:
-            table.add_row(name, str(values["n"]), f"R² {values['r2']:.3f}, sigma_NMAD {values['sigma_nmad']:.4g}")
-        else:
-            for kind, v in values.items():
-                figures = f"sigma_NMAD {v['sigma_nmad']:.5f}, catastrophic {100 * v['catastrophic_fraction']:.1f} %"
-                if kind != "star":
-                    figures = f"R² {v['r2']:.3f}, {figures}"
-                table.add_row(
-                    f"{name} of {kind}", str(v["n"]), f"{figures}, 68 % interval holds {v['coverage_68']:.2f}"
-                )
-    console.print(table)
+def _worst(table: Table, labels: Sequence[dict[str, Any]], targets: Targets) -> np.ndarray:
+    """Rows that are wrong, those first whose truth was thought the least likely."""
+    known = [trusted(row) for row in labels]
+    surprise = np.zeros(len(table))
+    for name in targets.vocabulary:
+        for i, row in enumerate(known):
+            column = f"{name}_prob_{row.get(name)}"
+            if column in table.colnames and table[name][i] not in ("", row[name]):
+                surprise[i] = max(surprise[i], 1.0 - table[column][i])
+    if "z_pit" in table.colnames:
+        z, true = np.asarray(table["z"]), np.array([row.get("z", np.nan) for row in known])
+        wrong = np.abs(z - true) / (1.0 + true) > max(CATASTROPHIC.values())
+        surprise = np.where(wrong, np.maximum(surprise, np.asarray(table["z_prob"])), surprise)
+    order = np.argsort(-surprise, kind="stable")
+    return order[surprise[order] > 0]
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class EvaluateConfig:
     data: Path
     """A folder of shards or of survey files, or a catalogue of files with a column `path`."""
     out: Path | None = None
-    """Where metrics.json, predictions and plots go; by default RUN/evaluation."""
+    """Where metrics.json, report.html, predictions and plots go; by default RUN/evaluation."""
 
 
 def run_evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -117,6 +124,8 @@ def run_evaluate(config: EvaluateConfig) -> dict[str, Any]:
     write_rejected(rejected, folder / "unreadable.csv")
     metrics = evaluate(predictor, shards, np.arange(len(shards)), folder)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    details = {"run": config.run, "data": config.data, "spectra": len(shards), "unreadable": len(rejected)}
+    write_report(folder, metrics, f"{config.run} on {config.data}", details)
     return metrics
 
 

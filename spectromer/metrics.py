@@ -1,47 +1,87 @@
-"""How good predictions are, in the field's usual numbers."""
+"""How good predictions are, in the field's usual numbers, each with its error."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from astropy.stats import mad_std
 from astropy.table import Table
+from scipy.stats import norm
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, r2_score
 
 from spectromer.data.targets import CATEGORIES, SCALARS, Targets, trusted
 
-__all__ = ["CATASTROPHIC", "evaluate_predictions", "redshift_metrics"]
+__all__ = ["CATASTROPHIC", "evaluate_predictions", "with_errors"]
 
 #: |dz| / (1 + z) beyond which a redshift is wrong: 1000 km/s for galaxies, 3000 km/s for quasars.
 CATASTROPHIC = {"GALAXY": 0.003336, "QSO": 0.010007, "STAR": 0.003336}
 _SNR_BINS = (0.0, 5.0, 10.0, 20.0, np.inf)
 _ENOUGH = 2  # spectra, for a number to mean anything
+_RESAMPLES = 100
+_MOST = 20000  # spectra in a resample: more say the same
+_CONFIDENCES = 10  # bins of probability
+
+Measure = Callable[..., dict[str, float]]
 
 
-def redshift_metrics(z: np.ndarray, z_true: np.ndarray, limit: float) -> dict[str, float]:
-    r"""Redshift errors as the field counts them, with :math:`dz = (z - z_{true}) / (1 + z_{true})`.
-
-    Parameters
-    ----------
-    z, z_true : ndarray [B]
-    limit : float
-        |dz| beyond which a redshift is catastrophically wrong.
+def with_errors(measure: Measure, *columns: np.ndarray) -> dict[str, Any]:
+    """`measure` of columns [B], with the number of rows and the bootstrap's standard error of every figure.
 
     Returns
     -------
     dict
-        n; r2 (of z); rmse (of z); bias, the median of dz; sigma_nmad, 1.4826 times the median of |dz - median(dz)|;
-        catastrophic_fraction.
+        n, what `measure` gives, and `errors`: the standard deviation of each figure over resamples of the rows (Efron
+        1979); of m = 20,000 rows where there are more, times sqrt(m / n).
     """
-    dz = (z - z_true) / (1.0 + z_true)
-    return _regression_metrics(z, z_true, dz) | {"catastrophic_fraction": float(np.mean(np.abs(dz) > limit))}
+    n = len(columns[0])
+    m, rng = min(n, _MOST), np.random.default_rng(n)
+    figures = measure(*columns)
+    spread: dict[str, list[float]] = {name: [] for name in figures}
+    for _ in range(_RESAMPLES):
+        rows = rng.integers(0, n, m)
+        for name, value in measure(*(column[rows] for column in columns)).items():
+            if name in spread:
+                spread[name].append(value)
+    scale = math.sqrt(m / n)
+    return {"n": n, **figures, "errors": {name: scale * float(np.std(found)) for name, found in spread.items()}}
 
 
-def _regression_metrics(found: np.ndarray, true: np.ndarray, error: np.ndarray) -> dict[str, float]:
+def _by(groups: dict[str, np.ndarray], measure: Measure, *columns: np.ndarray) -> dict[str, Any]:
+    """`with_errors` of each group of rows that is large enough."""
+    return {
+        name: with_errors(measure, *(column[rows] for column in columns))
+        for name, rows in groups.items()
+        if rows.sum() >= _ENOUGH
+    }
+
+
+def _groups(snr: np.ndarray, survey: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Rows by bin of S/N and by survey."""
+    return {
+        "by_snr": {f"{low:g}-{high:g}": (snr >= low) & (snr < high) for low, high in pairwise(_SNR_BINS)},
+        "by_survey": {name: survey == name for name in np.unique(survey)},
+    }
+
+
+def _categories(predicted: np.ndarray, true: np.ndarray, probability: np.ndarray | None = None) -> dict[str, float]:
+    f1 = f1_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)
+    figures = {"accuracy": float(accuracy_score(true, predicted)), "macro_f1": float(f1)}
+    if probability is not None:
+        said, share, n = _reliability(predicted == true, probability)
+        figures["expected_calibration_error"] = float(np.sum(n * np.abs(share - said)) / n.sum())
+    return figures
+
+
+def _one_value(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    found = precision_recall_fscore_support(true, predicted, average="binary", zero_division=0)[:3]
+    return dict(zip(("precision", "recall", "f1"), map(float, found), strict=True))
+
+
+def _numbers(found: np.ndarray, true: np.ndarray, error: np.ndarray) -> dict[str, float]:
     """R² and rms of the numbers, bias and scatter of `error`, which may be scaled."""
     return {
-        "n": len(true),
         "r2": float(r2_score(true, found)),
         "rmse": float(np.sqrt(np.mean((found - true) ** 2))),
         "bias": float(np.median(error)),
@@ -49,30 +89,109 @@ def _regression_metrics(found: np.ndarray, true: np.ndarray, error: np.ndarray) 
     }
 
 
-def _category_metrics(predicted: np.ndarray, true: np.ndarray, snr: np.ndarray) -> dict[str, Any]:
-    values = sorted(set(true))
-    precision, recall, f1, support = precision_recall_fscore_support(true, predicted, labels=values, zero_division=0)
-    return {
-        "n": len(true),
-        "accuracy": float(accuracy_score(true, predicted)),
-        "macro_f1": float(f1_score(true, predicted, labels=values, average="macro", zero_division=0)),
-        "by_value": {
-            value: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(n)}
-            for value, p, r, f, n in zip(values, precision, recall, f1, support, strict=True)
-        },
-        "by_snr": {
-            f"{low:g}-{high:g}": {"n": int(chosen.sum()), "accuracy": float(np.mean((predicted == true)[chosen]))}
-            for low, high in pairwise(_SNR_BINS)
-            if (chosen := (snr >= low) & (snr < high)).any()
-        },
-    }
+def _scalars(found: np.ndarray, true: np.ndarray, sigma: np.ndarray | None = None) -> dict[str, float]:
+    """With sigma, also how many truths lie within 1 and 1.96 of them, and the CRPS of a normal distribution.
+
+    That is sigma (w (2 Phi(w) - 1) + 2 phi(w) - 1 / sqrt(pi)), w = (true - found) / sigma (Gneiting et al. 2005).
+    """
+    figures = _numbers(found, true, found - true)
+    if sigma is not None:
+        w = (true - found) / sigma
+        crps = sigma * (w * (2 * norm.cdf(w) - 1) + 2 * norm.pdf(w) - 1 / math.sqrt(math.pi))
+        within = {f"coverage_{s}": float(np.mean(np.abs(w) <= k)) for s, k in ((68, 1.0), (95, 1.96))}
+        figures |= within | {"crps": float(crps.mean())}
+    return figures
 
 
-def _interval_coverage(table: Table, true: np.ndarray) -> dict[str, float]:
-    return {
-        f"coverage_{share}": float(np.mean((true >= table[f"z_lo{share}"]) & (true <= table[f"z_hi{share}"])))
-        for share in (68, 95)
+def _redshifts(limit: float) -> Measure:
+    r"""Redshift errors as the field counts them, with :math:`dz = (z - z_{true}) / (1 + z_{true})`.
+
+    r2 and rmse of z; bias, the median of dz; sigma_nmad, 1.4826 times the median of \|dz - median(dz)\|;
+    catastrophic_fraction, the share with \|dz\| > limit; where intervals are given, how many truths they hold, and the
+    mean CRPS.
+    """
+
+    def measure(
+        z: np.ndarray,
+        true: np.ndarray,
+        lo68: np.ndarray | None = None,
+        hi68: np.ndarray | None = None,
+        lo95: np.ndarray | None = None,
+        hi95: np.ndarray | None = None,
+        crps: np.ndarray | None = None,
+    ) -> dict[str, float]:
+        dz = (z - true) / (1.0 + true)
+        figures = _numbers(z, true, dz) | {"catastrophic_fraction": float(np.mean(np.abs(dz) > limit))}
+        for share, low, high in ((68, lo68, hi68), (95, lo95, hi95)):
+            if low is not None and high is not None:
+                figures[f"coverage_{share}"] = float(np.mean((true >= low) & (true <= high)))
+        return figures if crps is None else figures | {"crps": float(crps.mean())}
+
+    return measure
+
+
+def _reliability(right: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per bin of the probability given: its mean, the share of answers that are right, and how many there are."""
+    place = np.minimum((probability * _CONFIDENCES).astype(int), _CONFIDENCES - 1)
+    n = np.bincount(place, minlength=_CONFIDENCES)
+    filled = n > 0
+    sums = (np.bincount(place, weights, _CONFIDENCES)[filled] for weights in (probability, right))
+    said, share = (total / n[filled] for total in sums)
+    return said, share, n[filled]
+
+
+def _flags(flagged: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
+    """Share of the catastrophic redshifts that carry a flag, and of the good ones that do, where there are any."""
+    sets = {"of_catastrophic": wrong, "of_good": ~wrong}
+    return {name: float(flagged[chosen].mean()) for name, chosen in sets.items() if chosen.any()}
+
+
+def _column(table: Table, name: str) -> np.ndarray | None:
+    return np.asarray(table[name], dtype=np.float64) if name in table.colnames else None
+
+
+def _category_metrics(table: Table, name: str, true: np.ndarray, groups: Any) -> dict[str, Any]:
+    values, codes = np.unique(np.concatenate([true, np.asarray(table[name])]), return_inverse=True)
+    true, predicted = codes[: len(true)], codes[len(true) :]
+    columns = [predicted, true, *(c for c in (_column(table, f"{name}_prob"),) if c is not None)]
+    found = with_errors(_categories, *columns)
+    found["by_value"] = {
+        str(values[code]): with_errors(_one_value, predicted == code, true == code) | {"n": int((true == code).sum())}
+        for code in np.unique(true)
     }
+    found |= {by: _by(rows, _categories, *columns) for by, rows in groups.items()}
+    if len(columns) == 3:
+        curve = _reliability(predicted == true, columns[2])
+        found["reliability"] = dict(zip(("probability", "right", "n"), (part.tolist() for part in curve), strict=True))
+    return found
+
+
+def _redshift_metrics(table: Table, true: np.ndarray, classes: np.ndarray, groups: Any) -> dict[str, Any]:
+    names = ("z_lo68", "z_hi68", "z_lo95", "z_hi95", "z_crps")
+    z = np.asarray(table["z"], dtype=np.float64)
+    columns = [z, true, *(c for name in names if (c := _column(table, name)) is not None)]
+    results: dict[str, Any] = {}
+    for kind, limit in CATASTROPHIC.items():
+        chosen = classes == kind
+        if chosen.sum() < _ENOUGH:
+            continue
+        own = [column[chosen] for column in columns]
+        found = with_errors(_redshifts(limit), *own)
+        found |= {
+            by: _by({name: rows[chosen] for name, rows in sets.items()}, _redshifts(limit), *own)
+            for by, sets in groups.items()
+        }
+        if "z_flag" in table.colnames:
+            flagged = np.asarray(table["z_flag"])[chosen] != 0
+            wrong = np.abs(z - true)[chosen] > limit * (1.0 + true[chosen])
+            found["flagged"] = with_errors(_flags, flagged, wrong)
+            found["flagged"]["catastrophic"] = int(wrong.sum())
+        results[kind.lower()] = found
+    if "z_flag" in table.colnames and results:
+        limits = np.array([CATASTROPHIC.get(kind, math.inf) for kind in classes])
+        wrong, flagged = np.abs(z - true) > limits * (1.0 + true), np.asarray(table["z_flag"]) != 0
+        results["flagged"] = with_errors(_flags, flagged, wrong) | {"catastrophic": int(wrong.sum())}
+    return results
 
 
 def evaluate_predictions(table: Table, labels: Sequence[dict[str, Any]], targets: Targets) -> dict[str, Any]:
@@ -81,7 +200,7 @@ def evaluate_predictions(table: Table, labels: Sequence[dict[str, Any]], targets
     Parameters
     ----------
     table : Table [B]
-        Of `Predictor.predict_all`.
+        Of `Predictor.predict_batches`; columns of uncertainties may be missing.
     labels : sequence of dict [B]
         The spectra's own.
     targets : Targets
@@ -89,9 +208,11 @@ def evaluate_predictions(table: Table, labels: Sequence[dict[str, Any]], targets
     Returns
     -------
     dict
-        One entry per target. class, subclass: n, accuracy, macro_f1, by_value, by_snr. z: an entry per true class
-        (galaxy, qso, star) of `redshift_metrics` and of the 68 % and 95 % intervals' coverage. teff, logg, feh: n,
-        r2, rmse, bias, sigma_nmad.
+        One entry per target, of figures as `with_errors` gives them. class, subclass: accuracy, macro_f1, by_value
+        (precision, recall, f1), reliability and expected_calibration_error. z: an entry per true class (galaxy, qso,
+        star) of r2, rmse, bias, sigma_nmad, catastrophic_fraction, coverage_68, coverage_95, crps, and flagged, the
+        shares of catastrophic and of good redshifts that carry a flag; and flagged for all classes. teff, logg, feh:
+        r2, rmse, bias, sigma_nmad, coverage_68, coverage_95, crps. Each by_snr and by_survey too.
     """
     known = [trusted(row) for row in labels]
     snr = np.array([row.get("snr", np.nan) for row in labels], dtype=np.float64)
@@ -104,20 +225,16 @@ def evaluate_predictions(table: Table, labels: Sequence[dict[str, Any]], targets
         rows = np.flatnonzero(there)
         if len(rows) < _ENOUGH:
             continue
-        true = np.array([known[i][name] for i in rows])
-        part = table[rows]
+        true, part = np.array([known[i][name] for i in rows]), table[rows]
+        groups = _groups(snr[rows], np.asarray(part["survey"]))
         if name in CATEGORIES:
-            results[name] = _category_metrics(np.asarray(part[name]), true, snr[rows])
+            results[name] = _category_metrics(part, name, true, groups)
         elif name in SCALARS:
-            found = np.asarray(part[name])
-            results[name] = _regression_metrics(found, true, found - true)
+            columns = [np.asarray(part[name], np.float64), true]
+            columns += [c for c in (_column(part, f"{name}_err"),) if c is not None]
+            results[name] = with_errors(_scalars, *columns)
+            results[name] |= {by: _by(sets, _scalars, *columns) for by, sets in groups.items()}
         else:
             classes = np.array([known[i].get("class", "") for i in rows])
-            results[name] = {}
-            for kind, limit in CATASTROPHIC.items():
-                chosen = np.flatnonzero(classes == kind)
-                if len(chosen) >= _ENOUGH:
-                    results[name][kind.lower()] = redshift_metrics(
-                        np.asarray(part[name])[chosen], true[chosen], limit
-                    ) | _interval_coverage(part[chosen], true[chosen])
+            results[name] = _redshift_metrics(part, true, classes, groups)
     return results

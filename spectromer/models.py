@@ -1,8 +1,11 @@
 """The model: spectra drawn as images, a timm Vision Transformer, and one head per target."""
 
+import json
 import logging
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file
@@ -12,6 +15,8 @@ from torch.nn import functional
 from spectromer.data.targets import CATEGORIES, Targets
 from spectromer.ops.picture import Picture
 from spectromer.redshift import LogAxis, RedshiftHead
+from spectromer.specformer import SpecFormer, SpectrumToSequence
+from spectromer.transforms import SpectrumToImage
 
 try:
     import timm
@@ -23,8 +28,9 @@ except RuntimeError as error:  # torchvision's operators do not fit the torch th
         "the same place, for example `pip install --force-reinstall torch torchvision`"
     ) from error
 
-__all__ = ["ModelError", "ScalarHead", "SpectrumModel", "create_backbone"]
+__all__ = ["Design", "ImageEncoder", "ModelError", "SpectrumModel", "create_backbone", "is_known"]
 
+SPECFORMER = "specformer"  # the one model that is no ViT of timm
 
 default_cfgs = generate_default_cfgs(
     {
@@ -130,11 +136,88 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-class ScalarHead(nn.Linear):
+class ImageEncoder(nn.Module):
+    """A ViT that reads images of spectra: tokens and their mean.
+
+    Parameters
+    ----------
+    backbone : VisionTransformer
+        Without classifier.
+    picture : Picture
+        What the images show.
+    keep : float
+        Share of the patches that are read, those with the most ink; the others are dropped before the transformer.
+    """
+
+    def __init__(self, backbone: VisionTransformer, picture: Picture, keep: float = 1.0) -> None:
+        super().__init__()
+        if not 0.0 < keep <= 1.0:
+            raise ModelError(f"keep_patches must lie in (0, 1], got {keep}")
+        self.backbone, self.keep, self.light = backbone, keep, picture.ground == "light"
+        self.width: int = backbone.num_features
+        cfg: Any = backbone.pretrained_cfg
+        # Published means and deviations are those of photographs in R, G, B; images of lines have one for all.
+        self.mean, self.std = sum(cfg["mean"]) / len(cfg["mean"]), sum(cfg["std"]) / len(cfg["std"])
+        embed: Any = backbone.patch_embed
+        self.patch: tuple[int, int] = embed.patch_size
+        self.axis = LogAxis.of(picture, embed.grid_size, self.patch[1])
+        self.prefix: int = backbone.num_prefix_tokens
+
+    @property
+    def layers(self) -> nn.Sequential:
+        """The transformer's blocks."""
+        return self.backbone.blocks
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images uint8 [B, C, H, W] to tokens [B, T, D] in raster order, 0 where dropped, and the mean of those read.
+
+        Where every patch is read these are the ViT's own features.
+        """
+        vit: Any = self.backbone
+        inputs, prefix = (images.float() / 255.0 - self.mean) / self.std, self.prefix
+        if self.keep == 1.0:
+            tokens = vit.forward_features(inputs)[:, prefix:]
+            return tokens, tokens.mean(1)
+        tokens = vit._pos_embed(vit.patch_embed(inputs))  # as in its forward_features, where patch_drop would come next
+        kept = self.kept(images)[:, :, None].expand(-1, -1, self.width)
+        read = torch.cat((tokens[:, :prefix], tokens[:, prefix:].gather(1, kept)), 1)
+        read = vit.norm(vit.blocks(vit.norm_pre(read)))[:, prefix:]
+        everywhere = torch.zeros_like(tokens[:, prefix:], dtype=read.dtype)
+        return everywhere.scatter(1, kept, read), read.mean(1)
+
+    def kept(self, images: Tensor) -> Tensor:
+        """Which patches of each image are read, [B, K] ascending."""
+        ink = (255 - images if self.light else images).amax(1, keepdim=True).float()
+        ink = functional.avg_pool2d(ink, self.patch).flatten(1)
+        return ink.topk(math.ceil(self.keep * ink.shape[1])).indices.sort(1).values
+
+
+class _Head(nn.Module):
+    """One output layer, or with `hidden` a perceptron of one hidden layer, on the mean token."""
+
+    def __init__(self, width: int, outputs: int, hidden: bool) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Linear(width, width), nn.GELU()) if hidden else nn.Identity()
+        self.output = nn.Linear(width, outputs)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """[B, width] to [B, outputs]."""
+        return self.output(self.hidden(pooled))
+
+
+class CategoryHead(_Head):
+    """Logits of the values of one category."""
+
+    def loss(self, logits: Tensor, value: Tensor) -> Tensor:
+        """Cross-entropy [B] with `value` int64 [B]."""
+        return functional.cross_entropy(logits.float(), value, reduction="none")
+
+
+class ScalarHead(_Head):
     """A normal distribution of one standardised number: mean and ln sigma."""
 
-    def __init__(self, width: int, mean: float, sigma: float) -> None:
-        super().__init__(width, 2)
+    def __init__(self, width: int, mean: float, sigma: float, hidden: bool = False) -> None:
+        super().__init__(width, 2, hidden)
         self.mean, self.sigma = mean, sigma
 
     def loss(self, out: Tensor, value: Tensor) -> Tensor:
@@ -149,47 +232,50 @@ class ScalarHead(nn.Linear):
 
 
 class SpectrumModel(nn.Module):
-    """A ViT and its heads.
+    """An encoder and its heads.
 
     Parameters
     ----------
-    backbone : VisionTransformer
-        Without classifier.
+    encoder : ImageEncoder or SpecFormer
     targets : Targets
-    image : dict
-        Style, size and options of `render`, of the images that come in.
+    heads : {"linear", "mlp"}
+        Whether the heads have a hidden layer; that of the redshift has none.
+    redshift_head : {"correlation", "pooled"}
+        Whether the redshift is looked for along the wavelength axis, where there is one, or in the mean token alone.
     """
 
-    def __init__(self, backbone: VisionTransformer, targets: Targets, image: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        encoder: ImageEncoder | SpecFormer,
+        targets: Targets,
+        heads: Literal["linear", "mlp"] = "linear",
+        redshift_head: Literal["correlation", "pooled"] = "correlation",
+    ) -> None:
         super().__init__()
-        self.backbone, self.targets = backbone, targets
-        width = backbone.num_features
-        cfg: Any = backbone.pretrained_cfg
-        # Published means and deviations are those of photographs in R, G, B; images of lines have one for all.
-        self.mean, self.std = sum(cfg["mean"]) / len(cfg["mean"]), sum(cfg["std"]) / len(cfg["std"])
-        embed: Any = backbone.patch_embed
-        axis = LogAxis.of(Picture.of(**image), embed.grid_size, embed.patch_size[1])
-        heads: dict[str, nn.Module] = {}
+        self.encoder, self.targets = encoder, targets
+        width, hidden = encoder.width, heads == "mlp"
+        made: dict[str, nn.Module] = {}
         for name in targets.names:
             if name in CATEGORIES:
-                heads[name] = nn.Linear(width, len(targets.vocabulary[name]))
+                made[name] = CategoryHead(width, len(targets.vocabulary[name]), hidden)
             elif name == "z":
-                heads[name] = RedshiftHead(width, axis, targets.scale["z"][1])
+                axis = encoder.axis
+                step = None if axis is None else axis.step / axis.samples
+                axis = axis if redshift_head == "correlation" else None
+                made[name] = RedshiftHead(width, axis, targets.scale["z"][1], step)
             else:
-                heads[name] = ScalarHead(width, *targets.scale[name])
+                made[name] = ScalarHead(width, *targets.scale[name], hidden)
         # "class" names no attribute of a ModuleDict, but keys may still clash with its methods: keep them apart.
-        self.heads: nn.ModuleDict = nn.ModuleDict({f"{name}_head": head for name, head in heads.items()})
+        self.heads: nn.ModuleDict = nn.ModuleDict({f"{name}_head": head for name, head in made.items()})
 
     def head(self, name: str) -> Any:
         """The head of one target."""
         return self.heads[f"{name}_head"]
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images uint8 [B, C, H, W] to each head's output: logits, or mean and ln sigma."""
-        tokens = self.backbone.forward_features((images.float() / 255.0 - self.mean) / self.std)
-        tokens = tokens[:, self.backbone.num_prefix_tokens :]
-        pooled = tokens.mean(1)
-        out = {}
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        """What the encoder reads [B, ...] to each head's output (logits, or mean and ln sigma), and `pooled` [B, D]."""
+        tokens, pooled = self.encoder(inputs)
+        out = {"pooled": pooled}
         for name in self.targets.names:
             head = self.head(name)
             out[name] = head(tokens, pooled) if isinstance(head, RedshiftHead) else head(pooled)
@@ -200,10 +286,105 @@ class SpectrumModel(nn.Module):
         losses = {}
         for name in self.targets.names:
             value = labels[name]
-            known = value >= 0 if name in CATEGORIES else torch.isfinite(value)
-            if name in CATEGORIES:
-                each = functional.cross_entropy(out[name].float(), value.clamp(min=0), reduction="none")
-            else:
-                each = self.head(name).loss(out[name], torch.where(known, value, torch.zeros_like(value)))
+            known = is_known(value)
+            each = self.head(name).loss(out[name], torch.where(known, value, torch.zeros_like(value)))
             losses[name] = torch.where(known, each, torch.zeros_like(each)).sum() / known.sum().clamp(min=1)
         return losses
+
+    def take_over(self, weights: dict[str, Tensor], targets: Targets) -> list[str]:
+        """Start from the weights of another model with the same encoder, which learnt `targets`.
+
+        A value of a category that both know keeps its weights; `targets` passed through `Targets.following` keep
+        those of their numbers.
+
+        Returns
+        -------
+        list of str
+            The targets whose heads were taken over.
+
+        Raises
+        ------
+        ModelError
+            When its encoder is another.
+        """
+        own = self.state_dict()
+        differing = [
+            name
+            for name, tensor in own.items()
+            if name.startswith("encoder.") and (name not in weights or weights[name].shape != tensor.shape)
+        ]
+        if differing:
+            raise ModelError(f"the run's encoder is not the one asked for: {', '.join(differing[:3])} differ")
+        taken = {name: weights[name] for name in own if name.startswith("encoder.")}
+        followed = []
+        for name in set(self.targets.names) & set(targets.names):
+            prefix = f"heads.{name}_head."
+            theirs = {key: value for key, value in weights.items() if key.startswith(prefix)}
+            mine = {key: value for key, value in own.items() if key.startswith(prefix)}
+            if name in CATEGORIES and f"{prefix}output.weight" in theirs:
+                old, new = targets.vocabulary[name], self.targets.vocabulary[name]
+                for part in ("weight", "bias"):
+                    rows = mine[f"{prefix}output.{part}"].clone()
+                    for i, value in enumerate(new):
+                        if value in old and rows[i].shape == theirs[f"{prefix}output.{part}"][0].shape:
+                            rows[i] = theirs[f"{prefix}output.{part}"][old.index(value)]
+                    theirs[f"{prefix}output.{part}"] = rows
+            if {k: v.shape for k, v in theirs.items()} == {k: v.shape for k, v in mine.items()}:
+                taken |= theirs
+                followed.append(name)
+        self.load_state_dict(own | taken)
+        return sorted(followed)
+
+
+def is_known(value: Tensor) -> Tensor:
+    """Which of a target's encoded labels [B] are there."""
+    return torch.isfinite(value) if value.is_floating_point() else value >= 0
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a model is, but for its weights: kept as model.json beside them.
+
+    Attributes
+    ----------
+    model : str
+        A ViT of timm, or "specformer".
+    inputs : dict
+        Options of `SpectrumToImage`, or of `SpectrumToSequence` for "specformer".
+    targets : Targets
+    heads, redshift_head, keep_patches
+        As in `SpectrumModel` and `ImageEncoder`.
+    """
+
+    model: str
+    inputs: dict[str, Any]
+    targets: Targets
+    heads: Literal["linear", "mlp"] = "linear"
+    redshift_head: Literal["correlation", "pooled"] = "correlation"
+    keep_patches: float = 1.0
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> "Design":
+        """Back from the file that holds `to_json`."""
+        saved = json.loads(path.read_text())
+        return cls(**(saved | {"targets": Targets.from_json(saved["targets"])}))
+
+    def transform(self) -> SpectrumToImage | SpectrumToSequence:
+        """What brings spectra before the encoder."""
+        return SpectrumToSequence(**self.inputs) if self.model == SPECFORMER else SpectrumToImage(**self.inputs)
+
+    def build(self, backbone: VisionTransformer | None = None) -> SpectrumModel:
+        """The model, around a backbone that has weights already or a fresh one."""
+        encoder: ImageEncoder | SpecFormer
+        transform = self.transform()
+        if isinstance(transform, SpectrumToSequence):
+            encoder = SpecFormer(transform.bins, transform.step)
+        else:
+            size = transform.size
+            backbone = backbone or create_backbone(self.model, size=size, channels=transform.channels)
+            encoder = ImageEncoder(backbone, Picture.of(**self.inputs), self.keep_patches)
+        return SpectrumModel(encoder, self.targets, self.heads, self.redshift_head)

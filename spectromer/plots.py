@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from spectromer.data.targets import Targets, trusted
 
-__all__ = ["confusion_matrix", "example_sheet", "learning_curves", "redshifts"]
+__all__ = ["confusion_matrix", "coverage", "example_sheet", "learning_curves", "redshifts", "reliability"]
 
-_STYLE: dict[Any, Any] = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "figure.dpi": 120}
+STYLE: dict[Any, Any] = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "figure.dpi": 120}
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -24,7 +24,7 @@ def _save(figure: Figure, path: Path) -> None:
 def learning_curves(history: Sequence[dict[str, float]], path: Path) -> None:
     """Training and validation loss by epoch, one panel per target."""
     names = sorted({key.split("/")[1] for row in history for key in row if key.startswith("val/")})
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.2 * len(names), 2.8))
         for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             for stage in ("train", "val"):
@@ -49,7 +49,7 @@ def confusion_matrix(table: Table, labels: Sequence[dict[str, Any]], name: str, 
     if not pairs:
         return
     true, predicted = zip(*pairs, strict=True)
-    with matplotlib.rc_context(_STYLE | {"axes.spines.top": True, "axes.spines.right": True}):
+    with matplotlib.rc_context(STYLE | {"axes.spines.top": True, "axes.spines.right": True}):
         figure = Figure(figsize=(1.8 + 0.55 * len(values),) * 2)
         ConfusionMatrixDisplay.from_predictions(
             true,
@@ -68,13 +68,13 @@ def confusion_matrix(table: Table, labels: Sequence[dict[str, Any]], name: str, 
 def redshifts(table: Table, labels: Sequence[dict[str, Any]], path: Path) -> None:
     """Predicted against true redshift of galaxies and quasars."""
     known = [trusted(row) for row in labels]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.5, 3.6))
         for axes, kind in zip(figure.subplots(1, 2), ("GALAXY", "QSO"), strict=True):
             rows = [i for i, row in enumerate(known) if row.get("class") == kind and "z" in row]
             true = np.array([known[i]["z"] for i in rows])
             found = np.asarray(table["z"], dtype=float)[rows]
-            err = np.asarray(table["z_err"], dtype=float)[rows]
+            err = np.asarray(table["z_err"], dtype=float)[rows] if "z_err" in table.colnames else None
             axes.errorbar(true, found, yerr=err, fmt=".", ms=3, lw=0.4, alpha=0.6)
             top = 1.05 * max([0.1, *true, *found[np.isfinite(found)]])
             axes.plot([0, top], [0, top], color="0.6", lw=0.8, zorder=0)
@@ -82,14 +82,58 @@ def redshifts(table: Table, labels: Sequence[dict[str, Any]], path: Path) -> Non
         _save(figure, path)
 
 
+def reliability(metrics: dict[str, Any], path: Path) -> None:
+    """How often an answer is right, by the probability that it was given; one line per category."""
+    found = {name: figures["reliability"] for name, figures in metrics.items() if "reliability" in figures}
+    if not found:
+        return
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.6, 3.4))
+        axes = figure.subplots()
+        for name, line in found.items():
+            axes.plot(line["probability"], line["right"], marker="o", ms=3, label=name)
+        axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=0)
+        axes.set(xlabel="probability given", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+        axes.legend()
+        _save(figure, path)
+
+
+def coverage(table: Table, labels: Sequence[dict[str, Any]], path: Path) -> None:
+    """Share of the true redshifts within each central interval, as learnt, and within the calibrated 68 and 95 %."""
+    known = [trusted(row) for row in labels]
+    z = np.array([row.get("z", np.nan) for row in known])
+    classes = np.array([row.get("class", "") for row in known])
+    off = np.abs(2.0 * np.asarray(table["z_pit"], float) - 1.0)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.6, 3.4))
+        axes = figure.subplots()
+        for i, kind in enumerate(kind for kind in ("STAR", "GALAXY", "QSO") if (classes == kind).any()):
+            rows = (classes == kind) & np.isfinite(off)
+            ordered = np.sort(off[rows])
+            color = f"C{i}"
+            axes.plot(ordered, np.arange(1, len(ordered) + 1) / len(ordered), lw=0.8, color=color, label=kind)
+            for share in (68, 95):
+                low, high = (np.asarray(table[f"z_{side}{share}"], float)[rows] for side in ("lo", "hi"))
+                held = np.mean((z[rows] >= low) & (z[rows] <= high))
+                axes.plot(share / 100, held, "o", ms=5, color=color)
+        axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=0)
+        axes.set(xlabel="central share of the distribution", ylabel="share of the truths", xlim=(0, 1), ylim=(0, 1))
+        axes.legend(title="line: as learnt; dots: calibrated", title_fontsize=7)
+        _save(figure, path)
+
+
 def example_sheet(images: np.ndarray, captions: Sequence[str], path: Path, columns: int = 4) -> None:
-    """Images [B, C, H, W] uint8 as the model sees them, with captions; several channels as colours."""
+    """What the model reads, captioned: images [B, C, H, W] uint8, three channels as colours; or sequences [B, N]."""
     rows = -(-len(images) // columns)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(2.4 * columns, 2.8 * rows))
         for axes in figure.subplots(rows, columns, squeeze=False).flat:
             axes.set_axis_off()
         for axes, image, caption in zip(figure.axes, images, captions, strict=False):
+            if image.ndim == 1:
+                axes.plot(image, lw=0.3, color="k")
+                axes.set_title(caption, fontsize=7)
+                continue
             picture = image.transpose(1, 2, 0) if image.shape[0] == 3 else image.max(0)
             axes.imshow(255 - picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axes.set_title(caption, fontsize=7)

@@ -9,15 +9,13 @@ from torch.nn import functional
 
 from spectromer.ops.picture import Picture
 
-__all__ = ["LogAxis", "RedshiftHead"]
+__all__ = ["LogAxis", "RedshiftDistribution", "RedshiftHead"]
 
 #: Below any velocity of a star: the lowest ln(1 + z) told apart.
 _LOWEST = -0.01
 _EVIDENCE = 0.1  # keeps the sum over thousands of terms from outrunning the other heads while it is learnt
-_BINS_PER_PIXEL = 2  # redshifts of bright objects are good to a fraction of a pixel
 _OWN_STEP = 1e-3  # of ln(1 + z) where the image has no fixed wavelength axis to take it from
 _NEAR = 3  # bins to either side of the most probable one that belong to its peak
-_QUANTILES = {"z_lo95": 0.025, "z_lo68": 0.16, "z_hi68": 0.84, "z_hi95": 0.975}
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,8 @@ class LogAxis:
         Pixels per token column.
     step : float
         ln(wavelength) per pixel.
+    samples : int
+        Of a redshift per pixel: those of bright objects are good to a fraction of one.
     """
 
     rows: int
@@ -44,11 +44,19 @@ class LogAxis:
     stacked: bool
     patch: int
     step: float
+    samples: int = 2
 
     @property
     def pixels(self) -> int:
         """Pixels from the axis's start to its end."""
         return self.panels * self.columns * self.patch
+
+    def along(self, share: Tensor) -> Tensor:
+        """Sums of values per token [B, T] over the tokens that show each stretch of the axis, [B, stretches]."""
+        b = len(share)
+        if self.stacked:
+            return share.view(b, self.panels, self.rows // self.panels, self.columns).sum(2).reshape(b, -1)
+        return share.view(b, self.rows, self.columns).sum(1).repeat(1, self.panels)
 
     @classmethod
     def of(cls, picture: Picture, grid: tuple[int, int], patch: int) -> "LogAxis | None":
@@ -79,23 +87,27 @@ class RedshiftHead(nn.Module):
     axis : LogAxis, optional
     highest : float
         The highest z told apart.
+    step : float, optional
+        ln(1 + z) from bin to bin where there is no axis.
     templates : int
         Number of features c.
     """
 
-    def __init__(self, width: int, axis: LogAxis | None, highest: float, templates: int = 8) -> None:
+    def __init__(
+        self, width: int, axis: LogAxis | None, highest: float, step: float | None = None, templates: int = 8
+    ) -> None:
         super().__init__()
         self.axis, self.templates = axis, templates
-        self.step = axis.step / _BINS_PER_PIXEL if axis is not None else _OWN_STEP
+        self.step = axis.step / axis.samples if axis is not None else step or _OWN_STEP
         self.bins = math.ceil((math.log1p(highest) - _LOWEST) / self.step) + 1
         self.pooled = nn.Linear(width, self.bins)
         nn.init.zeros_(self.pooled.weight)
         nn.init.zeros_(self.pooled.bias)
         if axis is not None:
             per_token = 1 if axis.stacked else axis.panels
-            samples = axis.pixels * _BINS_PER_PIXEL
+            samples = axis.pixels * axis.samples
             self.norm = nn.LayerNorm(width)
-            self.unfold = nn.Linear(width, per_token * axis.patch * _BINS_PER_PIXEL * templates)
+            self.unfold = nn.Linear(width, per_token * axis.patch * axis.samples * templates)
             self.kernel = nn.Parameter(0.02 * torch.randn(templates, samples + self.bins))
             self.fft = 1 << (2 * samples + self.bins).bit_length()
 
@@ -120,7 +132,7 @@ class RedshiftHead(nn.Module):
         """Unfolded tokens [B, T, ...] to features along the axis [B, templates, samples]."""
         a, b = self.axis, unfolded.shape[0]
         assert a is not None
-        samples = a.patch * _BINS_PER_PIXEL
+        samples = a.patch * a.samples
         if a.stacked:  # several token rows of one panel are averaged
             grid = unfolded.view(b, a.panels, a.rows // a.panels, a.columns, samples, self.templates).mean(2)
         else:
@@ -141,46 +153,76 @@ class RedshiftHead(nn.Module):
         at = log_p.gather(1, torch.stack((below, below + 1), 1))
         return -(at[:, 0] * (1.0 - share) + at[:, 1] * share)
 
-    def estimate(self, logits: Tensor) -> dict[str, Tensor]:
-        """The distribution in numbers.
+    def distribution(self, logits: Tensor) -> "RedshiftDistribution":
+        """What logits [B, bins] say."""
+        return RedshiftDistribution(logits.double().softmax(1), self.step)
 
-        Around the most probable bin stands a normal distribution, with the mean and the variance that the bins there
-        have from it (see `_peak_sigma`: it can be narrower than a bin); elsewhere each bin's probability is spread
-        evenly over its width.
 
-        Parameters
-        ----------
-        logits : Tensor [B, bins]
+class RedshiftDistribution:
+    """Distributions over z: probabilities of bins of ln(1 + z), made continuous.
 
-        Returns
-        -------
-        dict of Tensor [B] float64
-            z: the mean of the peak; z_peak: the peak's probability; z_lo95, z_lo68, z_hi68, z_hi95: bounds of the
-            central 68 % and 95 % of the whole distribution; z_err: half the width of its central 68 %.
-        """
-        p = logits.double().softmax(1)
-        first = (p.argmax(1, keepdim=True) - _NEAR).clamp(0, self.bins - 2 * _NEAR - 1)
-        index = first + torch.arange(2 * _NEAR + 1, device=p.device)
+    Around the most probable bin stands a normal distribution, with the mean and the variance that the bins there have
+    from it (see `_peak_sigma`: it can be narrower than a bin); elsewhere each bin's probability is spread evenly over
+    its width.
+
+    Parameters
+    ----------
+    p : Tensor [B, bins] float64
+    step : float
+        Of ln(1 + z), from bin to bin.
+
+    Attributes
+    ----------
+    z : Tensor [B] float64
+        The mean of the peak.
+    at_edge : Tensor [B] bool
+        Whether the most probable bin is the first or the last.
+    """
+
+    def __init__(self, p: Tensor, step: float) -> None:
+        self._p, self._step, bins = p, step, p.shape[1]
+        best = p.argmax(1, keepdim=True)
+        self._first = (best - _NEAR).clamp(0, bins - 2 * _NEAR - 1)
+        index = self._first + torch.arange(2 * _NEAR + 1, device=p.device)
         share = p.gather(1, index)
-        peak = share.sum(1, keepdim=True)
-        mean = (share * index).sum(1, keepdim=True) / peak
-        sigma = _peak_sigma((share * (index - mean) ** 2).sum(1, keepdim=True) / peak, mean)
-        total = p.cumsum(1)
-        before = total.gather(1, first) - p.gather(1, first)
+        self._peak = share.sum(1, keepdim=True)
+        self._mean = (share * index).sum(1, keepdim=True) / self._peak
+        variance = (share * (index - self._mean) ** 2).sum(1, keepdim=True) / self._peak
+        self._sigma = _peak_sigma(variance, self._mean)
+        self._total = p.cumsum(1)
+        self._before = self._total.gather(1, self._first) - p.gather(1, self._first)
+        self.z = self._redshift(self._mean)[:, 0]
+        self.at_edge = ((best == 0) | (best == bins - 1))[:, 0]
 
-        def at(q: float) -> Tensor:
-            """Position, in bins, below which the share q of the distribution lies."""
-            bin_of = (total < q).sum(1, keepdim=True).clamp(max=self.bins - 1)
-            height = p.gather(1, bin_of)
-            part = (q - total.gather(1, bin_of) + height) / height.clamp(min=1e-300)
-            outside = bin_of + part.clamp(0.0, 1.0) - 0.5
-            inside = mean + sigma * torch.special.ndtri(((q - before) / peak).clamp(1e-9, 1.0 - 1e-9))
-            inside = torch.minimum(torch.maximum(inside, first - 0.5), first + 2 * _NEAR + 0.5)
-            return torch.where((q > before) & (q < before + peak), inside, outside)
+    def _redshift(self, position: Tensor) -> Tensor:
+        return torch.expm1(_LOWEST + self._step * position)
 
-        positions = {"z": mean} | {name: at(q) for name, q in _QUANTILES.items()}
-        out = {name: torch.expm1(_LOWEST + self.step * value)[:, 0] for name, value in positions.items()}
-        return out | {"z_peak": peak[:, 0].clamp(max=1.0), "z_err": 0.5 * (out["z_hi68"] - out["z_lo68"])}
+    def quantile(self, q: Tensor) -> Tensor:
+        """Redshifts below which the shares q [B, K] of the distributions lie, [B, K]."""
+        bin_of = torch.searchsorted(self._total, q.contiguous()).clamp(max=self._p.shape[1] - 1)
+        height = self._p.gather(1, bin_of)
+        part = (q - self._total.gather(1, bin_of) + height) / height.clamp(min=1e-300)
+        outside = bin_of + part.clamp(0.0, 1.0) - 0.5
+        within = torch.special.ndtri(((q - self._before) / self._peak).clamp(1e-9, 1.0 - 1e-9))
+        low, high = self._first - 0.5, self._first + 2 * _NEAR + 0.5
+        inside = torch.minimum(torch.maximum(self._mean + self._sigma * within, low), high)
+        return self._redshift(torch.where((q > self._before) & (q < self._before + self._peak), inside, outside))
+
+    def cdf(self, z: Tensor) -> Tensor:
+        """Shares [B, K] of the distributions that lie below z [B, K]: the inverse of `quantile`."""
+        position = (torch.log1p(z.double()) - _LOWEST) / self._step
+        bin_of = (position + 0.5).floor().clamp(0, self._p.shape[1] - 1).to(torch.int64)
+        height = self._p.gather(1, bin_of)
+        outside = self._total.gather(1, bin_of) - height * (1.0 - (position + 0.5 - bin_of).clamp(0.0, 1.0))
+        normal = torch.special.ndtr((position - self._mean) / self._sigma.clamp(min=1e-12))
+        low, high = self._first - 0.5, self._first + 2 * _NEAR + 0.5
+        return torch.where((position > low) & (position < high), self._before + self._peak * normal, outside)
+
+    def within(self, limit: Tensor) -> Tensor:
+        """Probability [B] that the true redshift is within |dz| / (1 + z) <= limit [B] of `z`."""
+        width = limit * (1.0 + self.z)
+        below, above = self.cdf(torch.stack((self.z - width, self.z + width), 1)).unbind(1)
+        return (above - below).clamp(0.0, 1.0)
 
 
 def _peak_sigma(variance: Tensor, mean: Tensor) -> Tensor:

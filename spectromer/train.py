@@ -7,8 +7,8 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,37 @@ import lightning
 import numpy as np
 import torch
 import tyro
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
-from torch import Tensor
+from timm.models.vision_transformer import VisionTransformer
+from timm.optim import param_groups_layer_decay
+from torch import Tensor, nn
 
 from spectromer import plots
+from spectromer.calibration import Calibration
 from spectromer.checkpoints import SafetensorsIO
 from spectromer.cli import exit_code
 from spectromer.config import PRESETS, TrainConfig, load_config, save_config
 from spectromer.data.feeds import Batches, Feed
-from spectromer.data.objects import SPLITS, split_by_object
+from spectromer.data.objects import SPLITS, some
 from spectromer.data.shards import ShardSet
-from spectromer.data.sources import load, load_simulated
-from spectromer.data.targets import Targets, check_names, trusted
-from spectromer.evaluate import evaluate, report
+from spectromer.data.sources import Division, divide
+from spectromer.data.targets import Targets, check_names
+from spectromer.evaluate import evaluate
 from spectromer.files import write_rejected
-from spectromer.models import SpectrumModel, create_backbone, default_size, has_published_weights
-from spectromer.predict import Predictor
-from spectromer.readers import ReadError
+from spectromer.models import (
+    SPECFORMER,
+    Design,
+    ImageEncoder,
+    ModelError,
+    SpectrumModel,
+    create_backbone,
+    default_size,
+    has_published_weights,
+)
+from spectromer.predict import CALIBRATION, Predictor, find, find_weights
+from spectromer.report import report, write_report
 from spectromer.spectra import SpectrumBatch
 from spectromer.transforms import SpectrumToImage
 
@@ -45,20 +57,21 @@ _WARMUP = 0.05
 _CLIP = 1.0
 _LR_FROM_SCRATCH, _LR_FROM_WEIGHTS = 2e-3, 1e-4
 _STEPS, _LEAST_EPOCHS = 1000, 3
+_TYPICAL, _HELD_OUT = 2048, 20000  # spectra of the training and the validation split to calibrate with, at most
 
 
 class SpectrumTask(lightning.LightningModule):
-    """Draws each batch on the model's device, then one step of the model."""
+    """Draws each batch on the model's device, then takes one step of the model."""
 
-    def __init__(self, model: SpectrumModel, draw: SpectrumToImage, config: TrainConfig, steps: int) -> None:
+    def __init__(self, model: SpectrumModel, transform: nn.Module, config: TrainConfig, steps: int) -> None:
         super().__init__()
-        self.model, self.draw, self.config, self.steps = model, draw, config, steps
+        self.model, self.transform, self.config, self.steps = model, transform, config, steps
         self.lr = config.lr or _LR_FROM_SCRATCH
         self.history: list[dict[str, float]] = []
 
     def _step(self, batch: tuple[SpectrumBatch, dict[str, Tensor]], stage: str) -> Tensor:
         spectra, labels = batch
-        losses = self.model.losses(self.model(self.draw(spectra)), labels)
+        losses = self.model.losses(self.model(self.transform(spectra)), labels)
         total = torch.stack(list(losses.values())).sum()
         for name, value in {"loss": total, **losses}.items():
             self.log(
@@ -81,10 +94,18 @@ class SpectrumTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW without decay of biases, norms and embeddings; warm-up and cosine."""
-        decayed = [p for p in self.parameters() if p.ndim > 1]
-        others = [p for p in self.parameters() if p.ndim <= 1]
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.config.weight_decay)
+        decay, encoder = self.config.weight_decay, self.model.encoder
+        groups: list[dict[str, Any]] = []
+        apart: set[int] = set()
+        if self.config.layer_decay is not None and isinstance(encoder, ImageEncoder):
+            groups = param_groups_layer_decay(encoder.backbone, decay, layer_decay=self.config.layer_decay)
+            for group in groups:
+                group["lr"] = self.lr * group.pop("lr_scale")
+                apart.update(map(id, group["params"]))
+        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]
+        groups.append({"params": [p for p in rest if p.ndim > 1]})
+        groups.append({"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0})
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=decay)
         steps = self.steps
         warmup = max(1, round(_WARMUP * steps))
 
@@ -140,35 +161,10 @@ class _Safetensors(ModelCheckpoint):
     FILE_EXTENSION = ".safetensors"
 
 
-def _load(config: TrainConfig, console: Console) -> tuple[ShardSet, dict[str, np.ndarray], list[ReadError]]:
-    """Spectra with something to learn from, divided by object; and what could not be read."""
-    rejected: list[ReadError] = []
-    if config.data is None:
-        console.print(f"No --data given: simulating a survey of {config.simulated} spectra (seed {config.seed}).")
-        shards = load_simulated(config.simulated, config.seed)
-    else:
-        shards, rejected = load(config.data)
-    known = (
-        row.get("snr") != 0.0 and any(name in trusted(row) for name in config.targets)  # 0: not one good pixel
-        for row in shards.labels()
-    )
-    usable = np.fromiter(known, bool, len(shards))
-    console.print(
-        f"{len(shards)} spectra read, {len(rejected)} files could not be; {usable.sum()} have a good pixel and a label "
-        f"of {', '.join(config.targets)}."
-    )
-    division = split_by_object(shards.index["object"].to_pylist(), config.shares, config.seed)
-    division = {name: rows[usable[rows]] for name, rows in division.items()}
-    for name, rows in division.items():
-        if not len(rows):
-            raise ValueError(
-                f"the {name} split is empty: {usable.sum()} usable spectra are too few for the shares {config.shares}"
-            )
-    return shards, division, rejected
-
-
 def _from_scratch(config: TrainConfig) -> bool:
-    return config.checkpoint is None and not (config.pretrained and has_published_weights(config.model))
+    if config.checkpoint is not None:
+        return False
+    return config.model == SPECFORMER or not (config.pretrained and has_published_weights(config.model))
 
 
 def _settle(config: TrainConfig, spectra: int) -> TrainConfig:
@@ -179,28 +175,58 @@ def _settle(config: TrainConfig, spectra: int) -> TrainConfig:
     return replace(config, epochs=epochs, lr=lr)
 
 
-def _vision(config: TrainConfig, run: Path, resume: bool) -> tuple[dict[str, Any], SpectrumToImage, Any]:
-    """Options of the images, what draws them, and the backbone; a resumed run has its weights in its checkpoint."""
-    if resume:
-        image = json.loads((run / "model.json").read_text())["image"]
-        draw = SpectrumToImage(**image)
-        return image, draw, create_backbone(config.model, size=image["size"], channels=draw.channels)
-    image = {"style": config.style, "size": config.size or default_size(config.model)}
+def _inputs(config: TrainConfig) -> tuple[dict[str, Any], VisionTransformer | None]:
+    """Options of the images, and the backbone that reads them; neither for a model that reads no images."""
+    if config.model == SPECFORMER:
+        if config.checkpoint is not None:
+            raise ModelError(f"--checkpoint {config.checkpoint}: {SPECFORMER} starts from a run folder alone")
+        return {}, None
+    size = config.size or default_size(config.model)
+    inputs: dict[str, Any] = {"style": config.style, "size": size, "channels": config.channels}
     if config.panels is not None:
-        image["panels"] = config.panels
+        inputs["panels"] = config.panels
     a_panel_per_patch = config.style == "panels" and config.panels is None
-    channels = 1 if a_panel_per_patch else SpectrumToImage(**image).channels
+    channels = SpectrumToImage(**(inputs | {"panels": 1} if a_panel_per_patch else inputs)).channels
     backbone = create_backbone(
-        config.model, size=image["size"], channels=channels, pretrained=config.pretrained, checkpoint=config.checkpoint
+        config.model, size=size, channels=channels, pretrained=config.pretrained, checkpoint=config.checkpoint
     )
     if a_panel_per_patch:
-        image["panels"] = backbone.patch_embed.grid_size[0]
-    return image, SpectrumToImage(**image), backbone
+        inputs["panels"] = backbone.patch_embed.grid_size[0]
+    return inputs, backbone
 
 
-def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: Path, resume: bool) -> int:
-    """Train; returns the epochs done. Weights, learning curves and the trainer's state are in `run`."""
-    config = task.config
+def _prepare(config: TrainConfig, run: Path, resume: bool) -> Callable[[Targets], tuple[Design, SpectrumModel]]:
+    """What makes the model once the targets are known; all that can fail before that fails here.
+
+    A resumed run has its weights in its own checkpoint; a run folder as checkpoint gives its own model and images.
+    """
+    if resume:
+        design = Design.read(run / "model.json")
+        return lambda targets: (design, design.build())
+    if config.checkpoint is not None and config.checkpoint.is_dir():
+        earlier, weights = Design.read(find(config.checkpoint, "model.json")), find_weights(config.checkpoint)
+
+        def following(targets: Targets) -> tuple[Design, SpectrumModel]:
+            design = replace(earlier, targets=targets.following(earlier.targets))
+            model = design.build()
+            heads = model.take_over(weights, earlier.targets)
+            print(f"From {config.checkpoint}: the encoder and the heads of {', '.join(heads) or 'no target'}.")
+            return design, model
+
+        return following
+    inputs, backbone = _inputs(config)
+    options = {name: getattr(config, name) for name in ("heads", "redshift_head", "keep_patches")}
+
+    def fresh(targets: Targets) -> tuple[Design, SpectrumModel]:
+        design = Design(config.model, inputs, targets, **options)
+        return design, design.build(backbone)
+
+    return fresh
+
+
+def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: Path, resume: bool) -> dict[str, Any]:
+    """Train; returns how long. Weights, learning curves and the trainer's state are in `run`."""
+    config, timer = task.config, Timer()
     gpu = torch.cuda.is_available()
     precision = ("bf16-mixed" if gpu else "32-true") if config.precision == "auto" else config.precision
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
@@ -221,6 +247,7 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: Path, resume: bool
                 run, "last", enable_version_counter=False, train_time_interval=timedelta(minutes=config.save_minutes)
             ),
             RichProgressBar(),
+            timer,
         ],
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -231,11 +258,36 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: Path, resume: bool
         warnings.filterwarnings("ignore", message=".*exists and is not empty")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
         trainer.fit(task, *loaders, ckpt_path=str(run / "last.safetensors") if resume else None)
-    return trainer.current_epoch
+    seconds = timer.time_elapsed("train")
+    return {
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "seconds": round(seconds, 1),
+        "milliseconds_per_step": round(1000.0 * seconds / max(1, trainer.global_step), 1),
+        "parameters": sum(p.numel() for p in task.model.parameters()),
+        "torch_threads": torch.get_num_threads(),
+    }
 
 
-def train(config: TrainConfig, resume: bool = False) -> dict[str, Any]:
+def _calibrate(run: Path, shards: ShardSet, rows: dict[str, np.ndarray], values: dict[str, Tensor]) -> None:
+    """Correct the model's answers by the validation split; the training's own features say what is typical."""
+    predictor = Predictor.load(run)
+    chosen = {name: some(rows[name], most) for name, most in (("train", _TYPICAL), ("val", _HELD_OUT))}
+    trained, held_out = (predictor.collect(shards, chosen[name], f"calibrating ({name})") for name in chosen)
+    labels = {name: value[chosen["val"]] for name, value in values.items()}
+    Calibration.fit(predictor.model, held_out, labels, trained["features"]).save(run / CALIBRATION)
+
+
+def train(config: TrainConfig, resume: bool = False, division: Division | None = None) -> dict[str, Any]:
     """Train, evaluate on the test split, and leave everything in the run folder.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    resume : bool
+        Go on with the run in `config.out`.
+    division : Division, optional
+        The spectra, where they are loaded already.
 
     Returns
     -------
@@ -253,49 +305,51 @@ def train(config: TrainConfig, resume: bool = False) -> dict[str, Any]:
         raise ValueError(f"--out {run} already holds a run; continue it with --resume {run}, or name another folder")
     check_names(config.targets)
     lightning.seed_everything(config.seed, verbose=False)
-    started = time.time()
     if not resume and config.checkpoint is None and not _from_scratch(config):
         console.print(f"Fetching the published weights of {config.model}, where they are not here yet.")
-    image, draw, backbone = _vision(config, run, resume)  # first, as it may fail: reading can take minutes
-    shards, division, rejected = _load(config, console)
-    targets = Targets.fit(config.targets, shards.labels(division["train"]))
-    config = replace(_settle(config, len(division["train"])), out=run)
-    model = SpectrumModel(backbone, targets, image)
+    make = _prepare(config, run, resume)  # first, as it may fail: reading can take minutes
+    division = division or divide(config)
+    shards, rows = division.shards, division.rows
+    design, model = make(Targets.fit(config.targets, shards.labels(rows["train"])))
+    config = replace(_settle(config, len(rows["train"])), model=design.model, out=run)
+    if config.frozen:
+        model.encoder.requires_grad_(False)
 
     run.mkdir(parents=True, exist_ok=True)
     save_config(config, run)
-    (run / "model.json").write_text(json.dumps({"image": image, "targets": targets.to_json()}, indent=2) + "\n")
-    write_rejected(rejected, run / "unreadable.csv")
+    (run / "model.json").write_text(design.to_json())
+    write_rejected(division.rejected, run / "unreadable.csv")
     console.print(
         f"{config.model} ({sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters) from "
         f"{'scratch' if _from_scratch(config) else config.checkpoint or 'published weights'}; "
-        + ", ".join(f"{len(division[name])} {name}" for name in SPLITS)
+        + ", ".join(f"{len(rows[name])} {name}" for name in SPLITS)
         + f"; {config.epochs} epochs; run folder {run}"
     )
-    values = targets.encode(shards.labels())
+    values = model.targets.encode(shards.labels())
 
     def feed(split: str, **order: Any) -> Feed:
-        batches = Batches(shards, division[split], batch_size=config.batch_size, **order)
+        batches = Batches(shards, rows[split], batch_size=config.batch_size, **order)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return Feed(batches, values, feed=config.feed, device=device, workers=config.workers)
 
     loaders = feed("train", seed=config.seed), feed("val", shuffle=False)
-    task = SpectrumTask(model, draw, config, steps=len(loaders[0]) * (config.epochs or 0))
-    epochs = _fit(task, loaders, run, resume)
-    seconds = time.time() - started
+    task = SpectrumTask(model, design.transform(), config, steps=len(loaders[0]) * (config.epochs or 0))
+    training = _fit(task, loaders, run, resume)
+    _calibrate(run, shards, rows, values)
 
     plots.learning_curves(task.history, run / "plots" / "learning_curves.png")
     metrics: dict[str, Any] = {
-        "test": evaluate(Predictor.load(run), shards, division["test"], run / "plots"),
-        "counts": {name: len(rows) for name, rows in division.items()} | {"unreadable": len(rejected)},
-        "epochs": epochs,
-        "seconds_to_read_and_train": round(seconds, 1),
-        "torch_threads": torch.get_num_threads(),
+        "test": evaluate(Predictor.load(run), shards, rows["test"], run),
+        "counts": {name: len(found) for name, found in rows.items()} | {"unreadable": len(division.rejected)},
+        "training": training,
     }
-    (run / "plots" / "predictions.parquet").replace(run / "test_predictions.parquet")
     (run / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    report(metrics["test"], "test split: spectra it was not trained on", console)
-    console.print(f"Everything is in {run}: weights, metrics.json, test_predictions.parquet, plots, tensorboard.")
+    title = "test split: spectra it was not trained on"
+    write_report(run, metrics["test"], title, details=asdict(config) | metrics["counts"] | training)
+    report(metrics["test"], title, console)
+    console.print(
+        f"Everything is in {run}: weights, metrics.json, report.html, predictions.parquet, plots, tensorboard."
+    )
     return metrics
 
 

@@ -2,20 +2,22 @@
 
 import os
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from rich.progress import track
 
+from spectromer.config import DataConfig
 from spectromer.data.catalogs import OBJECT, Catalog, path_key, prepare_catalog
-from spectromer.data.objects import name_objects
+from spectromer.data.objects import name_objects, split_by_object
 from spectromer.data.shards import MANIFEST, ShardSet
 from spectromer.data.simulate import simulate
+from spectromer.data.targets import trusted
 from spectromer.readers import ReadError, find_files, read_each
 from spectromer.spectra import Spectrum
 
-__all__ = ["is_shards", "load", "load_simulated"]
+__all__ = ["Division", "divide", "is_shards", "load", "load_simulated"]
 
 
 def is_shards(path: str | os.PathLike[str]) -> bool:
@@ -77,3 +79,54 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
         spectra = [replace(s, labels=s.labels | labels) for s, labels in zip(spectra, more, strict=True)]
     ra, dec = (np.array([s.labels.get(name, np.nan) for s in spectra], float) for name in ("ra", "dec"))
     return ShardSet.from_spectra(spectra, kept, name_objects(ra, dec, given, kept)), rejected
+
+
+@dataclass
+class Division:
+    """Spectra with something to learn from, divided by object.
+
+    Attributes
+    ----------
+    shards : ShardSet
+    rows : dict of ndarray int64
+        Of train, val and test.
+    rejected : list of ReadError
+        What could not be read.
+    """
+
+    shards: ShardSet
+    rows: dict[str, np.ndarray]
+    rejected: list[ReadError]
+
+
+def divide(asked: DataConfig) -> Division:
+    """Load what is asked for, or simulate a survey, and divide it by object; what it holds is printed.
+
+    Raises
+    ------
+    ValueError
+        When a split is empty, or as `load`.
+    """
+    rejected: list[ReadError] = []
+    if asked.data is None:
+        print(f"No --data given: simulating a survey of {asked.simulated} spectra (seed {asked.seed}).")
+        shards = load_simulated(asked.simulated, asked.seed)
+    else:
+        shards, rejected = load(asked.data)
+    known = (
+        row.get("snr") != 0.0 and any(name in trusted(row) for name in asked.targets)  # 0: not one good pixel
+        for row in shards.labels()
+    )
+    usable = np.fromiter(known, bool, len(shards))
+    print(
+        f"{len(shards)} spectra read, {len(rejected)} files could not be; {usable.sum()} have a good pixel and a "
+        f"label of {', '.join(asked.targets)}."
+    )
+    rows = split_by_object(shards.index["object"].to_pylist(), asked.shares, asked.seed, asked.turn)
+    rows = {name: found[usable[found]] for name, found in rows.items()}
+    for name, found in rows.items():
+        if not len(found):
+            raise ValueError(
+                f"the {name} split is empty: {usable.sum()} usable spectra are too few for the shares {asked.shares}"
+            )
+    return Division(shards, rows, rejected)

@@ -4,7 +4,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -136,6 +136,13 @@ class Targets:
             for kind in vocabulary.get("class", [])
         }
         return cls(tuple(names), vocabulary, subclasses, scale)
+
+    def following(self, other: "Targets") -> "Targets":
+        """These, in the scales of `other` where it has them, so that a model of its takes up where it was."""
+        scale = {name: other.scale.get(name, own) if name in SCALARS else own for name, own in self.scale.items()}
+        if "z" in scale and "z" in other.scale and other.scale["z"][1] >= scale["z"][1]:
+            scale["z"] = other.scale["z"]
+        return replace(self, scale=scale)
 
     def encode(self, labels: Iterable[dict[str, Any]]) -> dict[str, Tensor]:
         """Labels as tensors [B]: int64 with -1 for missing categories, float32 with NaN for missing numbers."""

@@ -1,0 +1,216 @@
+"""Honest uncertainties: a model's answers, corrected by how it did on spectra held out from its training."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+from spectromer.data.targets import SCALARS
+from spectromer.files import atomic
+from spectromer.metrics import CATASTROPHIC
+from spectromer.models import SpectrumModel, is_known
+from spectromer.redshift import RedshiftDistribution
+
+__all__ = ["Calibration", "Typicality"]
+
+#: Central intervals whose true content is measured; between them it is interpolated.
+SHARES = (0.0, *(i / 20 for i in range(1, 20)), 0.99, 1.0)
+_LEAST = 30  # spectra of a class, for it to have intervals of its own
+_FLAGGED_GOOD = 0.05  # share of the good redshifts that the flag may cost
+_UNKNOWN = 0.01  # spectra less typical than all but this share of the held-out ones are called unknown
+_NEIGHBOUR, _AXES = 10, 512
+_TEMPERATURES = (math.log(0.2), math.log(8.0))
+_CHUNK = 256
+_OTHERS = ""  # the group of spectra whose class has no intervals of its own
+
+
+@dataclass
+class Typicality:
+    """How near a spectrum is to those of training: by its distance to the 10th nearest, in the encoder's features.
+
+    Features are brought to unit variance along their first principal axes (after Sun et al. 2022, who normalise them).
+
+    Attributes
+    ----------
+    mean : Tensor [D]
+    whiten : Tensor [D, K]
+    known : Tensor [N, K]
+        Training spectra.
+    distances : Tensor [M]
+        Of held-out spectra, ascending.
+    """
+
+    mean: Tensor
+    whiten: Tensor
+    known: Tensor
+    distances: Tensor
+
+    @classmethod
+    def fit(cls, trained: Tensor, held_out: Tensor) -> "Typicality":
+        """From features of training spectra [N, D] and of others [M, D]."""
+        trained, held_out = trained.double(), held_out.double()
+        mean = trained.mean(0)
+        _, s, axes = torch.linalg.svd(trained - mean, full_matrices=False)
+        sigma = s / math.sqrt(max(1, len(trained) - 1))
+        used = (sigma > 1e-3 * sigma[0]) & (torch.arange(len(sigma)) < min(_AXES, len(trained) // 2))
+        whiten = axes[used].T / sigma[used]
+        found = cls(mean.float(), whiten.float(), ((trained - mean) @ whiten).float(), torch.empty(0))
+        found.distances = found.distance(held_out.float()).sort().values
+        return found
+
+    def distance(self, features: Tensor) -> Tensor:
+        """[B, D] to [B]."""
+        at = (features.float() - self.mean) @ self.whiten
+        return (
+            torch.cdist(at, self.known)
+            .topk(min(_NEIGHBOUR, len(self.known)), 1, largest=False)
+            .values[:, -1]
+            .contiguous()
+        )
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """The share of held-out spectra at least as far from the training's, [B]: a conformal p-value."""
+        nearer = torch.searchsorted(self.distances, self.distance(features))
+        return (len(self.distances) - nearer + 1.0) / (len(self.distances) + 1.0)
+
+
+@dataclass
+class Calibration:
+    """Corrections of a model's answers; without any, they are taken as they come.
+
+    Attributes
+    ----------
+    temperature : dict
+        Of class, subclass and z: what logits are divided by (Guo et al. 2017).
+    sigma : dict
+        Of numbers: what standard deviations are multiplied by, so that 68 % of the truths are within one.
+    central : dict
+        Of z, per predicted class: the central share of the distribution to take for it to hold each of `SHARES` of the
+        truths (distributional conformal prediction, Chernozhukov et al. 2021).
+    least : float
+        A redshift whose probability to be right is below is flagged.
+    typicality : Typicality, optional
+    """
+
+    temperature: dict[str, float] = field(default_factory=dict)
+    sigma: dict[str, float] = field(default_factory=dict)
+    central: dict[str, list[float]] = field(default_factory=dict)
+    least: float = 0.0
+    typicality: Typicality | None = None
+
+    @classmethod
+    @torch.no_grad()
+    def fit(
+        cls, model: SpectrumModel, out: dict[str, Tensor], labels: dict[str, Tensor], trained: Tensor
+    ) -> "Calibration":
+        """From a model's outputs for held-out spectra, their encoded labels, and features of training spectra."""
+        found = cls(typicality=Typicality.fit(trained, out["features"]))
+        for name in model.targets.names:
+            known = is_known(labels[name])
+            if known.sum() < _LEAST:
+                continue
+            given, true, head = out[name][known].float(), labels[name][known], model.head(name)
+            if name in SCALARS:
+                mean, sigma = head.estimate(given)
+                found.sigma[name] = float(_conformal((true - mean).abs() / sigma, torch.tensor([0.6827]))[0])
+                continue
+
+            def loss(log_t: float, given: Tensor = given, true: Tensor = true, head: Any = head) -> float:
+                pairs = zip(given.split(_CHUNK), true.split(_CHUNK), strict=True)
+                return sum(float(head.loss(g / math.exp(log_t), t).sum()) for g, t in pairs) / len(true)
+
+            best = minimize_scalar(loss, bounds=_TEMPERATURES, method="bounded", options={"xatol": 0.01})
+            found.temperature[name] = math.exp(best.x)
+        if "z" in found.temperature:
+            known = is_known(labels["z"])
+            found._fit_redshift(model, {name: value[known] for name, value in out.items()}, labels["z"][known])
+        return found
+
+    def _fit_redshift(self, model: SpectrumModel, out: dict[str, Tensor], z: Tensor) -> None:
+        classes = self.classes(model, out)
+        off, right, good = [], [], []
+        for rows in torch.arange(len(z)).split(_CHUNK):
+            found = self.redshift(model, out["z"][rows])
+            limit = catastrophic_limits([classes[i] for i in rows.tolist()])
+            off.append((2.0 * found.cdf(z[rows, None])[:, 0] - 1.0).abs())
+            right.append(found.within(limit))
+            good.append((found.z - z[rows]).abs() <= limit * (1.0 + z[rows]))
+        self.least = float(torch.cat(right)[torch.cat(good)].quantile(_FLAGGED_GOOD)) if torch.cat(good).any() else 0.0
+        shares, every = torch.tensor(SHARES, dtype=torch.float64), torch.cat(off)
+        for name in {_OTHERS, *classes}:
+            own = every[torch.tensor([name in (_OTHERS, one) for one in classes])]
+            if len(own) >= _LEAST or name == _OTHERS:
+                levels = _conformal(own, shares)
+                levels[0], levels[-1] = 0.0, 1.0
+                self.central[name] = levels.tolist()
+
+    def classes(self, model: SpectrumModel, out: dict[str, Tensor]) -> list[str]:
+        """The predicted class of each spectrum; "" for a model that tells none."""
+        if "class" not in model.targets.names:
+            return [_OTHERS] * len(out["pooled"])
+        values = model.targets.vocabulary["class"]
+        return [values[i] for i in out["class"].argmax(1).tolist()]
+
+    def probabilities(self, name: str, logits: Tensor) -> Tensor:
+        """Of the values of a category, [B, values] float64."""
+        return (logits.double() / self.temperature.get(name, 1.0)).softmax(1)
+
+    def redshift(self, model: SpectrumModel, logits: Tensor) -> RedshiftDistribution:
+        """The distributions of [B, bins]."""
+        return model.head("z").distribution(logits.float() / self.temperature.get("z", 1.0))
+
+    def levels(self, shares: Iterable[float], classes: Iterable[str]) -> Tensor:
+        """Where in each distribution to look for the quantiles `shares` [K] of the truth, [B, K] float64."""
+        wanted = torch.tensor(list(shares), dtype=torch.float64)
+        rows = {name: wanted for name in ("",)} if not self.central else {}
+        nominal = torch.tensor(SHARES, dtype=torch.float64)
+        for name, central in self.central.items():
+            width = (2.0 * wanted - 1.0).abs()
+            right = torch.searchsorted(nominal, width).clamp(1, len(nominal) - 1)
+            left, known = right - 1, torch.tensor(central, dtype=torch.float64)
+            part = (width - nominal[left]) / (nominal[right] - nominal[left])
+            taken = known[left] + part * (known[right] - known[left])
+            rows[name] = 0.5 + 0.5 * torch.sign(wanted - 0.5) * taken
+        return torch.stack([rows.get(name, rows[_OTHERS]) for name in classes])
+
+    def unknown(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """How typical spectra are, [B], and which are like none of training, [B] bool."""
+        if self.typicality is None:
+            return torch.full((len(features),), torch.nan), torch.zeros(len(features), dtype=torch.bool)
+        typical = self.typicality(features)
+        return typical, typical < _UNKNOWN
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file: numbers as JSON in its metadata, typicality as tensors."""
+        numbers = {name: getattr(self, name) for name in ("temperature", "sigma", "central", "least")}
+        tensors = {} if self.typicality is None else vars(self.typicality)
+        with atomic(path) as part:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"numbers": json.dumps(numbers)})
+            part.chmod(0o644)
+
+    @classmethod
+    def load(cls, path: Path) -> "Calibration":
+        """Back from `save`."""
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            numbers = json.loads(file.metadata()["numbers"])
+        return cls(**numbers, typicality=Typicality(**tensors) if tensors else None)
+
+
+def catastrophic_limits(classes: Iterable[str]) -> Tensor:
+    """|dz| / (1 + z) beyond which a redshift of each class is wrong, [B]."""
+    return torch.tensor([CATASTROPHIC.get(name, CATASTROPHIC["GALAXY"]) for name in classes], dtype=torch.float64)
+
+
+def _conformal(scores: Tensor, shares: Tensor) -> Tensor:
+    """The bound that a further score stays below with each probability (split conformal prediction)."""
+    rank = torch.ceil((len(scores) + 1) * shares.double()).clamp(1, len(scores)).to(torch.int64)
+    return scores.double().sort().values[rank - 1]

@@ -1,0 +1,87 @@
+"""The peer in one dimension: a transformer over a spectrum's pixels, in the manner of AstroCLIP's spectrum encoder."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from spectromer.ops import resample
+from spectromer.redshift import LogAxis
+from spectromer.spectra import SpectrumBatch
+
+__all__ = ["SpecFormer", "SpectrumToSequence"]
+
+_OVERLAP = 2  # patches to either side of a pixel: each is two strides long
+
+
+class SpectrumToSequence(nn.Module):
+    """Spectra on one logarithmic grid, each standardised over its good pixels; the others are 0.
+
+    Parameters
+    ----------
+    bins : int
+        Of the grid.
+    wavelength_range : (float, float)
+        Its ends, Angstrom.
+    """
+
+    def __init__(self, *, bins: int = 2050, wavelength_range: tuple[float, float] = (3600.0, 10000.0)) -> None:
+        super().__init__()
+        self.bins, (low, high) = bins, wavelength_range
+        #: ln(wavelength) from bin to bin.
+        self.step = math.log(high / low) / bins
+        grid = low * torch.exp(self.step * (torch.arange(bins, dtype=torch.float64) + 0.5))
+        self.grid: Tensor
+        self.register_buffer("grid", grid, persistent=False)
+
+    def forward(self, batch: SpectrumBatch) -> Tensor:
+        """SpectrumBatch to sequences float32 [B, bins]."""
+        flux, ivar = resample(batch.flux, batch.ivar, batch.wavelength, self.grid.to(batch.flux.device))
+        good = ivar > 0
+        count = good.sum(1, keepdim=True).clamp(min=1)
+        mean = flux.masked_fill(~good, 0.0).sum(1, keepdim=True) / count
+        centred = (flux - mean).masked_fill(~good, 0.0)
+        std = (centred.square().sum(1, keepdim=True) / count).sqrt()
+        return centred / torch.where(std > 0, std, torch.ones_like(std))
+
+
+class SpecFormer(nn.Module):
+    """A transformer over patches of 20 bins that overlap by 10 (Parker et al. 2024, AstroCLIP, section 4.2).
+
+    Parameters
+    ----------
+    bins : int
+        Of the sequences; a multiple of the stride of 10.
+    step : float
+        ln(wavelength) from bin to bin.
+    width, depth, heads : int
+        AstroCLIP's encoder has 768, 6 and 6; the default trains within minutes on two CPU cores.
+    """
+
+    prefix = 0  # tokens that stand for no stretch of the spectrum
+
+    def __init__(self, bins: int, step: float, *, width: int = 128, depth: int = 4, heads: int = 4) -> None:
+        super().__init__()
+        self.width, self.stride = width, 10
+        self.patch = self.stride * _OVERLAP
+        if bins % self.stride:
+            raise ValueError(f"bins must be a multiple of {self.stride}, got {bins}")
+        tokens = bins // self.stride - _OVERLAP + 1
+        self.axis = LogAxis(1, tokens, 1, True, self.stride, step, samples=1)
+        self.embed = nn.Linear(self.patch, width)
+        self.position = nn.Parameter(0.02 * torch.randn(1, tokens, width))
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(layer, depth, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer's blocks."""
+        return self.blocks.layers
+
+    def forward(self, sequences: Tensor) -> tuple[Tensor, Tensor]:
+        """Sequences [B, bins] to tokens [B, T, width] along the wavelength axis and their mean [B, width]."""
+        patches = sequences.unfold(1, self.patch, self.stride)
+        tokens = self.blocks(self.embed(patches) + self.position)
+        return tokens, tokens.mean(1)
