@@ -1,4 +1,4 @@
-"""From simulation to reality: fine-tuned, trained on real spectra alone, and the baselines, in five-fold cross-validation.
+"""From simulation to reality: fine-tuned, real spectra alone, and the baselines, in five-fold cross-validation.
 
 `python benchmarks/real.py --data ../shared/data/catalog.csv --pretrained runs/simulated --out runs/real`, where the run
 was trained on the simulated survey with the same targets. Every object is tested once, by models that have not seen it.

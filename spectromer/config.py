@@ -60,8 +60,10 @@ class TrainConfig(DataConfig):
     """What the images show: flux, first and second (derivatives), error, mask."""
     panels: int | None = None
     """Wavelength segments; for the style "panels" by default one per row of patches."""
+    augment: bool = True
+    """Train on spectra as they might have been observed: noisier, calibrated and masked otherwise."""
     epochs: int | None = None
-    """By default as many as make 1000 steps, but 3 at least."""
+    """By default as many as make 1500 steps, but 3 at least."""
     batch_size: int = 64
     lr: float | None = None
     """Peak learning rate, by default 2e-3 from scratch and 1e-4 from given weights; it rises over the first 5 % of the

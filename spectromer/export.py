@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader
 from safetensors.torch import save_file
 
 from spectromer.cli import exit_code
+from spectromer.data.targets import LOGARITHMIC
 from spectromer.models import ImageEncoder
 from spectromer.predict import CALIBRATION, WEIGHTS, Predictor, find
 from spectromer.report import figure, headlines
@@ -143,6 +144,7 @@ def _card(predictor: Predictor, metrics: dict[str, Any], differences: dict[str, 
         first=None if redshift is None else float(redshift.centres[0]),
         step=None if redshift is None else redshift.step,
         differences=differences,
+        logarithmic=LOGARITHMIC,
     )
 
 

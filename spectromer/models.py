@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spectromer.data.targets import CATEGORIES, Targets
+from spectromer.data.targets import CATEGORIES, LOGARITHMIC, Targets
 from spectromer.ops.picture import Picture
-from spectromer.redshift import LogAxis, RedshiftHead
+from spectromer.redshift import STRETCHES, LogAxis, RedshiftHead
 from spectromer.specformer import SpecFormer, SpectrumToSequence
 from spectromer.transforms import SpectrumToImage
 
@@ -28,7 +28,7 @@ except RuntimeError as error:  # torchvision's operators do not fit the torch th
         "the same place, for example `pip install --force-reinstall torch torchvision`"
     ) from error
 
-__all__ = ["Design", "ImageEncoder", "ModelError", "SpectrumModel", "create_backbone", "is_known"]
+__all__ = ["Design", "ImageEncoder", "ModelError", "ScalarHead", "SpectrumModel", "create_backbone", "is_known"]
 
 SPECFORMER = "specformer"  # the one model that is no ViT of timm
 
@@ -193,20 +193,20 @@ class ImageEncoder(nn.Module):
 
 
 class _Head(nn.Module):
-    """One output layer, or with `hidden` a perceptron of one hidden layer, on the mean token."""
+    """One output layer, or with `hidden` a perceptron of one hidden layer."""
 
     def __init__(self, width: int, outputs: int, hidden: bool) -> None:
         super().__init__()
         self.hidden = nn.Sequential(nn.Linear(width, width), nn.GELU()) if hidden else nn.Identity()
         self.output = nn.Linear(width, outputs)
 
-    def forward(self, pooled: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """[B, width] to [B, outputs]."""
-        return self.output(self.hidden(pooled))
+        return self.output(self.hidden(inputs))
 
 
 class CategoryHead(_Head):
-    """Logits of the values of one category."""
+    """Logits of the values of one category, from the mean token and what the redshift may be."""
 
     def loss(self, logits: Tensor, value: Tensor) -> Tensor:
         """Cross-entropy [B] with `value` int64 [B]."""
@@ -214,21 +214,27 @@ class CategoryHead(_Head):
 
 
 class ScalarHead(_Head):
-    """A normal distribution of one standardised number: mean and ln sigma."""
+    """A normal distribution of one standardised number, or of its logarithm: mean and ln sigma."""
 
-    def __init__(self, width: int, mean: float, sigma: float, hidden: bool = False) -> None:
+    def __init__(self, width: int, mean: float, sigma: float, log: bool, hidden: bool = False) -> None:
         super().__init__(width, 2, hidden)
-        self.mean, self.sigma = mean, sigma
+        self.mean, self.sigma, self.log = mean, sigma, log
 
     def loss(self, out: Tensor, value: Tensor) -> Tensor:
-        """Negative log-likelihood [B] of `value` in its own unit."""
+        """Negative log-likelihood [B] of `value` in its own unit, times sigma as it stands (Seitzer et al. 2022).
+
+        Without that factor the few that are thought to be certain outweigh all others, and those of other heads.
+        """
         mean, log_sigma = out.float().unbind(1)
-        return log_sigma + 0.5 * (((value - self.mean) / self.sigma - mean) * torch.exp(-log_sigma)) ** 2
+        standard = ((value.log() if self.log else value) - self.mean) / self.sigma
+        likelihood = log_sigma + 0.5 * ((standard - mean) * torch.exp(-log_sigma)) ** 2
+        return likelihood * log_sigma.detach().exp()
 
     def estimate(self, out: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [B] in the number's own unit."""
         mean, log_sigma = out.float().unbind(1)
-        return self.mean + self.sigma * mean, self.sigma * torch.exp(log_sigma)
+        value, error = self.mean + self.sigma * mean, self.sigma * torch.exp(log_sigma)
+        return (value.exp(), value.exp() * error) if self.log else (value, error)
 
 
 class SpectrumModel(nn.Module):
@@ -254,17 +260,18 @@ class SpectrumModel(nn.Module):
         super().__init__()
         self.encoder, self.targets = encoder, targets
         width, hidden = encoder.width, heads == "mlp"
+        told = len(STRETCHES) + 1 if "z" in targets.names else 0
         made: dict[str, nn.Module] = {}
         for name in targets.names:
             if name in CATEGORIES:
-                made[name] = CategoryHead(width, len(targets.vocabulary[name]), hidden)
+                made[name] = CategoryHead(width + told, len(targets.vocabulary[name]), hidden)
             elif name == "z":
                 axis = encoder.axis
                 step = None if axis is None else axis.step / axis.samples
                 axis = axis if redshift_head == "correlation" else None
                 made[name] = RedshiftHead(width, axis, targets.scale["z"][1], step)
             else:
-                made[name] = ScalarHead(width, *targets.scale[name], hidden)
+                made[name] = ScalarHead(width, *targets.scale[name], name in LOGARITHMIC, hidden)
         # "class" names no attribute of a ModuleDict, but keys may still clash with its methods: keep them apart.
         self.heads: nn.ModuleDict = nn.ModuleDict({f"{name}_head": head for name, head in made.items()})
 
@@ -275,10 +282,15 @@ class SpectrumModel(nn.Module):
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         """What the encoder reads [B, ...] to each head's output (logits, or mean and ln sigma), and `pooled` [B, D]."""
         tokens, pooled = self.encoder(inputs)
-        out = {"pooled": pooled}
+        out, told = {"pooled": pooled}, pooled
+        if "z" in self.targets.names:
+            head = self.head("z")
+            out["z"] = head(tokens, pooled)
+            # What z is tells much of what it is; what it is shall not bend z.
+            told = torch.cat((pooled, head.coarse(out["z"].detach()).to(pooled.dtype)), 1)
         for name in self.targets.names:
-            head = self.head(name)
-            out[name] = head(tokens, pooled) if isinstance(head, RedshiftHead) else head(pooled)
+            if name != "z":
+                out[name] = self.head(name)(told if name in CATEGORIES else pooled)
         return out
 
     def losses(self, out: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -287,7 +299,7 @@ class SpectrumModel(nn.Module):
         for name in self.targets.names:
             value = labels[name]
             known = is_known(value)
-            each = self.head(name).loss(out[name], torch.where(known, value, torch.zeros_like(value)))
+            each = self.head(name).loss(out[name], torch.where(known, value, torch.ones_like(value)))
             losses[name] = torch.where(known, each, torch.zeros_like(each)).sum() / known.sum().clamp(min=1)
         return losses
 

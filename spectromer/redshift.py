@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +10,14 @@ from torch.nn import functional
 
 from spectromer.ops.picture import Picture
 
-__all__ = ["LogAxis", "RedshiftDistribution", "RedshiftHead"]
+__all__ = ["STRETCHES", "LogAxis", "RedshiftDistribution", "RedshiftHead"]
 
 #: Below any velocity of a star: the lowest ln(1 + z) told apart.
 _LOWEST = -0.01
 _EVIDENCE = 0.1  # keeps the sum over thousands of terms from outrunning the other heads while it is learnt
 _OWN_STEP = 1e-3  # of ln(1 + z) where the image has no fixed wavelength axis to take it from
+#: Bounds of ln(1 + z): stars, whatever their velocity, have one stretch for themselves.
+STRETCHES = (-0.003, 0.003, *(0.01 * 1.35**i for i in range(18)))
 _NEAR = 3  # bins to either side of the most probable one that belong to its peak
 
 
@@ -152,6 +155,12 @@ class RedshiftHead(nn.Module):
         log_p = functional.log_softmax(logits, 1)
         at = log_p.gather(1, torch.stack((below, below + 1), 1))
         return -(at[:, 0] * (1.0 - share) + at[:, 1] * share)
+
+    def coarse(self, logits: Tensor) -> Tensor:
+        """Probabilities of a few wide stretches of ln(1 + z), [B, len(STRETCHES) + 1], for other heads to read."""
+        bounds = ((torch.tensor(STRETCHES) - _LOWEST) / self.step).round().long().clamp(0, self.bins).tolist()
+        parts = logits.softmax(1).split([b - a for a, b in pairwise([0, *bounds, self.bins])], 1)
+        return torch.stack([part.sum(1) for part in parts], 1)
 
     def distribution(self, logits: Tensor) -> "RedshiftDistribution":
         """What logits [B, bins] say."""

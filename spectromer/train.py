@@ -29,6 +29,7 @@ from spectromer.calibration import Calibration
 from spectromer.checkpoints import SafetensorsIO
 from spectromer.cli import exit_code
 from spectromer.config import PRESETS, TrainConfig, load_config, save_config
+from spectromer.data.augment import augment
 from spectromer.data.feeds import Batches, Feed
 from spectromer.data.objects import SPLITS, some
 from spectromer.data.shards import ShardSet
@@ -56,7 +57,7 @@ __all__ = ["SpectrumTask", "train"]
 _WARMUP = 0.05
 _CLIP = 1.0
 _LR_FROM_SCRATCH, _LR_FROM_WEIGHTS = 2e-3, 1e-4
-_STEPS, _LEAST_EPOCHS = 1000, 3
+_STEPS, _LEAST_EPOCHS = 1500, 3
 _TYPICAL, _HELD_OUT = 2048, 20000  # spectra of the training and the validation split to calibrate with, at most
 
 
@@ -81,7 +82,10 @@ class SpectrumTask(lightning.LightningModule):
 
     def training_step(self, batch: tuple[SpectrumBatch, dict[str, Tensor]], _: int) -> Tensor:
         """Loss of one training batch."""
-        return self._step(batch, "train")
+        spectra, labels = batch
+        if self.config.augment:  # by the step's number, so that a resumed run draws the same
+            spectra = augment(spectra, (self.config.seed << 32) + self.global_step)
+        return self._step((spectra, labels), "train")
 
     def validation_step(self, batch: tuple[SpectrumBatch, dict[str, Tensor]], _: int) -> None:
         """Log the losses of one validation batch."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spectromer.ops.picture import Picture
-from spectromer.redshift import _BINS_PER_PIXEL, LogAxis, RedshiftHead
+from spectromer.redshift import STRETCHES, LogAxis, RedshiftDistribution, RedshiftHead
 
 
 def axis() -> LogAxis:
@@ -23,20 +23,20 @@ def test_the_redshift_head_is_a_cross_correlation() -> None:
     features = head._sequence(head.unfold(head.norm(tokens)))[0]
     want = torch.zeros(head.bins)
     for k in range(head.bins):
-        window = head.kernel[:, head.bins - k : head.bins - k + 256 * _BINS_PER_PIXEL]
+        window = head.kernel[:, head.bins - k : head.bins - k + 256 * axis().samples]
         want[k] = 0.1 * (features * window).sum()
     torch.testing.assert_close(head(tokens, torch.zeros(1, 8))[0], want, rtol=1e-4, atol=1e-5)
 
 
 def test_tokens_unfold_in_the_order_of_wavelength() -> None:
     """Sample p of the axis comes from panel p // (4 n), token (p % 4 n) // n, sample p % n, with n samples a token."""
-    n = 16 * _BINS_PER_PIXEL
+    n = 16 * axis().samples
     for stacked in (True, False):
         a = LogAxis(rows=4, columns=4, panels=4 if stacked else 2, stacked=stacked, patch=16, step=1e-3)
         head = RedshiftHead(8, a, highest=0.5, templates=1)
         unfolded = torch.arange(16.0)[:, None] * 1000 + torch.arange(float(n if stacked else 2 * n))
         got = head._sequence(unfolded[None])[0, 0]
-        assert len(got) == a.pixels * _BINS_PER_PIXEL
+        assert len(got) == a.pixels * a.samples
         for p in range(len(got)):
             panel, token, sample = p // (4 * n), (p % (4 * n)) // n, p % n
             if stacked:
@@ -55,7 +55,7 @@ def test_the_loss_is_least_at_the_label() -> None:
     exact = head.loss(p.log(), z)
     assert float(exact) == pytest.approx(float(-(p[p > 0.01] * p[p > 0.01].log()).sum()), rel=1e-3)
     assert float(head.loss(p.roll(2, 1).log(), z)) > float(exact) + 5.0
-    assert float(head.estimate(p.log())["z"]) == pytest.approx(0.2345, abs=1e-4)
+    assert float(head.distribution(p.log()).z) == pytest.approx(0.2345, abs=1e-4)
 
 
 @pytest.mark.parametrize("bins_wide", [0.5, 1.0, 20.0])
@@ -68,19 +68,40 @@ def test_a_normal_distribution_comes_back(bins_wide: float, at: float) -> None:
     density = torch.exp(-0.5 * ((x - mean) / sigma) ** 2)
     shares = (1.0 - ((x[:, None] - head.centres) / head.step).abs()).clamp(min=0.0)
     p = (density[:, None] * shares).sum(0, keepdim=True)
-    found = {name: float(torch.log1p(v)) for name, v in head.estimate((p / p.sum()).log()).items() if name != "z_peak"}
+    found = RedshiftDistribution(p / p.sum(), head.step)
     if bins_wide <= 1.0:
-        assert found["z"] == pytest.approx(float(mean), abs=0.01 * head.step)
-    for name, width in (("z_lo68", -0.99446), ("z_hi68", 0.99446), ("z_lo95", -1.95996), ("z_hi95", 1.95996)):
-        assert (found[name] - float(mean)) / float(sigma) == pytest.approx(width, abs=0.03), name
+        assert float(torch.log1p(found.z)) == pytest.approx(float(mean), abs=0.01 * head.step)
+    shares = torch.tensor([[0.025, 0.16, 0.84, 0.975]], dtype=torch.float64)
+    at = found.quantile(shares)
+    for got, width in zip(torch.log1p(at)[0], (-1.95996, -0.99446, 0.99446, 1.95996), strict=True):
+        assert (float(got) - float(mean)) / float(sigma) == pytest.approx(width, abs=0.03)
+    torch.testing.assert_close(found.cdf(at), shares, rtol=0, atol=1e-9)
+    limit = torch.tensor([math.expm1(sigma)], dtype=torch.float64)
+    if bins_wide <= 1.0:  # wider than its peak, z is the most probable stretch's, not the middle
+        assert float(found.within(limit)) == pytest.approx(0.6827, abs=0.02)
 
 
 def test_two_peaks_share_the_intervals() -> None:
     head = RedshiftHead(8, None, highest=3.0)
     p = torch.full((1, head.bins), 1e-15, dtype=torch.float64)
     p[0, 200], p[0, 900] = 0.6, 0.4
-    found = {name: float(v) for name, v in head.estimate(p.log()).items()}
+    found = RedshiftDistribution(p / p.sum(), head.step)
     low, high = float(torch.expm1(head.centres[200])), float(torch.expm1(head.centres[900]))
-    assert found["z"] == pytest.approx(low, abs=1e-3) and found["z_peak"] == pytest.approx(0.6, abs=1e-6)
-    assert found["z_lo68"] == pytest.approx(low, abs=2e-3) and found["z_hi68"] == pytest.approx(high, abs=4e-3)
-    assert found["z_err"] == pytest.approx(0.5 * (high - low), abs=4e-3)
+    assert float(found.z) == pytest.approx(low, abs=1e-3)
+    lo68, hi68 = found.quantile(torch.tensor([[0.16, 0.84]], dtype=torch.float64))[0].tolist()
+    assert lo68 == pytest.approx(low, abs=2e-3) and hi68 == pytest.approx(high, abs=4e-3)
+    assert float(found.within(torch.tensor([0.01]))) == pytest.approx(0.6, abs=1e-6)
+    assert not bool(found.at_edge)
+    edge = torch.full((1, 50), 1e-9, dtype=torch.float64)
+    edge[0, -1] = 1.0
+    assert bool(RedshiftDistribution(edge / edge.sum(), 1e-3).at_edge)
+
+
+def test_coarse_stretches_add_up() -> None:
+    """A star's stretch holds what is within 900 km/s of 0; beyond the last bin there is nothing."""
+    head = RedshiftHead(8, None, highest=0.5)
+    logits = torch.full((1, head.bins), -50.0)
+    logits[0, int(round((0.0 + 0.01) / head.step))] = 0.0
+    found = head.coarse(logits)[0]
+    assert found.shape == (len(STRETCHES) + 1,) and float(found.sum()) == pytest.approx(1.0)
+    assert float(found[1]) == pytest.approx(1.0) and float(found[-1]) == 0.0

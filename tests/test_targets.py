@@ -44,6 +44,7 @@ def test_types_of_galaxies_and_quasars(subclass: str, kind: str | None) -> None:
 def test_labels_not_to_be_believed_are_masked() -> None:
     assert trusted({"class": "GALAXY", "z": 0.1, "sourcetype": "SKY"}) == {}
     assert trusted({"class": "Unknown", "z": 0.1, "teff": 5000.0}) == {"teff": 5000.0}
+    assert trusted({"teff": 0.0, "logg": 4.0}) == {"logg": 4.0}
     assert trusted({"class": "QSO", "z": 1.5, "zwarning": 16}) == {"class": "QSO", "z": 1.5}
     assert trusted({"class": "QSO", "z": 1.5, "zwarning": 4}) == {}
     targets = Targets(("class", "z"), {"class": ["QSO", "STAR"]}, {}, {"z": (0.0, 3.0)})
@@ -58,7 +59,7 @@ def test_fit_and_json() -> None:
     assert targets.vocabulary["class"] == ["GALAXY", "QSO", "STAR"]
     assert targets.subclasses["QSO"] == ["BROADLINE"] and "AGN" in targets.subclasses["GALAXY"]
     teff = np.array([row["teff"] for row in labels if "teff" in row])
-    assert targets.scale["teff"] == pytest.approx((teff.mean(), teff.std()))
+    assert targets.scale["teff"] == pytest.approx((np.log(teff).mean(), np.log(teff).std()))
     assert targets.scale["z"][1] > max(row["z"] for row in labels)
     assert Targets.from_json(targets.to_json()) == targets
     with pytest.raises(ValueError, match=r"targets must be of .* got colour"):
@@ -121,3 +122,12 @@ def test_objects_are_told_by_position(tmp_path: Path) -> None:
 def test_missing_numbers_encode_as_nan() -> None:
     encoded = Targets(("teff",), {}, {}, {"teff": (5000.0, 500.0)}).encode([{"teff": 6000.0}, {}])
     assert encoded["teff"].dtype == torch.float32 and torch.isnan(encoded["teff"]).tolist() == [False, True]
+
+
+def test_turns_of_the_division_are_folds() -> None:
+    """Five turns test every object once."""
+    objects = [f"object {i}" for i in range(500)]
+    folds = [split_by_object(objects, (0.7, 0.1, 0.2), seed=3, turn=i / 5) for i in range(5)]
+    assert sorted(np.concatenate([fold["test"] for fold in folds]).tolist()) == list(range(500))
+    for fold in folds:
+        assert sorted(np.concatenate(list(fold.values())).tolist()) == list(range(500))

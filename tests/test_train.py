@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ from spectromer.data.simulate import simulate
 from spectromer.data.targets import Targets
 from spectromer.data.write import write_survey
 from spectromer.evaluate import main as evaluate_main
-from spectromer.metrics import evaluate_predictions, redshift_metrics
+from spectromer.export import main as export_main
+from spectromer.models import Design
 from spectromer.predict import Predictor
 from spectromer.predict import main as predict_main
-from spectromer.train import _parse, _vision
+from spectromer.report import main as report_main
+from spectromer.train import SpectrumTask, _inputs, _parse
 from spectromer.train import main as train_main
 
 pytestmark = pytest.mark.filterwarnings(
@@ -80,13 +83,18 @@ def test_leaves_everything_in_the_run_folder(run: Path) -> None:
         "metrics.json",
         "best.safetensors",
         "last.safetensors",
-        "test_predictions.parquet",
+        "predictions.parquet",
+        "calibration.safetensors",
+        "report.html",
         "unreadable.csv",
         "plots/learning_curves.png",
         "plots/confusion_class.png",
         "plots/confusion_subclass.png",
         "plots/redshift.png",
+        "plots/reliability.png",
+        "plots/coverage.png",
         "plots/examples.png",
+        "plots/worst.png",
     } <= names
     assert any(name.startswith("tensorboard/events") for name in names)
     metrics = json.loads((run / "metrics.json").read_text())
@@ -94,7 +102,7 @@ def test_leaves_everything_in_the_run_folder(run: Path) -> None:
     assert 0.0 <= test["class"]["accuracy"] <= 1.0 and 0.0 <= test["class"]["macro_f1"] <= 1.0
     assert {"r2", "sigma_nmad", "catastrophic_fraction", "coverage_68"} <= test["z"]["galaxy"].keys()
     assert metrics["counts"]["test"] == test["class"]["n"] and test["teff"]["n"] > 0
-    table = read_table(run / "test_predictions.parquet")
+    table = read_table(run / "predictions.parquet")
     assert len(table) == metrics["counts"]["test"]
     accuracy = np.mean(np.asarray(table["class"]) == np.asarray(table["true_class"]))
     assert accuracy == pytest.approx(test["class"]["accuracy"])
@@ -135,7 +143,7 @@ def test_one_seed_one_result_and_resume_continues_it(run: Path, tmp_path: Path, 
     assert whole.keys() == parts.keys()
     for name, tensor in whole.items():
         torch.testing.assert_close(parts[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
-    assert json.loads((stopped / "metrics.json").read_text())["epochs"] == 2
+    assert json.loads((stopped / "metrics.json").read_text())["training"]["epochs"] == 2
 
 
 def test_from_shards(tmp_path: Path) -> None:
@@ -206,7 +214,11 @@ def test_evaluate_compares_with_labels(run: Path, survey: Path, tmp_path: Path) 
     assert evaluate_main([str(run), "--data", str(survey / "catalog.csv"), "--out", str(out)]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["class"]["n"] == 40
-    assert (out / "predictions.parquet").exists() and (out / "confusion_class.png").exists()
+    assert (
+        (out / "predictions.parquet").exists()
+        and (out / "plots" / "confusion_class.png").exists()
+        and (out / "report.html").exists()
+    )
 
 
 def test_trains_on_files(survey: Path, tmp_path: Path) -> None:
@@ -224,6 +236,10 @@ def test_errors_are_one_sentence(run: Path, survey: Path, tmp_path: Path, capsys
         (train_main, [*out, "--simulated", "300", "--targets", "colour"], "targets must be of"),
         (train_main, [*out, "--panels", "7"], "size must be a multiple of panels"),
         (train_main, [*out, "--simulated", "2"], "split is empty"),
+        (train_main, [*out, "--checkpoint", str(survey)], "holds no model.json"),
+        (train_main, [*out, "--simulated", "300", "--keep-patches", "0"], "keep_patches must lie in"),
+        (export_main, [str(run), "--out", str(tmp_path)], "exists already"),
+        (report_main, [str(tmp_path)], "holds no metrics.json"),
         (train_main, ["--resume", str(tmp_path)], "no last.safetensors there"),
         (train_main, ["--out", str(run)], "already holds a run"),
         (predict_main, [str(tmp_path), str(survey), "--out", str(tmp_path / "a.csv")], "is not a run folder"),
@@ -257,10 +273,55 @@ def test_presets_come_first_and_options_override(run: Path) -> None:
 
 
 @pytest.mark.parametrize(("model", "size", "panels"), [("test_vit", 96, 6), ("vit_tiny_patch16_224", 224, 14)])
-def test_a_panel_is_as_high_as_a_patch(model: str, size: int, panels: int, tmp_path: Path) -> None:
-    config = TrainConfig(model=model, size=size, pretrained=False)
-    image, draw, backbone = _vision(config, tmp_path, resume=False)
-    assert image["panels"] == panels == backbone.patch_embed.grid_size[0] and draw.channels == 1
+def test_a_panel_is_as_high_as_a_patch(model: str, size: int, panels: int) -> None:
+    inputs, backbone = _inputs(TrainConfig(model=model, size=size, pretrained=False, channels=("flux", "error")))
+    assert backbone is not None and inputs["panels"] == panels == backbone.patch_embed.grid_size[0]
+    assert backbone.patch_embed.proj.in_channels == 2
+
+
+@pytest.fixture(scope="module")
+def tuned(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run, continued on other spectra and for further targets, with its encoder as it was."""
+    folder = tmp_path_factory.mktemp("runs") / "tuned"
+    options = ["--checkpoint", str(run), "--frozen", "--simulated", "400", "--seed", "5", "--epochs", "1"]
+    targets = ["--targets", "class", "z", "teff", "logg"]
+    assert train_main([*options, *targets, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_a_run_is_a_checkpoint(run: Path, tuned: Path) -> None:
+    """Its images and model are taken over, and a frozen encoder stays as it is while the heads learn."""
+    earlier, now = Design.read(run / "model.json"), Design.read(tuned / "model.json")
+    assert now.inputs == earlier.inputs and now.model == earlier.model == load_config(tuned).model
+    assert now.targets.scale["teff"] == earlier.targets.scale["teff"] and "logg" in now.targets.scale
+    before, after = load_weights(run / "best.safetensors"), load_weights(tuned / "best.safetensors")
+    encoder = [name for name in after if ".encoder." in name]
+    assert encoder and all(torch.equal(before[name], after[name]) for name in encoder)
+    z = [name for name in after if ".z_head." in name]
+    assert z and all(before[name].shape == after[name].shape for name in z)
+    assert not all(torch.equal(before[name], after[name]) for name in z)
+
+
+def test_deeper_layers_learn_slower(tmp_path: Path) -> None:
+    """With a decay of 0.5 the rates are the peak's times powers of it; without, all have the peak's."""
+    config = TrainConfig(model="test_vit", size=64, panels=4, pretrained=False, lr=1e-3, targets=("class",))
+    inputs, backbone = _inputs(config)
+    model = Design("test_vit", inputs, Targets(("class",), {"class": ["QSO", "STAR"]})).build(backbone)
+    for decay, want in ((None, {1.0}), (0.5, {0.5**k for k in range(len(backbone.blocks) + 2)})):
+        task = SpectrumTask(model, torch.nn.Identity(), replace(config, layer_decay=decay), steps=10)
+        groups = task.configure_optimizers()["optimizer"].param_groups
+        assert {round(group["initial_lr"] / 1e-3, 9) for group in groups} == want
+        assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+        rates = {id(p): group["initial_lr"] for group in groups for p in group["params"]}
+        assert rates[id(model.head("class").output.weight)] == 1e-3
+
+
+def test_the_peer_in_one_dimension_is_trained_alike(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ["--model", "specformer", "--heads", "mlp", "--simulated", "300", "--epochs", "1", "--out", str(out)]
+    assert train_main([*options, "--targets", "class", "z"]) == 0
+    table = Predictor.load(out).predict_all(simulate(5, seed=3))
+    assert len(table) == 5 and np.isfinite(table["z"]).all() and (out / "report.html").is_file()
 
 
 def test_weights_are_plain_safetensors(run: Path) -> None:
@@ -287,30 +348,6 @@ def test_a_checkpoint_comes_back_as_lightning_saved_it(tmp_path: Path) -> None:
     assert list(state) == [0] and torch.equal(state[0]["exp_avg"], shared) and state[0]["step"].shape == ()
     with pytest.raises(TypeError, match="neither a tensor nor JSON"):
         SafetensorsIO().save_checkpoint({"state_dict": {}, "f": print}, tmp_path / "b.safetensors")
-
-
-def test_redshift_metrics_are_the_fields() -> None:
-    z = np.array([0.1, 0.2, 0.3, 0.5, 0.7])
-    found = redshift_metrics(z + np.array([0.0, 0.0012, -0.0013, 0.15, 0.0]), z, limit=0.003336)
-    assert found["catastrophic_fraction"] == pytest.approx(0.2) and found["bias"] == 0.0
-    assert found["sigma_nmad"] == pytest.approx(1.4826 * 0.001, rel=1e-3)
-    residual = 0.0012**2 + 0.0013**2 + 0.15**2
-    assert found["r2"] == pytest.approx(1 - residual / ((z - z.mean()) ** 2).sum())
-
-
-def test_metrics_leave_out_what_is_not_known() -> None:
-    targets = Targets(("class",), {"class": ["QSO", "STAR"]}, {}, {})
-    table = Table({"class": ["STAR", "QSO", "QSO", "", "STAR"], "warning": ["", "", "", "no good pixel", ""]})
-    labels = [
-        {"class": "STAR", "snr": 3.0},
-        {"class": "STAR", "snr": 30.0},
-        {"class": "QSO", "snr": 30.0},
-        {"class": "QSO"},
-    ]
-    labels.append({"class": "STAR", "sourcetype": "SKY"})
-    found = evaluate_predictions(table, labels, targets)["class"]
-    assert found["n"] == 3 and found["accuracy"] == pytest.approx(2 / 3)
-    assert found["by_snr"] == {"0-5": {"n": 1, "accuracy": 1.0}, "20-inf": {"n": 2, "accuracy": 0.5}}
 
 
 @pytest.mark.survey

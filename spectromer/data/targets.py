@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["CATEGORIES", "SCALARS", "Targets", "check_names", "trusted", "type_of"]
+__all__ = ["CATEGORIES", "LOGARITHMIC", "SCALARS", "Targets", "check_names", "trusted", "type_of"]
 
 CATEGORIES = ("class", "subclass")
 SCALARS = ("teff", "logg", "feh")
+LOGARITHMIC = ("teff",)  # learnt as ln: from 2600 to 45,000 K, with errors in proportion
 NAMES = (*CATEGORIES, "z", *SCALARS)
 
 _EMISSION = ("STARBURST", "STARFORMING", "AGN", "BROADLINE")
@@ -58,6 +59,8 @@ def trusted(labels: dict[str, Any]) -> dict[str, Any]:
     if int(labels.get("zwarning", 0)) & ~_HARMLESS:
         known.pop("z", None)
         known.pop("class", None)
+    if known.get("teff", 1.0) <= 0.0:
+        known.pop("teff")
     kind = type_of(labels)
     if kind is not None:
         known["subclass"] = kind
@@ -84,7 +87,7 @@ class Targets:
     subclasses : dict
         For each class, the subclasses it came with.
     scale : dict
-        For teff, logg, feh: mean and standard deviation. For z: 0 and the highest z told apart.
+        For teff (as ln), logg, feh: mean and standard deviation. For z: 0 and the highest z told apart.
     """
 
     names: tuple[str, ...]
@@ -122,6 +125,7 @@ class Targets:
             else:
                 found = np.asarray(values[name])
                 known, enough = len(found), len(found) >= least
+                found = np.log(found) if name in LOGARITHMIC else found
                 if enough and name in SCALARS:
                     scale[name] = (float(found.mean()), float(found.std()) or 1.0)
                 elif enough:

@@ -1,0 +1,77 @@
+"""Figures of predictions, against numbers worked out by hand and known distributions."""
+
+import math
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from spectromer.data.targets import Targets
+from spectromer.metrics import _redshifts, _scalars, evaluate_predictions, with_errors
+
+
+def test_redshift_metrics_are_the_fields() -> None:
+    z = np.array([0.1, 0.2, 0.3, 0.5, 0.7])
+    found = _redshifts(0.003336)(z + np.array([0.0, 0.0012, -0.0013, 0.15, 0.0]), z)
+    assert found["catastrophic_fraction"] == pytest.approx(0.2) and found["bias"] == 0.0
+    assert found["sigma_nmad"] == pytest.approx(1.4826 * 0.001, rel=1e-3)
+    residual = 0.0012**2 + 0.0013**2 + 0.15**2
+    assert found["r2"] == pytest.approx(1 - residual / ((z - z.mean()) ** 2).sum())
+
+
+def test_errors_are_those_of_statistics() -> None:
+    """Of a mean, sigma / sqrt(n); also where only some rows are drawn."""
+    rng = np.random.default_rng(0)
+    for n in (400, 60000):
+        found = with_errors(lambda x: {"mean": float(x.mean())}, rng.normal(3.0, 2.0, n))
+        assert found["n"] == n and found["errors"]["mean"] == pytest.approx(2.0 / math.sqrt(n), rel=0.25)
+
+
+def test_crps_is_the_integral() -> None:
+    """Of (F(x) - 1{x >= truth})^2 over x."""
+    mean, sigma, true = 5000.0, 100.0, 5130.0
+    below = quad(lambda x: norm.cdf(x, mean, sigma) ** 2, mean - 9 * sigma, true)[0]
+    above = quad(lambda x: norm.sf(x, mean, sigma) ** 2, true, mean + 9 * sigma)[0]
+    two = [np.array([value, value]) for value in (mean, true, sigma)]
+    assert _scalars(*two)["crps"] == pytest.approx(below + above, rel=1e-6)
+
+
+def test_metrics_leave_out_what_is_not_known() -> None:
+    targets = Targets(("class",), {"class": ["QSO", "STAR"]}, {}, {})
+    table = Table(
+        {
+            "survey": ["SDSS"] * 5,
+            "class": ["STAR", "QSO", "QSO", "", "STAR"],
+            "class_prob": [0.95, 0.75, 0.95, np.nan, 0.5],
+            "warning": ["", "", "", "no good pixel", ""],
+        }
+    )
+    labels = [
+        {"class": "STAR", "snr": 3.0},
+        {"class": "STAR", "snr": 30.0},
+        {"class": "QSO", "snr": 30.0},
+        {"class": "QSO"},
+        {"class": "STAR", "sourcetype": "SKY"},
+    ]
+    found = evaluate_predictions(table, labels, targets)["class"]
+    assert found["n"] == 3 and found["accuracy"] == pytest.approx(2 / 3)
+    assert {name: part["n"] for name, part in found["by_snr"].items()} == {"20-inf": 2}  # one spectrum says nothing
+    assert found["by_snr"]["20-inf"]["accuracy"] == 0.5 and found["by_survey"]["SDSS"]["n"] == 3
+    assert found["by_value"]["STAR"]["precision"] == 1.0 and found["by_value"]["STAR"]["recall"] == 0.5
+    assert found["reliability"] == {"probability": [0.75, 0.95], "right": [0.0, 1.0], "n": [1, 2]}
+    assert found["expected_calibration_error"] == pytest.approx((0.75 + 2 * 0.05) / 3)
+
+
+def test_flags_are_judged_by_what_they_catch() -> None:
+    targets = Targets(("class", "z"), {"class": ["GALAXY", "QSO"]}, {}, {"z": (0.0, 1.0)})
+    z = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    wrong = np.array([0.0, 0.01, 0.01, 0.0, 0.01, 0.05])  # 0.01 is within 3000 km/s of a quasar's
+    columns = {"z": z + wrong, "z_flag": [0, 1, 0, 4, 0, 1], "survey": ["SDSS"] * 6, "warning": [""] * 6}
+    classes = ["GALAXY"] * 4 + ["QSO"] * 2
+    labels = [{"class": kind, "z": value, "snr": 9.0} for kind, value in zip(classes, z.tolist(), strict=True)]
+    found = evaluate_predictions(Table(columns | {"class": classes}), labels, targets)["z"]
+    assert found["galaxy"]["catastrophic_fraction"] == 0.5 and found["qso"]["catastrophic_fraction"] == 0.5
+    assert found["galaxy"]["flagged"]["of_catastrophic"] == 0.5 and found["galaxy"]["flagged"]["of_good"] == 0.5
+    assert found["flagged"]["catastrophic"] == 3 and found["flagged"]["of_catastrophic"] == pytest.approx(2 / 3)
