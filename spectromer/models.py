@@ -306,8 +306,8 @@ class SpectrumModel(nn.Module):
     def take_over(self, weights: dict[str, Tensor], targets: Targets) -> list[str]:
         """Start from the weights of another model with the same encoder, which learnt `targets`.
 
-        A value of a category that both know keeps its weights; `targets` passed through `Targets.following` keep
-        those of their numbers.
+        A value of a category that both know keeps its weights, and so do the redshifts that both tell apart; `targets`
+        passed through `Targets.following` keep those of their numbers.
 
         Returns
         -------
@@ -341,6 +341,9 @@ class SpectrumModel(nn.Module):
                         if value in old and rows[i].shape == theirs[f"{prefix}output.{part}"][0].shape:
                             rows[i] = theirs[f"{prefix}output.{part}"][old.index(value)]
                     theirs[f"{prefix}output.{part}"] = rows
+            if name == "z" and theirs.keys() == mine.keys():
+                known = self.head("z").following({key.removeprefix(prefix): value for key, value in theirs.items()})
+                theirs = {prefix + key: value for key, value in known.items()}
             if {k: v.shape for k, v in theirs.items()} == {k: v.shape for k, v in mine.items()}:
                 taken |= theirs
                 followed.append(name)

@@ -162,6 +162,20 @@ class RedshiftHead(nn.Module):
         parts = logits.softmax(1).split([b - a for a, b in pairwise([0, *bounds, self.bins])], 1)
         return torch.stack([part.sum(1) for part in parts], 1)
 
+    def following(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of a head that tells other redshifts apart, for those that both do, and this one's own beyond."""
+        own = {name: tensor.clone() for name, tensor in self.state_dict().items()}
+        for name in own.keys() & weights.keys():
+            if name.startswith("pooled."):
+                shared = min(len(own[name]), len(weights[name]))
+                own[name][:shared] = weights[name][:shared]
+            elif name == "kernel":  # the highest redshifts are the bluest rest wavelengths: at its start
+                shared = min(own[name].shape[1], weights[name].shape[1])
+                own[name][:, -shared:] = weights[name][:, -shared:]
+            else:
+                own[name] = weights[name]
+        return own
+
     def distribution(self, logits: Tensor) -> "RedshiftDistribution":
         """What logits [B, bins] say."""
         return RedshiftDistribution(logits.double().softmax(1), self.step)
@@ -218,9 +232,9 @@ class RedshiftDistribution:
         return self._redshift(torch.where((q > self._before) & (q < self._before + self._peak), inside, outside))
 
     def cdf(self, z: Tensor) -> Tensor:
-        """Shares [B, K] of the distributions that lie below z [B, K]: the inverse of `quantile`."""
+        """Shares [B, K] of the distributions below z [B, K], NaN where that is NaN: the inverse of `quantile`."""
         position = (torch.log1p(z.double()) - _LOWEST) / self._step
-        bin_of = (position + 0.5).floor().clamp(0, self._p.shape[1] - 1).to(torch.int64)
+        bin_of = (position + 0.5).nan_to_num(0.0).floor().clamp(0, self._p.shape[1] - 1).to(torch.int64)
         height = self._p.gather(1, bin_of)
         outside = self._total.gather(1, bin_of) - height * (1.0 - (position + 0.5 - bin_of).clamp(0.0, 1.0))
         normal = torch.special.ndtr((position - self._mean) / self._sigma.clamp(min=1e-12))

@@ -76,6 +76,7 @@ def test_a_normal_distribution_comes_back(bins_wide: float, at: float) -> None:
     for got, width in zip(torch.log1p(at)[0], (-1.95996, -0.99446, 0.99446, 1.95996), strict=True):
         assert (float(got) - float(mean)) / float(sigma) == pytest.approx(width, abs=0.03)
     torch.testing.assert_close(found.cdf(at), shares, rtol=0, atol=1e-9)
+    assert found.cdf(torch.tensor([[math.nan, float(at[0, 1])]])).isnan().tolist() == [[True, False]]
     limit = torch.tensor([math.expm1(sigma)], dtype=torch.float64)
     if bins_wide <= 1.0:  # wider than its peak, z is the most probable stretch's, not the middle
         assert float(found.within(limit)) == pytest.approx(0.6827, abs=0.02)
@@ -101,7 +102,23 @@ def test_coarse_stretches_add_up() -> None:
     """A star's stretch holds what is within 900 km/s of 0; beyond the last bin there is nothing."""
     head = RedshiftHead(8, None, highest=0.5)
     logits = torch.full((1, head.bins), -50.0)
-    logits[0, int(round((0.0 + 0.01) / head.step))] = 0.0
+    logits[0, round(0.01 / head.step)] = 0.0
     found = head.coarse(logits)[0]
     assert found.shape == (len(STRETCHES) + 1,) and float(found.sum()) == pytest.approx(1.0)
     assert float(found[1]) == pytest.approx(1.0) and float(found[-1]) == 0.0
+
+
+@pytest.mark.parametrize("highest", [1.0, 2.0])
+def test_follows_a_head_for_other_redshifts(highest: float) -> None:
+    """Where both tell redshifts apart they say the same."""
+    torch.manual_seed(0)
+    axis = LogAxis(rows=4, columns=4, panels=4, stacked=True, patch=16, step=0.004)
+    earlier, head = RedshiftHead(8, axis, 1.5), RedshiftHead(8, axis, highest)
+    torch.nn.init.normal_(earlier.pooled.weight)
+    head.load_state_dict(head.following(earlier.state_dict()))
+    tokens, pooled = torch.randn(3, 16, 8), torch.randn(3, 8)
+    shared = min(head.bins, earlier.bins)
+    assert head.bins != earlier.bins
+    torch.testing.assert_close(
+        head(tokens, pooled)[:, :shared], earlier(tokens, pooled)[:, :shared], rtol=1e-4, atol=1e-5
+    )
