@@ -20,6 +20,7 @@ T* pointer(uintptr_t address) {
 #ifdef SPECTROMER_CUDA
 constexpr bool kCuda = true;
 void check(int code) {
+  if (code == kTooLarge) throw std::runtime_error("too large for the memory that a block of threads shares");
   if (code != 0) throw std::runtime_error(std::string("CUDA launch failed: ") + cuda_error_string(code));
 }
 #else
@@ -147,9 +148,15 @@ PYBIND11_MODULE(_C, m) {
       release, py::arg("args"), py::arg("stream"));
   m.def(
       "rasterize_cuda",
-      [](const RasterizeArgs& args, uintptr_t scratch, uintptr_t stream) {
-        check(rasterize_cuda(args, pointer<float>(scratch), pointer<void>(stream)));
+      [](const RasterizeArgs& args, uintptr_t stream) { check(rasterize_cuda(args, pointer<void>(stream))); }, release,
+      py::arg("args"), py::arg("stream"));
+  m.def(
+      "render_cuda",
+      [](const RenderArgs& args, uintptr_t stream) {
+        const int code = render_cuda(args, pointer<void>(stream));
+        if (code != kTooLarge) check(code);
+        return code != kTooLarge;
       },
-      release, py::arg("args"), py::arg("scratch"), py::arg("stream"));
+      release, py::arg("args"), py::arg("stream"));
 #endif
 }

@@ -95,10 +95,13 @@ void resample_backward_cpu(const ResampleArgs& args, int threads);
 void rasterize_cpu(const RasterizeArgs& args, int threads);
 void render_cpu(const RenderArgs& args, int threads);
 
-// Each returns a CUDA error code, 0 for success. `scratch`: [images, height, width + 1] zeroed floats (agg only).
+// Each returns a CUDA error code, 0 for success, or kTooLarge and has done nothing. The tables of RenderArgs lie on the
+// device, but for `quantities`.
+constexpr int kTooLarge = -1;  // one spectrum or image takes more than the memory that a block of threads shares
 int resample_cuda(const ResampleArgs& args, void* stream);
 int resample_backward_cuda(const ResampleArgs& args, void* stream);
-int rasterize_cuda(const RasterizeArgs& args, float* scratch, void* stream);
+int rasterize_cuda(const RasterizeArgs& args, void* stream);
+int render_cuda(const RenderArgs& args, void* stream);
 const char* cuda_error_string(int code);
 
 }  // namespace spectromer

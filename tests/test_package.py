@@ -51,4 +51,4 @@ def test_a_missing_extension_is_one_sentence(tmp_path: Path) -> None:
 def test_a_cuda_tensor_in_a_cpu_build_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_native, "_C", SimpleNamespace(has_cuda=False))
     with pytest.raises(RuntimeError, match=r"no CUDA operator in this build .* move the tensors to the CPU"):
-        _native.call("resample", torch.device("cuda"))
+        _native.call("resample", torch.device("cuda"), None)

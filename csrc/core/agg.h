@@ -149,15 +149,32 @@ SPECTROMER_HD void clip_range(double from, double to, double low, double high, d
   end = fmin(end, span != 0.0 ? fmax(a, b) : 1.0);
 }
 
+// What matplotlib leaves of a segment within a pixel of the image.
+struct Stretch {
+  float x0, y0, x1, y1;
+  bool drawn;
+  bool cut;  // does not begin where the segment does
+};
+
+SPECTROMER_HD_INLINE Stretch clip_segment(float x0, float y0, float x1, float y1, int64_t width, int64_t height) {
+  const float right = static_cast<float>(width + 1), bottom = static_cast<float>(height + 1);
+  const auto is_inside = [&](float x, float y) { return y >= -1.0f && y <= bottom && x >= -1.0f && x <= right; };
+  if (is_inside(x0, y0) && is_inside(x1, y1)) return Stretch{x0, y0, x1, y1, true, false};
+  double begin = 0.0, end = 1.0;
+  const double ax = static_cast<double>(x0), ay = static_cast<double>(y0);
+  const double bx = static_cast<double>(x1), by = static_cast<double>(y1);
+  clip_range(ax, bx, -1.0, static_cast<double>(right), begin, end);
+  clip_range(ay, by, -1.0, static_cast<double>(bottom), begin, end);
+  return Stretch{static_cast<float>(ax + begin * (bx - ax)), static_cast<float>(ay + begin * (by - ay)),
+                 static_cast<float>(ax + end * (bx - ax)),   static_cast<float>(ay + end * (by - ay)),
+                 begin < end,                                begin > 0.0};
+}
+
 // Cuts a line as matplotlib does before it is stroked: into its unbroken pieces within a pixel of the image. Calls
 // point(x, y, starts) for their points, none of them like the one before.
 template <class Visit>
 SPECTROMER_HD_INLINE void visit_pieces(const float* x, const float* y, int64_t points, int64_t width, int64_t height,
                                        Visit point) {
-  const float right = static_cast<float>(width + 1), bottom = static_cast<float>(height + 1);
-  const auto is_inside = [&](int64_t i) {
-    return y[i] >= -1.0f && y[i] <= bottom && x[i] >= -1.0f && x[i] <= right;
-  };
   bool open = false;
   for (int64_t i = 0; i + 1 < points; ++i) {
     if (!drawable(y[i]) || !drawable(y[i + 1])) {
@@ -165,26 +182,10 @@ SPECTROMER_HD_INLINE void visit_pieces(const float* x, const float* y, int64_t p
       continue;
     }
     if (x[i] == x[i + 1] && y[i] == y[i + 1]) continue;
-    if (is_inside(i) && is_inside(i + 1)) {
-      if (!open) point(x[i], y[i], true);
-      point(x[i + 1], y[i + 1], false);
-      open = true;
-      continue;
-    }
-    double begin = 0.0, end = 1.0;
-    const double x0 = static_cast<double>(x[i]), y0 = static_cast<double>(y[i]);
-    const double x1 = static_cast<double>(x[i + 1]), y1 = static_cast<double>(y[i + 1]);
-    clip_range(x0, x1, -1.0, static_cast<double>(right), begin, end);
-    clip_range(y0, y1, -1.0, static_cast<double>(bottom), begin, end);
-    if (!(begin < end)) {
-      open = false;
-      continue;
-    }
-    if (!open || begin > 0.0) {
-      point(static_cast<float>(x0 + begin * (x1 - x0)), static_cast<float>(y0 + begin * (y1 - y0)), true);
-    }
-    point(static_cast<float>(x0 + end * (x1 - x0)), static_cast<float>(y0 + end * (y1 - y0)), false);
-    open = true;
+    const Stretch s = clip_segment(x[i], y[i], x[i + 1], y[i + 1], width, height);
+    if (s.drawn && (!open || s.cut)) point(s.x0, s.y0, true);
+    if (s.drawn) point(s.x1, s.y1, false);
+    open = s.drawn;
   }
 }
 

@@ -28,11 +28,21 @@ struct Segment {
   float slope, peak, drop;
 };
 
-SPECTROMER_HD Segment make_segment(float x0, float y0, float x1, float y1, float r) {
+// What of it takes a division and a root.
+struct Sides {
+  float slope, drop;
+};
+
+SPECTROMER_HD Sides make_sides(float x0, float y0, float x1, float y1, float r) {
   const float dx = x1 - x0;
   const float slope = dx > 0.0f ? clamped((y1 - y0) / dx, -1e15f, 1e15f) : 0.0f;
-  const float drop = r / sqrtf(1.0f + slope * slope);
-  return Segment{x0 + 0.5f * dx, 0.5f * y0 + 0.5f * y1, dx > 0.0f ? 0.5f * dx : -1.0f, slope, slope * drop, drop};
+  return Sides{slope, r / sqrtf(1.0f + slope * slope)};
+}
+
+SPECTROMER_HD Segment make_segment(float x0, float y0, float x1, float y1, Sides s) {
+  const float dx = x1 - x0;
+  return Segment{x0 + 0.5f * dx, 0.5f * y0 + 0.5f * y1, dx > 0.0f ? 0.5f * dx : -1.0f, s.slope, s.slope * s.drop,
+                 s.drop};
 }
 
 // Widens `hit` by the part of the vertical line at `at` between the two sides of a segment.
@@ -51,28 +61,48 @@ SPECTROMER_HD void widen_by_disc(Interval& hit, float x, float y, float at, floa
   hit.top = smaller(hit.top, y - reach);
 }
 
+// The x of points that lie side by side at one distance, the first one half of it from the edge.
+struct EvenX {
+  float step;
+
+  SPECTROMER_HD float operator[](int64_t i) const { return (static_cast<float>(i) + 0.5f) * step; }
+};
+
 // First point whose segment to the right can still touch the line at `at`.
-SPECTROMER_HD int64_t first_point(const float* x, int64_t points, float at, float r) {
-  int64_t low = 0, high = points > 0 ? points - 1 : 0;
+template <class Index>
+SPECTROMER_HD Index first_point(const float* x, Index points, float at, float r) {
+  Index low = 0, high = points > 0 ? points - 1 : 0;
   while (low < high) {
-    const int64_t middle = (low + high) / 2;
+    const Index middle = (low + high) / 2;
     if (x[middle + 1] < at - r) low = middle + 1; else high = middle;
   }
   return low;
 }
 
+template <class Index>
+SPECTROMER_HD Index first_point(EvenX x, Index points, float at, float r) {
+  const Index last = points > 0 ? points - 1 : 0;
+  const float guess = clamped((at - r) / x.step - 1.5f, 0.0f, static_cast<float>(last));
+  Index i = static_cast<Index>(guess);
+  while (i > 0 && !(x[i] < at - r)) --i;
+  while (i < last && x[i + 1] < at - r) ++i;
+  return i;
+}
+
 // Of the pieces of the line (broken where y is not drawable) that reach beyond `covered` at `at`, the interval that
 // starts highest up. Returns how many pieces meet the vertical line at all; `found` tells whether one reached beyond.
-SPECTROMER_HD int next_interval(const float* x, const float* y, int64_t points, int64_t first, float at, float r,
+// `sides`(i) are those of the segment from point i to the next.
+template <class X, class SidesOf, class Index>
+SPECTROMER_HD int next_interval(X x, const float* y, SidesOf sides, Index points, Index first, float at, float r,
                                 float covered, Interval& next, bool& found) {
   int pieces = 0;
   found = false;
   Interval piece = nothing();
-  for (int64_t i = first; i < points && x[i] <= at + r; ++i) {
+  for (Index i = first; i < points && x[i] <= at + r; ++i) {
     const bool here = drawable(y[i]);
     const bool joined = here && i + 1 < points && drawable(y[i + 1]);
     if (here) widen_by_disc(piece, x[i], y[i], at, r);
-    if (joined) widen_by_sides(piece, make_segment(x[i], y[i], x[i + 1], y[i + 1], r), at);
+    if (joined) widen_by_sides(piece, make_segment(x[i], y[i], x[i + 1], y[i + 1], sides(i)), at);
     const bool ends = !joined || x[i + 1] > at + r;
     if (ends && !piece.empty()) {
       ++pieces;
@@ -87,14 +117,14 @@ SPECTROMER_HD int next_interval(const float* x, const float* y, int64_t points, 
 }
 
 // Calls emit(interval) for disjoint intervals whose union is what the stroke covers of the vertical line at `at`.
-template <class Emit>
-SPECTROMER_HD void visit_column(const float* x, const float* y, int64_t points, int64_t first, float at, float r,
+template <class X, class SidesOf, class Index, class Emit>
+SPECTROMER_HD void visit_column(X x, const float* y, SidesOf sides, Index points, Index first, float at, float r,
                                 Emit emit) {
   float covered = -INFINITY;
   for (;;) {
     Interval next{0.0f, 0.0f};
     bool found = false;
-    const int pieces = next_interval(x, y, points, first, at, r, covered, next, found);
+    const int pieces = next_interval(x, y, sides, points, first, at, r, covered, next, found);
     if (!found) return;
     emit(Interval{larger(next.top, covered), next.bottom});
     if (pieces == 1) return;
@@ -103,9 +133,10 @@ SPECTROMER_HD void visit_column(const float* x, const float* y, int64_t points, 
 }
 
 // The vertical line at `at` between two lines through the same x; empty where either is not drawable.
-SPECTROMER_HD Interval band_interval(const float* x, const float* y, const float* other, int64_t points, float at) {
+template <class X, class Index>
+SPECTROMER_HD Interval band_interval(X x, const float* y, const float* other, Index points, float at) {
   if (points < 2 || !(at >= x[0] && at <= x[points - 1])) return nothing();
-  const int64_t i = first_point(x, points - 1, at, 0.0f);
+  const Index i = first_point(x, points - 1, at, 0.0f);
   if (!(drawable(y[i]) && drawable(y[i + 1]) && drawable(other[i]) && drawable(other[i + 1]))) return nothing();
   const float share = x[i + 1] > x[i] ? (at - x[i]) / (x[i + 1] - x[i]) : 0.0f;
   const float a = y[i] + share * (y[i + 1] - y[i]), b = other[i] + share * (other[i + 1] - other[i]);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "macros.h"
 
@@ -35,6 +36,26 @@ SPECTROMER_HD float gradient(float left, float value, float right) {
   const float from = has_left ? left : value, to = has_right ? right : value;
   const float per_step = has_left && has_right ? 0.5f : has_left || has_right ? 1.0f : NAN;
   return value == value ? (to - from) * per_step : NAN;
+}
+
+// A level as a value of the image's type; 16 bits are those of the nearest bfloat16, ties to even.
+SPECTROMER_HD_INLINE void put_level(int level, float, float, uint8_t& to) { to = static_cast<uint8_t>(level); }
+
+SPECTROMER_HD_INLINE void put_level(int level, float factor, float offset, float& to) {
+  to = factor * static_cast<float>(level) + offset;
+}
+
+SPECTROMER_HD_INLINE void put_level(int level, float factor, float offset, uint16_t& to) {
+  float value;
+  put_level(level, factor, offset, value);
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  to = static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+// A value after ink has been laid over it: `share` is the opacity / 255.
+SPECTROMER_HD_INLINE float inked(float value, float ink, float share, uint8_t level) {
+  return value + (ink - value) * (share * static_cast<float>(level));
 }
 
 // Where panel `panel` of `panels` begins among `count` bins; the first ones have one bin more if they do not divide.

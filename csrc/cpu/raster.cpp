@@ -172,7 +172,9 @@ SPECTROMER_INLINE Interval meet_pieces(RasterScratch& s, const float* x, const f
     const float y = s.y[place];
     const bool drawn = y == y;
     if (drawn && !before && ++count > 2) {
-      visit_column(x, line, points, w.first, at, r, [&](Interval hit) { s.rest.push_back({lane, slot, hit}); });
+      const auto sides = [&](int64_t j) { return make_sides(x[j], line[j], x[j + 1], line[j + 1], r); };
+      visit_column(x, line, sides, points, w.first, at, r,
+                   [&](Interval hit) { s.rest.push_back({lane, slot, hit}); });
       return nothing();
     }
     before = drawn;

@@ -256,21 +256,6 @@ void draw_columns(const float* x, const uint8_t* marked, int64_t count, int64_t 
 
 // ---- planes to channels ----
 
-// A level as a value of the image's type.
-SPECTROMER_INLINE void put_level(int level, float, float, uint8_t& to) { to = static_cast<uint8_t>(level); }
-
-SPECTROMER_INLINE void put_level(int level, float factor, float offset, float& to) {
-  to = factor * static_cast<float>(level) + offset;
-}
-
-SPECTROMER_INLINE void put_level(int level, float factor, float offset, uint16_t& to) {
-  float value;
-  put_level(level, factor, offset, value);
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  to = static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);  // to the nearest bfloat16, ties to even
-}
-
 // `count` pixels, from `begin` on, of one channel of one image from its planes [planes, pixels]. Most strips of most
 // pictures are blank.
 template <class Value>
@@ -301,7 +286,7 @@ SPECTROMER_INLINE void put_strip(const RenderArgs& a, int64_t channel, const uin
       const float ink = a.inks != nullptr ? a.inks[3 * k + channel] : 255.0f - ground;
       const float share = a.alpha[k] / 255.0f;
       const uint8_t* plane = planes + k * pixels + begin;
-      for (int64_t i = 0; i < count; ++i) value[i] += (ink - value[i]) * (share * static_cast<float>(plane[i]));
+      for (int64_t i = 0; i < count; ++i) value[i] = inked(value[i], ink, share, plane[i]);
     }
     for (int64_t i = 0; i < count; ++i) level[i] = static_cast<int>(value[i] + 0.5f);
   }

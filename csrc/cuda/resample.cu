@@ -36,21 +36,18 @@ __global__ void resample_backward_kernel(ResampleArgs a) {
   }
 }
 
-constexpr int kThreads = 256;
 
-template <class Kernel>
-int launch(Kernel kernel, const ResampleArgs& args, void* stream) {
-  if (args.rows * args.bins == 0) return cudaSuccess;
-  kernel<<<blocks_for(args.rows * args.bins, kThreads), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(args);
-  return cudaGetLastError();
+int launch_over_bins(void (*kernel)(ResampleArgs), const ResampleArgs& args, void* stream) {
+  const int64_t items = args.rows * args.bins;
+  return items == 0 ? 0 : launch(kernel, blocks_for(items), 0, stream, args);
 }
 
 }  // namespace
 
-int resample_cuda(const ResampleArgs& args, void* stream) { return launch(resample_kernel, args, stream); }
+int resample_cuda(const ResampleArgs& args, void* stream) { return launch_over_bins(resample_kernel, args, stream); }
 
 int resample_backward_cuda(const ResampleArgs& args, void* stream) {
-  return launch(resample_backward_kernel, args, stream);
+  return launch_over_bins(resample_backward_kernel, args, stream);
 }
 
 const char* cuda_error_string(int code) { return cudaGetErrorString(static_cast<cudaError_t>(code)); }

@@ -1,5 +1,7 @@
 """The compiled extension, and what every op does around a call into it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -25,15 +27,14 @@ def dense(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.detach().to(dtype).contiguous()
 
 
-def call(name: str, device: torch.device, *args: object) -> None:
+def call(name: str, device: torch.device, args: object) -> Any:
     """Run native `name` on `device`: on all of torch's threads, or on the device's current stream."""
     if device.type == "cpu":
-        getattr(_C, f"{name}_cpu")(*args, torch.get_num_threads())
-        return
+        return getattr(_C, f"{name}_cpu")(args, torch.get_num_threads())
     if not _C.has_cuda:
         raise RuntimeError(
             f"spectromer::{name} has no CUDA operator in this build (no nvcc was found when it was installed); "
             "reinstall where nvcc is on PATH, or move the tensors to the CPU"
         )
     with torch.cuda.device(device):
-        getattr(_C, f"{name}_cuda")(*args, torch.cuda.current_stream(device).cuda_stream)
+        return getattr(_C, f"{name}_cuda")(args, torch.cuda.current_stream(device).cuda_stream)

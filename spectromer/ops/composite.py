@@ -1,4 +1,4 @@
-"""render put together from torch and the other operators, on any device: what CUDA runs, and what checks the CPU's."""
+"""render put together from torch and the other operators: checks it, and draws what is too large for a GPU block."""
 
 import torch
 from torch import Tensor
@@ -192,20 +192,20 @@ def _columns(x: Tensor, marked: Tensor, inside: Tensor, picture: Picture) -> Ten
 
 def _channels(planes: Tensor, picture: Picture) -> Tensor:
     """Planes uint8 [B, K, size, size] as the channels of the image, in its type."""
-    tables = Tables.of(picture)
+    tables = Tables.of(picture, planes.device)
     if tables.colormap is not None:
-        levels = tables.colormap.to(planes.device)[planes[:, 0].long()].permute(0, 3, 1, 2).float()
+        levels = tables.colormap[planes[:, 0].long()].permute(0, 3, 1, 2).float()
     else:
-        cover = planes.float() * (tables.alpha.to(planes.device) / 255.0).view(-1, 1, 1)
+        cover = planes.float() * (tables.alpha / 255.0).view(-1, 1, 1)
         ground = 255.0 if picture.ground == "light" else 0.0
         if tables.inks is None:
             levels = ground + (255.0 - 2.0 * ground) * cover
         else:
             levels = planes.new_full(picture.shape(len(planes)), ground, dtype=torch.float32)
-            for k, ink in enumerate(tables.inks.to(planes.device)):
+            for k, ink in enumerate(tables.inks):
                 levels = levels + (ink.view(3, 1, 1) - levels) * cover[:, k : k + 1]
         levels = (levels + 0.5).floor()
     if picture.dtype == "uint8":
         return levels.to(torch.uint8)
-    factor, offset = (v.to(planes.device).view(-1, 1, 1) for v in (tables.factor, tables.offset))
+    factor, offset = tables.factor.view(-1, 1, 1), tables.offset.view(-1, 1, 1)
     return (factor * levels + offset).to(DTYPES[picture.dtype])

@@ -237,7 +237,7 @@ def _from_json(text: str) -> Picture:
 
 @dataclass(frozen=True)
 class Tables:
-    """A picture's options as numbers, on the CPU.
+    """A picture's options as numbers, on one device but for `quantities`, which stay on the CPU.
 
     Attributes
     ----------
@@ -259,13 +259,13 @@ class Tables:
     offset: Tensor
 
     @classmethod
-    def of(cls, picture: Picture) -> "Tables":
-        """The tables of a picture, made once."""
-        return _tables(picture)
+    def of(cls, picture: Picture, device: torch.device | str = "cpu") -> "Tables":
+        """The tables of a picture, made once for each device."""
+        return _tables(picture, device)
 
 
 @lru_cache(maxsize=64)
-def _tables(picture: Picture) -> Tables:
+def _tables(picture: Picture, device: torch.device | str) -> Tables:
     inks = colormap = None
     if picture.colors is not None:
         from matplotlib.colors import to_rgb
@@ -280,14 +280,15 @@ def _tables(picture: Picture) -> Tables:
     std = torch.tensor(_each(picture.std, count, "std", "channel"), dtype=torch.float64)
     return Tables(
         quantities=torch.tensor([QUANTITIES.index(name) for name in picture.channels], dtype=torch.int32),
-        alpha=torch.tensor(_each(picture.alpha, picture.planes, "alpha", "plane"), dtype=torch.float32),
-        inks=inks,
-        colormap=colormap,
-        factor=(1.0 / (255.0 * std)).float(),
-        offset=(-mean / std).float(),
+        alpha=torch.tensor(_each(picture.alpha, picture.planes, "alpha", "plane"), dtype=torch.float32).to(device),
+        inks=None if inks is None else inks.to(device),
+        colormap=None if colormap is None else colormap.to(device),
+        factor=(1.0 / (255.0 * std)).float().to(device),
+        offset=(-mean / std).float().to(device),
     )
 
 
+@lru_cache(maxsize=64)
 def wavelength_grid(picture: Picture, device: torch.device | str = "cpu") -> Tensor | None:
     """Centres, in Angstrom, of the bins that are drawn, [bins] float64, panel after panel; None for own pixels."""
     if picture.wavelength_range is None:

@@ -125,12 +125,7 @@ def _forward(
         out=out.data_ptr(),
         band=0 if band is None else band.data_ptr(),
     )
-    if y.device.type == "cpu":
-        call("rasterize", y.device, args)
-    else:
-        shape = (images, height, width + 1) if coverage == "agg" and band is None else (0,)
-        scratch = torch.zeros(shape, dtype=torch.float32, device=y.device)
-        call("rasterize", y.device, args, scratch.data_ptr())
+    call("rasterize", y.device, args)
     return out
 
 

@@ -139,49 +139,46 @@ def _checked_once(style: str, size: int, options: tuple[tuple[str, Any], ...]) -
 def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tensor:
     picture = Picture.from_json(options)
     rows, _ = check_spectra(flux, ivar, wavelength, None, None)
-    if flux.device.type != "cpu":
-        return composite(flux, ivar, wavelength, picture)
-    grid = wavelength_grid(picture)
+    device = flux.device
+    grid = wavelength_grid(picture, device)
     spectra = ResampleCall(flux, ivar, wavelength, grid, METHODS[0], 0.0, None, None)
     marks = mark_regions(flux, ivar, wavelength, grid, picture.regions)
     drawn = None if marks is None else dense(marks, torch.uint8)
-    tables = Tables.of(picture)
+    tables = Tables.of(picture, device)
     fixed = (0.0, 0.0) if isinstance(picture.scale, str) else picture.scale
-    out = torch.empty(picture.shape(rows), dtype=DTYPES[picture.dtype])
-    call(
-        "render",
-        flux.device,
-        _C.RenderArgs(
-            spectra=spectra.args(),
-            size=picture.size,
-            panels=picture.panels,
-            rows=picture.stacked,
-            log_axis=picture.axis == "log",
-            quantities=tables.quantities.data_ptr(),
-            quantity_count=len(tables.quantities),
-            block=picture.block or 0,
-            boustrophedon=picture.order == "boustrophedon",
-            scale=(*SCALES, fixed).index(picture.scale),
-            fixed=fixed,
-            percentiles=picture.percentiles,
-            per_panel=picture.per_panel,
-            margin=picture.margin,
-            side_margin=picture.side_margin,
-            linewidth=picture.linewidth,
-            subcolumns=picture.subcolumns,
-            coverage=COVERAGES.index(picture.coverage),
-            marks=0 if drawn is None else drawn.data_ptr(),
-            shared_marks=drawn is not None and drawn.ndim == 1,
-            alpha=tables.alpha.data_ptr(),
-            inks=0 if tables.inks is None else tables.inks.data_ptr(),
-            light=picture.ground == "light",
-            colormap=0 if tables.colormap is None else tables.colormap.data_ptr(),
-            type=tuple(DTYPES).index(picture.dtype),
-            factor=tables.factor.data_ptr(),
-            offset=tables.offset.data_ptr(),
-            out=out.data_ptr(),
-        ),
+    out = torch.empty(picture.shape(rows), dtype=DTYPES[picture.dtype], device=device)
+    args = _C.RenderArgs(
+        spectra=spectra.args(),
+        size=picture.size,
+        panels=picture.panels,
+        rows=picture.stacked,
+        log_axis=picture.axis == "log",
+        quantities=tables.quantities.data_ptr(),
+        quantity_count=len(tables.quantities),
+        block=picture.block or 0,
+        boustrophedon=picture.order == "boustrophedon",
+        scale=(*SCALES, fixed).index(picture.scale),
+        fixed=fixed,
+        percentiles=picture.percentiles,
+        per_panel=picture.per_panel,
+        margin=picture.margin,
+        side_margin=picture.side_margin,
+        linewidth=picture.linewidth,
+        subcolumns=picture.subcolumns,
+        coverage=COVERAGES.index(picture.coverage),
+        marks=0 if drawn is None else drawn.data_ptr(),
+        shared_marks=drawn is not None and drawn.ndim == 1,
+        alpha=tables.alpha.data_ptr(),
+        inks=0 if tables.inks is None else tables.inks.data_ptr(),
+        light=picture.ground == "light",
+        colormap=0 if tables.colormap is None else tables.colormap.data_ptr(),
+        type=tuple(DTYPES).index(picture.dtype),
+        factor=tables.factor.data_ptr(),
+        offset=tables.offset.data_ptr(),
+        out=out.data_ptr(),
     )
+    if call("render", device, args) is False:  # a spectrum takes more than a GPU's block of threads shares
+        return composite(flux, ivar, wavelength, picture)
     return out
 
 
