@@ -108,16 +108,3 @@ def test_pixels(rate: Any, pixels: int) -> None:
 @pytest.mark.parametrize("size", [128, 224, 384, 518])
 def test_image_size(rate: Any, batch: SpectrumBatch, size: int) -> None:
     drawn(rate, "render by image size", f"{size} x {size}", batch.select(range(64)), size=size)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_gpu(rate: Any, batch: SpectrumBatch) -> None:
-    many = batch.select(list(range(len(batch))) * 4).to("cuda")
-
-    def work() -> torch.Tensor:
-        images = render(many, points=POINTS)
-        torch.cuda.synchronize()
-        return images
-
-    images = rate(STAGES, f"spectromer on {torch.cuda.get_device_name()}", len(many), work)
-    assert int((images[: len(batch)].cpu().int() - render(batch, points=POINTS).int()).abs().max()) <= 1

@@ -49,22 +49,35 @@ def rate(benchmark: Any) -> Any:
     Groups are compared within themselves, each with its first row. `error` is what the row is wrong by, in words.
     """
 
-    def run(group: str, name: str, spectra: int, work: Any, *, size: int = 0, error: str = "") -> Any:
+    def run(
+        group: str, name: str, spectra: int, work: Any, *, size: int = 0, error: str = "", device: str = "cpu"
+    ) -> Any:
         benchmark.group = group
-        benchmark.extra_info |= {"name": name, "spectra": spectra, "bytes": size, "error": error}
-        return benchmark(work)
+        benchmark.extra_info |= {"name": name, "spectra": spectra, "bytes": size, "error": error, "device": device}
+        if device == "cpu":
+            return benchmark(work)
+
+        def waited() -> Any:
+            result = work()
+            torch.cuda.synchronize()
+            return result
+
+        waited()  # compiles, loads, and fills the caches
+        return benchmark(waited)
 
     return run
 
 
-def _copy_rate() -> float:
-    """Bytes per second that one core reads and writes when it copies: the floor under every operator."""
-    source = torch.ones(1 << 26)
+def _copy_rate(device: str) -> float:
+    """Bytes per second that one core, or a GPU, reads and writes when it copies: the floor under every operator."""
+    source = torch.ones(1 << (26 if device == "cpu" else 30), device=device)
     target = torch.empty_like(source)
     seconds = []
     for _ in range(7):
         start = time.perf_counter()
         target.copy_(source)
+        if device != "cpu":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return 2 * source.nbytes / sorted(seconds)[3]
 
@@ -80,15 +93,19 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not groups:
         return
     write = terminalreporter.write_line
-    copied = _copy_rate()
+    copied = {
+        device: _copy_rate(device) for device in sorted({row["device"] for rows in groups.values() for row in rows})
+    }
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     terminalreporter.section(f"medians, one thread unless named ({machine})")
-    write(f"a copy in memory moves {copied / 1e9:.1f} GB/s; of it: what the spectra and results alone would take")
+    for device, moves in copied.items():
+        where = "memory" if device == "cpu" else f"the memory of {torch.cuda.get_device_name()}"
+        write(f"a copy in {where} moves {moves / 1e9:,.1f} GB/s; of it: what the spectra and results alone would take")
     for group, rows in groups.items():
         write(f"\n{group:<50}{'spectra/s':>12}{'GB/s':>8}{'of copy':>9}{'ours is':>10}  error")
         for row in rows:
             moved = row["rate"] * row["bytes"]
-            share = f"{moved / 1e9:>8.2f}{moved / copied:>8.0%} " if row["bytes"] else " " * 17
+            share = f"{moved / 1e9:>8.2f}{moved / copied[row['device']]:>8.0%} " if row["bytes"] else " " * 17
             ratio = f"{rows[0]['rate'] / row['rate']:>8.2f} x" if row is not rows[0] else " " * 10
             write(f"  {row['name']:<48}{row['rate']:>12,.0f}{share}{ratio}  {row['error']}")
     for name, reason in sorted(_MISSING.items()):

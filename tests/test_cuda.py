@@ -246,6 +246,7 @@ def test_draws_on_the_current_stream_without_waiting(batch: SpectrumBatch) -> No
     late = there.flux.clone()
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
     with torch.cuda.stream(stream):
         late.zero_()
         torch.cuda._sleep(50_000_000)
@@ -255,10 +256,9 @@ def test_draws_on_the_current_stream_without_waiting(batch: SpectrumBatch) -> No
             got = render(SpectrumBatch(late, there.ivar, there.wavelength), **FUSED)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        peak = torch.cuda.max_memory_allocated()
     stream.synchronize()
     assert torch.equal(got, want)
-    assert torch.cuda.memory_allocated() - before <= got.nbytes + 512 and peak >= before
+    assert torch.cuda.max_memory_allocated() - before <= got.nbytes + 512  # which it allocates in blocks of
 
 
 @gpu
@@ -276,13 +276,6 @@ def test_is_captured_in_a_graph(batch: SpectrumBatch) -> None:
     there.flux.copy_(flux)
     graph.replay()
     assert torch.equal(got, want)
-
-
-@gpu
-def test_compiles(batch: SpectrumBatch) -> None:
-    there = batch.to("cuda")
-    drawn = torch.compile(lambda spectra: render(spectra, **FUSED), fullgraph=True)(there)
-    assert torch.equal(drawn, render(there, **FUSED))
 
 
 @gpu

@@ -1,0 +1,167 @@
+"""The operators on a GPU: against its memory, against the same work in torch ops, and beside a ViT's training step."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spectromer import _C, SpectrumBatch, rasterize, render, resample
+from spectromer.ops.picture import Picture, wavelength_grid
+
+pytestmark = pytest.mark.skipif(
+    not (_C.has_cuda and torch.cuda.is_available()), reason="no GPU, or a build without CUDA operators"
+)
+
+COUNT, SIZE = 4096, 224
+RENDER, RESAMPLE, RASTERIZE, STEP = (
+    f"GPU: {what}"
+    for what in (
+        f"render 4620 px to {SIZE} x {SIZE}, {COUNT} spectra",
+        "resample 4620 px to 4096 bins",
+        f"rasterize 448 points to {SIZE} x {SIZE}",
+        "a training step of ViT-B/16 in bfloat16, 256 spectra",
+    )
+)
+NORMALISED = {"dtype": "bfloat16", "mean": 0.45, "std": 0.22}
+THREE = {"channels": ("flux", "error", "mask")}
+
+
+@pytest.fixture(scope="module")
+def many(batch: SpectrumBatch) -> SpectrumBatch:
+    return batch.select(list(range(len(batch))) * (COUNT // len(batch))).to("cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("plot, uint8", {}),
+        ("plot with error and mask, bfloat16", THREE | NORMALISED),
+        ("14 panels, uint8", {"style": "panels", "panels": 14}),
+        ("overlap, bfloat16", {"style": "overlap"} | NORMALISED),
+        ("folded, uint8", {"style": "folded"}),
+        ("thesis-plot, uint8", {"style": "thesis-plot"}),
+    ],
+)
+def test_render(rate: Any, batch: SpectrumBatch, many: SpectrumBatch, name: str, options: dict) -> None:
+    images = render(many, **options)
+    off = (images[: len(batch)].cpu().float() - render(batch, **options).float()).abs()
+    level = 1.0 if images.dtype == torch.uint8 else 2.0 / 255.0 / 0.22  # and a step of bfloat16
+    assert float(off.max()) <= 1.001 * level
+    size = 8 * many.flux.shape[1] + images[0].nbytes
+    del images
+    rate(RENDER, name, COUNT, lambda: render(many, **options), size=size, device="cuda")
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_resample(rate: Any, many: SpectrumBatch, own: bool) -> None:
+    wavelength = many.wavelength.expand(many.flux.shape).contiguous() if own else many.wavelength
+    grid = torch.linspace(3650.0, 10250.0, 4096, dtype=torch.float64, device="cuda")
+    size = 8 * (many.flux.shape[1] + 4096) + (8 * many.flux.shape[1] if own else 0)
+    name = "spectromer, wavelengths of each spectrum's own" if own else "spectromer, one wavelength for all"
+    rate(RESAMPLE, name, COUNT, lambda: resample(many.flux, many.ivar, wavelength, grid), size=size, device="cuda")
+
+
+def test_resample_by_torch(rate: Any, many: SpectrumBatch) -> None:
+    """The overlaps as a sparse matrix, made once: flux and variance of good pixels, and their weights."""
+    wavelength = many.wavelength
+    grid = torch.linspace(3650.0, 10250.0, 4096, dtype=torch.float64, device="cuda")
+
+    def edges(centres: Tensor) -> Tensor:
+        middle = 0.5 * (centres[1:] + centres[:-1])
+        return torch.cat((2 * centres[:1] - middle[:1], middle, 2 * centres[-1:] - middle[-1:]))
+
+    pixels, bins = edges(wavelength), edges(grid)
+    low = torch.maximum(pixels[None, :-1], bins[:-1, None])
+    share = (torch.minimum(pixels[None, 1:], bins[1:, None]) - low).clamp(min=0) / (bins[1:] - bins[:-1])[:, None]
+    weights = share.float().to_sparse_csr()
+    squares = (share**2).float().to_sparse_csr()
+
+    def work() -> tuple[Tensor, Tensor]:
+        good = (many.ivar > 0) & torch.isfinite(many.flux)
+        weight = weights @ good.float().T
+        total = weights @ torch.where(good, many.flux, 0.0).T
+        variance = squares @ torch.where(good, 1.0 / many.ivar, 0.0).T
+        some = weight > 0
+        flux = torch.where(some, total / weight, 0.0)
+        return flux.T, torch.where(some & (variance > 0), weight**2 / variance, 0.0).T
+
+    got, want = work(), resample(many.flux, many.ivar, wavelength, grid)
+    torch.testing.assert_close(got[0], want[0], rtol=1e-3, atol=1e-3)
+    rate(RESAMPLE, "torch, a sparse matrix", COUNT, work, device="cuda")
+
+
+@pytest.fixture(scope="module")
+def heights(many: SpectrumBatch) -> Tensor:
+    """Lines that `render` draws, without gaps."""
+    grid = wavelength_grid(Picture(), many.flux.device)
+    flux, _ = resample(many.flux, many.ivar, many.wavelength, grid)
+    low, high = torch.quantile(flux, torch.tensor([0.005, 0.995], device="cuda"), dim=1, keepdim=True)
+    return SIZE * (0.95 - 0.9 * (flux - low) / (high - low))
+
+
+def test_rasterize(rate: Any, heights: Tensor) -> None:
+    size = 4 * heights.shape[1] + SIZE * SIZE
+    rate(RASTERIZE, "spectromer, true area", COUNT, lambda: rasterize(heights), size=size, device="cuda")
+
+
+def test_rasterize_as_agg(rate: Any, heights: Tensor) -> None:
+    size = 4 * heights.shape[1] + SIZE * SIZE
+    name = 'spectromer, coverage="agg"'
+    rate(RASTERIZE, name, COUNT, lambda: rasterize(heights, coverage="agg"), size=size, device="cuda")
+
+
+def test_rasterize_by_torch(rate: Any, heights: Tensor) -> None:
+    """At eight places in each column, the line's height and half the stroke's to both sides: no joins, no caps."""
+    some, places = heights[:256], 8
+    points = some.shape[1]
+    at = (torch.arange(SIZE * places, device="cuda") + 0.5) / places * points / SIZE - 0.5
+    left = at.floor().clamp(0, points - 2).long()
+    share = (at - left).clamp(0.0, 1.0)
+    rows = torch.arange(SIZE, device="cuda").view(1, SIZE, 1, 1)
+
+    def work() -> Tensor:
+        a, b = some[:, left], some[:, left + 1]
+        y = (a + share * (b - a)).view(len(some), 1, SIZE, places)
+        half = 0.5 * (1.0 + ((b - a) * points / SIZE).square()).sqrt().view(y.shape)
+        cover = (y + half - rows).clamp(0, 1) - (y - half - rows).clamp(0, 1)
+        return (255.0 * cover.mean(3) + 0.5).to(torch.uint8)[:, None]
+
+    off = (work().float() - rasterize(some).float()).abs()
+    assert float(off.mean()) <= 5.0  # it draws the same line
+    error = f"{float(off.mean()):.2f} levels on average, {float(off.max()):.0f} at most, to ours"
+    rate(RASTERIZE, "torch, no joins, 256 at a time", len(some), work, error=error, device="cuda")
+
+
+@pytest.fixture(scope="module")
+def training() -> Any:
+    """Takes a training step with images, or with the spectra they are drawn from."""
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("vit_base_patch16_224", num_classes=30).cuda()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    labels = torch.randint(0, 30, (256,), device="cuda")
+
+    def step(images: Tensor) -> Tensor:
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            loss = nn.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def test_step_with_images_at_hand(rate: Any, many: SpectrumBatch, training: Any) -> None:
+    images = render(many.select(range(256)), **THREE, **NORMALISED)
+    rate(STEP, "images that are there", 256, lambda: training(images), device="cuda")
+
+
+def test_step_with_spectra(rate: Any, many: SpectrumBatch, training: Any) -> None:
+    some = many.select(range(256))
+    rate(STEP, "images drawn in the step", 256, lambda: training(render(some, **THREE, **NORMALISED)), device="cuda")
+
+
+def test_the_drawing_alone(rate: Any, many: SpectrumBatch) -> None:
+    some = many.select(range(256))
+    rate(STEP, "the drawing alone", 256, lambda: render(some, **THREE, **NORMALISED), device="cuda")
