@@ -60,6 +60,8 @@ class TrainConfig(DataConfig):
     """What the images show: flux, first and second (derivatives), error, mask."""
     panels: int | None = None
     """Wavelength segments; for the style "panels" by default one per row of patches."""
+    block: int | None = None
+    """Height and width, in pixels, of the squares of folded pictures; by default 4."""
     augment: bool = True
     """Train on spectra as they might have been observed: noisier, calibrated and masked otherwise."""
     epochs: int | None = None

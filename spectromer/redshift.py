@@ -30,15 +30,15 @@ class LogAxis:
     rows, columns : int
         Of the token grid.
     panels : int
-        Segments of the axis.
+        Segments of the axis: panels, or the rows of squares of a folded picture.
     stacked : bool
         Whether the segments lie under one another (else they are channels).
     patch : int
-        Pixels per token column.
+        Columns of pixels, or of squares, per token.
     step : float
-        ln(wavelength) per pixel.
+        ln(wavelength) per column.
     samples : int
-        Of a redshift per pixel: those of bright objects are good to a fraction of one.
+        Of a redshift per column: those of bright objects are good to a fraction of one.
     """
 
     rows: int
@@ -51,27 +51,45 @@ class LogAxis:
 
     @property
     def pixels(self) -> int:
-        """Pixels from the axis's start to its end."""
+        """Columns from the axis's start to its end."""
         return self.panels * self.columns * self.patch
+
+    @property
+    def per_token(self) -> int:
+        """Segments that a token shows a part of."""
+        return max(1, self.panels // self.rows) if self.stacked else self.panels
+
+    def by_segment(self, values: Tensor) -> Tensor:
+        """Values of tokens in raster order [B, rows * columns, ...] by segments that no two of these groups share.
+
+        Returns
+        -------
+        Tensor [B, panels / per_token, tokens, columns, ...]
+            The tokens one under another that show the same segments.
+        """
+        groups = self.panels // self.per_token
+        return values.reshape(len(values), groups, self.rows // groups, self.columns, *values.shape[2:])
 
     def along(self, share: Tensor) -> Tensor:
         """Sums of values per token [B, T] over the tokens that show each stretch of the axis, [B, stretches]."""
-        b = len(share)
-        if self.stacked:
-            return share.view(b, self.panels, self.rows // self.panels, self.columns).sum(2).reshape(b, -1)
-        return share.view(b, self.rows, self.columns).sum(1).repeat(1, self.panels)
+        grouped = self.by_segment(share).sum(2)
+        return grouped[:, :, None].expand(-1, -1, self.per_token, -1).reshape(len(share), -1)
 
     @classmethod
     def of(cls, picture: Picture, grid: tuple[int, int], patch: int) -> "LogAxis | None":
         """The axis of a picture cut in a grid of patches; None where a pixel means no one wavelength."""
-        rows, columns = grid
-        if picture.wavelength_range is None or picture.axis != "log" or picture.block is not None:
+        (rows, columns), block = grid, picture.block or 1
+        if picture.wavelength_range is None or picture.axis != "log" or columns * patch != picture.size:
             return None
-        if columns * patch != picture.size or (picture.stacked and rows % picture.panels):
+        folded = picture.block is not None
+        if folded and (patch % block or picture.order != "standard"):
+            return None
+        panels = picture.size // block if folded else picture.panels
+        if picture.stacked and rows % panels and panels % rows:
             return None
         low, high = picture.wavelength_range
-        step = math.log(high / low) / (picture.panels * picture.size)
-        return cls(rows, columns, picture.panels, picture.stacked, patch, step)
+        step = math.log(high / low) / (panels * columns * patch // block)
+        return cls(rows, columns, panels, picture.stacked, patch // block, step)
 
 
 class RedshiftHead(nn.Module):
@@ -107,10 +125,9 @@ class RedshiftHead(nn.Module):
         nn.init.zeros_(self.pooled.weight)
         nn.init.zeros_(self.pooled.bias)
         if axis is not None:
-            per_token = 1 if axis.stacked else axis.panels
             samples = axis.pixels * axis.samples
             self.norm = nn.LayerNorm(width)
-            self.unfold = nn.Linear(width, per_token * axis.patch * axis.samples * templates)
+            self.unfold = nn.Linear(width, axis.per_token * axis.patch * axis.samples * templates)
             self.kernel = nn.Parameter(0.02 * torch.randn(templates, samples + self.bins))
             self.fft = 1 << (2 * samples + self.bins).bit_length()
 
@@ -133,14 +150,11 @@ class RedshiftHead(nn.Module):
 
     def _sequence(self, unfolded: Tensor) -> Tensor:
         """Unfolded tokens [B, T, ...] to features along the axis [B, templates, samples]."""
-        a, b = self.axis, unfolded.shape[0]
+        a = self.axis
         assert a is not None
-        samples = a.patch * a.samples
-        if a.stacked:  # several token rows of one panel are averaged
-            grid = unfolded.view(b, a.panels, a.rows // a.panels, a.columns, samples, self.templates).mean(2)
-        else:
-            grid = unfolded.view(b, a.rows, a.columns, a.panels, samples, self.templates).mean(1).transpose(1, 2)
-        return grid.reshape(b, -1, self.templates).transpose(1, 2)
+        unfolded = unfolded.unflatten(2, (a.per_token, a.patch * a.samples, self.templates))
+        grid = a.by_segment(unfolded).mean(2).transpose(2, 3)  # tokens that show the same are averaged
+        return grid.reshape(len(unfolded), -1, self.templates).transpose(1, 2)
 
     @property
     def centres(self) -> Tensor:

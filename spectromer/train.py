@@ -187,8 +187,7 @@ def _inputs(config: TrainConfig) -> tuple[dict[str, Any], VisionTransformer | No
         return {}, None
     size = config.size or default_size(config.model)
     inputs: dict[str, Any] = {"style": config.style, "size": size, "channels": config.channels}
-    if config.panels is not None:
-        inputs["panels"] = config.panels
+    inputs |= {name: value for name in ("panels", "block") if (value := getattr(config, name)) is not None}
     a_panel_per_patch = config.style == "panels" and config.panels is None
     channels = SpectrumToImage(**(inputs | {"panels": 1} if a_panel_per_patch else inputs)).channels
     backbone = create_backbone(

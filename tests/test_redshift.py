@@ -46,6 +46,23 @@ def test_tokens_unfold_in_the_order_of_wavelength() -> None:
             assert float(got[p]) == pytest.approx(want)
 
 
+def test_folded_pictures_unfold_too() -> None:
+    """The sample that a square's place gives: squares of 2 px in rows of 8, four rows and four columns to a token."""
+    a = LogAxis.of(Picture.of("folded", 16, block=2), (2, 2), 8)
+    assert a is not None and (a.panels, a.patch, a.per_token, a.pixels) == (8, 4, 4, 64)
+    assert a.step == pytest.approx(math.log(10000 / 3600) / 64)
+    head = RedshiftHead(8, a, highest=0.5, templates=1)
+    unfolded = torch.arange(4.0)[:, None] * 1000 + torch.arange(4.0 * 4 * a.samples)  # token, its rows, its columns
+    got = head._sequence(unfolded[None])[0, 0].view(8, 8, a.samples)
+    for row in range(8):
+        for column in range(8):
+            token, inside = row // 4 * 2 + column // 4, row % 4 * 4 + column % 4
+            assert float(got[row, column, 0]) == 1000.0 * token + inside * a.samples
+    along = a.along(torch.tensor([[0.1, 0.2, 0.3, 0.4]])).view(8, 2)
+    assert along[3].tolist() == pytest.approx([0.1, 0.2]) and along[4].tolist() == pytest.approx([0.3, 0.4])
+    assert LogAxis.of(Picture.of("folded", 16, block=3), (2, 2), 8) is None
+
+
 def test_the_loss_is_least_at_the_label() -> None:
     head = RedshiftHead(8, axis(), highest=0.5)
     z = torch.tensor([0.2345])
