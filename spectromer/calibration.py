@@ -170,7 +170,7 @@ class Calibration:
     def levels(self, shares: Iterable[float], classes: Iterable[str]) -> Tensor:
         """Where in each distribution to look for the quantiles `shares` [K] of the truth, [B, K] float64."""
         wanted = torch.tensor(list(shares), dtype=torch.float64)
-        rows = {name: wanted for name in ("",)} if not self.central else {}
+        rows = {} if self.central else {_OTHERS: wanted}
         nominal = torch.tensor(SHARES, dtype=torch.float64)
         for name, central in self.central.items():
             width = (2.0 * wanted - 1.0).abs()
