@@ -89,7 +89,8 @@ class LogAxis:
             return None
         low, high = picture.wavelength_range
         step = math.log(high / low) / (panels * columns * patch // block)
-        return cls(rows, columns, panels, picture.stacked, patch // block, step)
+        # Squares are narrower than what lines draw in a column.
+        return cls(rows, columns, panels, picture.stacked, patch // block, step, samples=1 if folded else 2)
 
 
 class RedshiftHead(nn.Module):
