@@ -16,6 +16,7 @@ __all__ = ["STRETCHES", "LogAxis", "RedshiftDistribution", "RedshiftHead"]
 _LOWEST = -0.01
 _EVIDENCE = 0.1  # keeps the sum over thousands of terms from outrunning the other heads while it is learnt
 _OWN_STEP = 1e-3  # of ln(1 + z) where the image has no fixed wavelength axis to take it from
+_FINE = 5e-4  # 150 km/s: of ln(1 + z) from bin to bin; finer ones bring nothing
 #: Bounds of ln(1 + z): stars, whatever their velocity, have one stretch for themselves.
 STRETCHES = (-0.003, 0.003, *(0.01 * 1.35**i for i in range(18)))
 _NEAR = 3  # bins to either side of the most probable one that belong to its peak
@@ -68,12 +69,12 @@ class LogAxis:
             The tokens one under another that show the same segments.
         """
         groups = self.panels // self.per_token
-        return values.reshape(len(values), groups, self.rows // groups, self.columns, *values.shape[2:])
+        return values.reshape(values.shape[0], groups, self.rows // groups, self.columns, *values.shape[2:])
 
     def along(self, share: Tensor) -> Tensor:
         """Sums of values per token [B, T] over the tokens that show each stretch of the axis, [B, stretches]."""
         grouped = self.by_segment(share).sum(2)
-        return grouped[:, :, None].expand(-1, -1, self.per_token, -1).reshape(len(share), -1)
+        return grouped[:, :, None].expand(-1, -1, self.per_token, -1).reshape(share.shape[0], -1)
 
     @classmethod
     def of(cls, picture: Picture, grid: tuple[int, int], patch: int) -> "LogAxis | None":
@@ -89,8 +90,7 @@ class LogAxis:
             return None
         low, high = picture.wavelength_range
         step = math.log(high / low) / (panels * columns * patch // block)
-        # Squares are narrower than what lines draw in a column.
-        return cls(rows, columns, panels, picture.stacked, patch // block, step, samples=1 if folded else 2)
+        return cls(rows, columns, panels, picture.stacked, patch // block, step, samples=2 if step > _FINE else 1)
 
 
 class RedshiftHead(nn.Module):
@@ -155,7 +155,7 @@ class RedshiftHead(nn.Module):
         assert a is not None
         unfolded = unfolded.unflatten(2, (a.per_token, a.patch * a.samples, self.templates))
         grid = a.by_segment(unfolded).mean(2).transpose(2, 3)  # tokens that show the same are averaged
-        return grid.reshape(len(unfolded), -1, self.templates).transpose(1, 2)
+        return grid.reshape(unfolded.shape[0], -1, self.templates).transpose(1, 2)
 
     @property
     def centres(self) -> Tensor:
