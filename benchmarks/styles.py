@@ -18,18 +18,18 @@ from spectromer.report import compare, show
 from spectromer.train import train
 
 PICTURES: dict[str, dict[str, Any]] = {
-    "panels 8, 128 px": {"style": "panels", "size": 128},
+    "panels 8, 128 px": {"size": 128},
     "folded 128 px, 4 px each": {"style": "folded", "size": 128},
     "folded 128 px, 2 px each": {"style": "folded", "size": 128, "block": 2},
-    "panels 8 + error": {"style": "panels", "size": 128, "channels": ("flux", "error")},
+    "panels 8 + error": {"size": 128, "channels": ("flux", "error")},
     "plot 128 px": {"style": "plot", "size": 128},
     "overlap 128 px": {"style": "overlap", "size": 128},
-    "panels 4, 128 px": {"style": "panels", "size": 128, "panels": 4},
+    "panels 4, 128 px": {"size": 128, "panels": 4},
     "thesis-plot 128 px": {"style": "thesis-plot", "size": 128},
-    "panels 14, 224 px": {"style": "panels", "size": 224},
+    "panels 14, 224 px": {"size": 224},
     "plot 128 px, 1 of 4 patches": {"style": "plot", "size": 128, "keep_patches": 0.25},
-    "folded 128 px, mlp heads": {"style": "folded", "size": 128, "heads": "mlp"},
-    "folded 128 px, not augmented": {"style": "folded", "size": 128, "augment": False},
+    "panels 8, mlp heads": {"size": 128, "heads": "mlp"},
+    "panels 8, not augmented": {"size": 128, "augment": False},
 }
 
 

@@ -52,7 +52,7 @@ class TrainConfig(DataConfig):
     """Look for z by cross-correlation along the wavelength axis, or in the mean token alone."""
     keep_patches: float = 1.0
     """The share of an image's patches that the ViT reads: those with the most ink."""
-    style: str = "folded"
+    style: str = "panels"
     """How a spectrum is drawn: one of the styles of spectromer.render."""
     size: int | None = None
     """Image size in pixels; by default what the model was made for."""

@@ -36,7 +36,7 @@ default_cfgs = generate_default_cfgs(
     {
         "vit_nano_patch16_128": {
             "input_size": (3, 128, 128),
-            "mean": (0.1, 0.1, 0.1),  # of lines: mostly empty
+            "mean": (0.1, 0.1, 0.1),  # of spectra drawn as panels: mostly empty
             "std": (0.25, 0.25, 0.25),
             "num_classes": 0,
             "first_conv": "patch_embed.proj",

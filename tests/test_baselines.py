@@ -54,7 +54,7 @@ def test_tokens_are_overlapping_stretches() -> None:
 
 
 def test_all_are_compared_on_one_division(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run, small = tmp_path / "run", ["--size", "64", "--model", "test_vit", "--no-pretrained"]
+    run, small = tmp_path / "run", ["--size", "64", "--panels", "4", "--model", "test_vit", "--no-pretrained"]
     options = ["--simulated", "700", "--epochs", "1", "--targets", "class", "z", "teff"]
     assert train_main([*options, *small, "--out", str(run)]) == 0
     found = dict(baselines(BaselineConfig(run=run, methods=("forest", "svm"))))

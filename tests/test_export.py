@@ -24,7 +24,7 @@ def test_exported_is_the_model(model: str, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "published"
     options = ["--model", model, "--no-pretrained", "--simulated", "300", "--epochs", "1", "--targets", "class", "z"]
     if model == "test_vit":
-        options += ["--size", "64"]
+        options += ["--size", "64", "--panels", "4"]
     assert train_main([*options, "--out", str(run)]) == 0
     assert export_main([str(run), "--out", str(out)]) == 0
     batch = SpectrumBatch.from_spectra(list(simulate(7, seed=4)))

@@ -40,8 +40,6 @@ SMALL = [
     "2",
     "--size",
     "64",
-    "--style",
-    "panels",
     "--panels",
     "4",
     "--model",
@@ -112,7 +110,7 @@ def test_leaves_everything_in_the_run_folder(run: Path) -> None:
 
 def test_learns(tmp_path: Path) -> None:
     """Above chance by far after a minute: the accuracy of always saying STAR is 0.45."""
-    options = ["--simulated", "1500", "--epochs", "4", "--size", "64", "--block", "2", "--targets", "class"]
+    options = ["--simulated", "1500", "--epochs", "4", "--size", "64", "--panels", "4", "--targets", "class"]
     assert train_main([*options, "--out", str(tmp_path / "run")]) == 0
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["class"]["accuracy"] > 0.75
 
@@ -236,7 +234,7 @@ def test_errors_are_one_sentence(run: Path, survey: Path, tmp_path: Path, capsys
         (train_main, [*out, "--model", "vit_enormous"], "is not one of timm's"),
         (train_main, [*out, "--data", str(tmp_path / "none")], "no such file or folder"),
         (train_main, [*out, "--simulated", "300", "--targets", "colour"], "targets must be of"),
-        (train_main, [*out, "--style", "panels", "--panels", "7"], "size must be a multiple of panels"),
+        (train_main, [*out, "--panels", "7"], "size must be a multiple of panels"),
         (train_main, [*out, "--simulated", "2"], "split is empty"),
         (train_main, [*out, "--checkpoint", str(survey)], "holds no model.json"),
         (train_main, [*out, "--simulated", "300", "--keep-patches", "0"], "keep_patches must lie in"),
@@ -276,9 +274,7 @@ def test_presets_come_first_and_options_override(run: Path) -> None:
 
 @pytest.mark.parametrize(("model", "size", "panels"), [("test_vit", 96, 6), ("vit_tiny_patch16_224", 224, 14)])
 def test_a_panel_is_as_high_as_a_patch(model: str, size: int, panels: int) -> None:
-    inputs, backbone = _inputs(
-        TrainConfig(model=model, size=size, style="panels", pretrained=False, channels=("flux", "error"))
-    )
+    inputs, backbone = _inputs(TrainConfig(model=model, size=size, pretrained=False, channels=("flux", "error")))
     assert backbone is not None and inputs["panels"] == panels == backbone.patch_embed.grid_size[0]
     assert backbone.patch_embed.proj.in_channels == 2
 
@@ -307,7 +303,7 @@ def test_a_run_is_a_checkpoint(run: Path, tuned: Path) -> None:
 
 def test_deeper_layers_learn_slower(tmp_path: Path) -> None:
     """With a decay of 0.5 the rates are the peak's times powers of it; without, all have the peak's."""
-    config = TrainConfig(model="test_vit", size=64, pretrained=False, lr=1e-3, targets=("class",))
+    config = TrainConfig(model="test_vit", size=64, panels=4, pretrained=False, lr=1e-3, targets=("class",))
     inputs, backbone = _inputs(config)
     model = Design("test_vit", inputs, Targets(("class",), {"class": ["QSO", "STAR"]})).build(backbone)
     for decay, want in ((None, {1.0}), (0.5, {0.5**k for k in range(len(backbone.blocks) + 1)})):
