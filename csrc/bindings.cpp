@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "cpu/level.h"
 #include "ops.h"
 
 namespace py = pybind11;
@@ -124,6 +125,12 @@ PYBIND11_MODULE(_C, m) {
            py::arg("side_margin"), py::arg("linewidth"), py::arg("subcolumns"), py::arg("coverage"), py::arg("marks"),
            py::arg("shared_marks"), py::arg("alpha"), py::arg("inks"), py::arg("light"), py::arg("colormap"),
            py::arg("type"), py::arg("factor"), py::arg("offset"), py::arg("out"));
+
+  m.def("widest_vector_level", &widest_vector_level);
+  m.def("set_vector_level", [](int level) {
+    if (level < 1 || level > widest_vector_level()) throw std::invalid_argument("this processor has no such level");
+    set_vector_level(level);
+  }, py::arg("level"));
 
   const auto release = py::call_guard<py::gil_scoped_release>();
   m.def(

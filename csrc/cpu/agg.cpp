@@ -1,6 +1,6 @@
 // The stroke as matplotlib draws it, on the CPU: joins side by side in vector lanes, then edge by edge, each into the
 // columns that it crosses, whose rows lie one behind the other.
-#include "vector.h"
+#include "vector8.h"
 
 #include "../core/agg.h"
 

@@ -6,7 +6,7 @@
 
 #include "../core/raster.h"
 #include "../ops.h"
-#include "vector.h"
+#include "vector8.h"
 
 namespace spectromer {
 

@@ -398,10 +398,7 @@ class Renderer {
     } else {
       s.flux.resize(values);
       s.ivar.resize(values);
-      for (int64_t r = 0; r < spectra.count; r += kLanes) {
-        resampler_.run(spectra.begin + r, std::min<int64_t>(kLanes, spectra.count - r), s.flux.data() + r * stride_,
-                       s.ivar.data() + r * stride_, s.resample);
-      }
+      resampler_.run(spectra.begin, spectra.count, s.flux.data(), s.ivar.data(), s.resample);
       for (int64_t r = 0; r < spectra.count; ++r) {
         spectra.bins[r] = stride_;
         spectra.flux[r] = spectra.value[r] = s.flux.data() + r * stride_;

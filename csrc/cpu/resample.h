@@ -5,25 +5,30 @@
 #include <vector>
 
 #include "../core/resample.h"
-#include "vector.h"
 
 namespace spectromer {
 
-// Which pixels each bin of a shared grid meets, and with what weight, for pixels at shared wavelengths.
+// Which pixels each bin of a shared grid meets, and with what weight, for pixels at shared wavelengths. Bins are
+// handled `lanes` at a time; each takes its pixels from windows of 2 * lanes of them, one in each term.
 struct ResamplePlan {
   Method method;
+  int lanes;
   std::vector<double> wavelength, grid;
-  std::vector<int64_t> pixel;  // [bins] first pixel that the bin meets
-  std::vector<int64_t> start;  // [bins + 1] where the bin's weights start
-  std::vector<double> weight;
-  std::vector<float> total;  // [bins] sum of the bin's weights
+  std::vector<int64_t> block;  // [blocks + 1] where the windows of a block start
+  std::vector<int64_t> pixel;  // [windows] the first pixel in the window
+  std::vector<int64_t> term;   // [windows + 1] where the terms of a window start
+  std::vector<uint8_t> index;  // [terms, lanes] pixel within the window
+  std::vector<float> weight;   // [terms, lanes] 0 where a lane has no pixel left
+  std::vector<float> total;    // [blocks, lanes] sum of a bin's weights
 };
 
 // Memory of one thread, reused from row to row.
 struct ResampleScratch {
-  std::vector<double> tile, pixels, bins;
+  std::vector<double> edges;  // of a row's own pixels
+  std::vector<double> bins;   // edges of the bins
+  std::vector<float> blocks;  // the same, block by block, as the kernels take them
   int64_t call = 0;              // of the Resampler that last used this
-  const double* grid = nullptr;  // whose edges `bins` holds since
+  const double* grid = nullptr;  // whose bins it holds since
 };
 
 class Resampler {
@@ -31,10 +36,13 @@ class Resampler {
   // Without `ivar` the inverse variances that come out need only be positive where a bin is not masked.
   explicit Resampler(const ResampleArgs& args, bool ivar = true);
 
-  // Resamples rows [begin, begin + count), count <= kLanes; row r of them goes to out_flux + r * bins, out_ivar alike.
+  // Resamples rows [begin, begin + count); row r of them goes to out_flux + r * bins, out_ivar alike.
   void run(int64_t begin, int64_t count, float* out_flux, float* out_ivar, ResampleScratch& scratch) const;
 
  private:
+  bool run_own(const SpectrumRow& s, const double* grid, float* out_flux, float* out_ivar,
+               ResampleScratch& scratch) const;
+
   const ResampleArgs& args_;
   float required_;
   bool ivar_;

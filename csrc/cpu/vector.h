@@ -1,102 +1,238 @@
-// Vectors of eight floats or four doubles, in the compiler's own notation: one register each with AVX2, two without.
-// (Double8 is for arithmetic alone: GCC 12 compares and converts vectors of that width element by element.)
-#pragma once
+// Vectors of kLanes floats, for the level at hand (each_level.h includes this once for each): one register each with
+// AVX-512 (16 lanes) and AVX2 (8 lanes), two in the baseline. Arithmetic is the compiler's own notation; what GCC 12
+// turns into code for one lane after the other at 64 bytes (comparisons, choices, conversions), or has no notation for,
+// has a function here.
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <limits>
+#if SPECTROMER_LEVEL == 4
 
-#include "wide.h"
+constexpr int kLanes = 16;
+typedef float Float __attribute__((vector_size(64)));
+typedef int Int __attribute__((vector_size(64)));
 
-namespace spectromer {
+struct Mask {
+  __mmask16 bits;
+
+  friend SPECTROMER_INLINE Mask operator&(Mask a, Mask b) { return {_kand_mask16(a.bits, b.bits)}; }
+  friend SPECTROMER_INLINE Mask operator|(Mask a, Mask b) { return {_kor_mask16(a.bits, b.bits)}; }
+  friend SPECTROMER_INLINE Mask operator~(Mask a) { return {_knot_mask16(a.bits)}; }
+};
+
+SPECTROMER_INLINE Mask no_lane() { return {0}; }
+SPECTROMER_INLINE unsigned lanes_of(Mask m) { return m.bits; }
+
+SPECTROMER_INLINE Mask less(const Float& a, const Float& b) { return {_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)}; }
+SPECTROMER_INLINE Mask at_most(const Float& a, const Float& b) { return {_mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)}; }
+SPECTROMER_INLINE Mask is_nan(const Float& a) { return {_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q)}; }
+SPECTROMER_INLINE Mask less(const Int& a, const Int& b) { return {_mm512_cmplt_epi32_mask((__m512i)a, (__m512i)b)}; }
+SPECTROMER_INLINE Mask same(const Int& a, const Int& b) { return {_mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b)}; }
+
+// a where the mask is set, else b.
+SPECTROMER_INLINE Float choose(Mask m, const Float& a, const Float& b) { return _mm512_mask_blend_ps(m.bits, b, a); }
+SPECTROMER_INLINE Int choose(Mask m, const Int& a, const Int& b) {
+  return (Int)_mm512_mask_blend_epi32(m.bits, (__m512i)b, (__m512i)a);
+}
+// a + b where the mask is set, else a.
+SPECTROMER_INLINE Float sum_where(Mask m, const Float& a, const Float& b) { return _mm512_mask_add_ps(a, m.bits, a, b); }
+SPECTROMER_INLINE Int sum_where(Mask m, const Int& a, const Int& b) {
+  return (Int)_mm512_mask_add_epi32((__m512i)a, m.bits, (__m512i)a, (__m512i)b);
+}
+SPECTROMER_INLINE Float least(const Float& a, const Float& b) { return _mm512_min_ps(a, b); }
+SPECTROMER_INLINE Float most(const Float& a, const Float& b) { return _mm512_max_ps(a, b); }
+SPECTROMER_INLINE Int least(const Int& a, const Int& b) { return (Int)_mm512_min_epi32((__m512i)a, (__m512i)b); }
+SPECTROMER_INLINE Int most(const Int& a, const Int& b) { return (Int)_mm512_max_epi32((__m512i)a, (__m512i)b); }
+SPECTROMER_INLINE Float root(const Float& v) { return _mm512_sqrt_ps(v); }
+// 1 / v within 1e-7, for |v| from 1e-37 to 1e37: a fraction of a division's time.
+SPECTROMER_INLINE Float reciprocal(const Float& v) {
+  const __m512 guess = _mm512_rcp14_ps(v);
+  return _mm512_fmadd_ps(guess, _mm512_fnmadd_ps(v, guess, _mm512_set1_ps(1.0f)), guess);
+}
+// a * b + c, rounded once where there is an instruction for it.
+SPECTROMER_INLINE Float product_sum(const Float& a, const Float& b, const Float& c) { return _mm512_fmadd_ps(a, b, c); }
+SPECTROMER_INLINE Int load(const uint8_t* from) { return (Int)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from)); }
+SPECTROMER_INLINE Float to_float(const Int& v) { return _mm512_cvtepi32_ps((__m512i)v); }
+SPECTROMER_INLINE Int to_int(const Float& v) { return (Int)_mm512_cvttps_epi32(v); }
+
+#else
 
 constexpr int kLanes = 8;
+typedef float Float __attribute__((vector_size(32)));
+typedef int Int __attribute__((vector_size(32)));
+typedef Int Mask;  // -1 where set
 
-typedef float Float8 __attribute__((vector_size(32)));
-typedef int Int8 __attribute__((vector_size(32)));
-typedef float Float4 __attribute__((vector_size(16)));
-typedef double Double4 __attribute__((vector_size(32)));
-typedef int64_t Long4 __attribute__((vector_size(32)));
-typedef double Double8 __attribute__((vector_size(64)));
+SPECTROMER_INLINE Mask no_lane() { return Mask{}; }
+SPECTROMER_INLINE unsigned lanes_of(const Mask& m) {
+#if SPECTROMER_LEVEL == 3
+  return static_cast<unsigned>(_mm256_movemask_ps((__m256)m));
+#else
+  const Int bit = m & Int{1, 2, 4, 8, 16, 32, 64, 128};
+  int lanes = 0;
+  for (int k = 0; k < kLanes; ++k) lanes |= bit[k];
+  return static_cast<unsigned>(lanes);
+#endif
+}
 
-SPECTROMER_INLINE Float8 load8(const float* from) {
-  Float8 v;
+SPECTROMER_INLINE Mask less(const Float& a, const Float& b) { return a < b; }
+SPECTROMER_INLINE Mask at_most(const Float& a, const Float& b) { return a <= b; }
+SPECTROMER_INLINE Mask is_nan(const Float& a) { return a != a; }
+SPECTROMER_INLINE Mask less(const Int& a, const Int& b) { return a < b; }
+SPECTROMER_INLINE Mask same(const Int& a, const Int& b) { return a == b; }
+
+SPECTROMER_INLINE Float choose(const Mask& m, const Float& a, const Float& b) { return m ? a : b; }
+SPECTROMER_INLINE Int choose(const Mask& m, const Int& a, const Int& b) { return m ? a : b; }
+SPECTROMER_INLINE Float sum_where(const Mask& m, const Float& a, const Float& b) { return a + (Float)((Int)b & m); }
+SPECTROMER_INLINE Int sum_where(const Mask& m, const Int& a, const Int& b) { return a + (b & m); }
+SPECTROMER_INLINE Float least(const Float& a, const Float& b) { return a < b ? a : b; }
+SPECTROMER_INLINE Float most(const Float& a, const Float& b) { return a > b ? a : b; }
+SPECTROMER_INLINE Int least(const Int& a, const Int& b) { return a < b ? a : b; }
+SPECTROMER_INLINE Int most(const Int& a, const Int& b) { return a > b ? a : b; }
+SPECTROMER_INLINE Float root(const Float& v) {
+#if SPECTROMER_LEVEL == 3
+  return _mm256_sqrt_ps(v);
+#else
+  Float w;
+  for (int k = 0; k < kLanes; ++k) w[k] = sqrtf(v[k]);
+  return w;
+#endif
+}
+SPECTROMER_INLINE Float reciprocal(const Float& v) { return 1.0f / v; }
+SPECTROMER_INLINE Float product_sum(const Float& a, const Float& b, const Float& c) {
+#if SPECTROMER_LEVEL == 3
+  return _mm256_fmadd_ps(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+SPECTROMER_INLINE Int load(const uint8_t* from) {
+#if SPECTROMER_LEVEL == 3
+  return (Int)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)from));
+#else
+  Int v;
+  for (int k = 0; k < kLanes; ++k) v[k] = from[k];
+  return v;
+#endif
+}
+SPECTROMER_INLINE Float to_float(const Int& v) { return __builtin_convertvector(v, Float); }
+SPECTROMER_INLINE Int to_int(const Float& v) { return __builtin_convertvector(v, Int); }
+
+#endif
+
+SPECTROMER_INLINE Float all(float v) { return v - Float{}; }
+SPECTROMER_INLINE Int all(int v) { return v - Int{}; }
+
+SPECTROMER_INLINE bool any(const Mask& m) { return lanes_of(m) != 0; }
+SPECTROMER_INLINE bool every(const Mask& m) { return !any(~m); }
+
+SPECTROMER_INLINE Float load(const float* from) {
+  Float v;
   std::memcpy(&v, from, sizeof v);
   return v;
 }
 
-SPECTROMER_INLINE Double4 load4(const double* from) {
-  Double4 v;
+SPECTROMER_INLINE Int load(const int* from) {
+  Int v;
   std::memcpy(&v, from, sizeof v);
   return v;
 }
 
-SPECTROMER_INLINE Double8 load8(const double* from) {
-  Double8 v;
-  std::memcpy(&v, from, sizeof v);
-  return v;
+SPECTROMER_INLINE void store(float* to, const Float& v) { std::memcpy(to, &v, sizeof v); }
+SPECTROMER_INLINE void store(int* to, const Int& v) { std::memcpy(to, &v, sizeof v); }
+
+// Values from `at` on of those at [0, end); 0 outside. (Seldom needed, so not compiled along.)
+__attribute__((noinline)) inline void copy_between(const float* from, int64_t at, int64_t end, float* to) {
+  for (int k = 0; k < kLanes; ++k) to[k] = at + k >= 0 && at + k < end ? from[at + k] : 0.0f;
 }
 
-// Four of eight floats as doubles.
-SPECTROMER_INLINE Double4 low_half(const Float8& v) {
-  return __builtin_convertvector(__builtin_shufflevector(v, v, 0, 1, 2, 3), Double4);
-}
-SPECTROMER_INLINE Double4 high_half(const Float8& v) {
-  return __builtin_convertvector(__builtin_shufflevector(v, v, 4, 5, 6, 7), Double4);
-}
-
-// Stores eight floats as doubles.
-SPECTROMER_INLINE void store8(double* to, const Float8& v) {
-  const Double4 low = low_half(v), high = high_half(v);
-  std::memcpy(to, &low, sizeof low);
-  std::memcpy(to + 4, &high, sizeof high);
-}
-
-SPECTROMER_INLINE void store8(float* to, const Float8& v) { std::memcpy(to, &v, sizeof v); }
-
-SPECTROMER_INLINE Float8 all_nan() { return std::numeric_limits<float>::quiet_NaN() - Float8{}; }
-
-SPECTROMER_INLINE Float8 root(const Float8& v) {
+SPECTROMER_INLINE Float load_between(const float* from, int64_t at, int64_t end) {
   float values[kLanes];
-  store8(values, v);
-  for (int lane = 0; lane < kLanes; ++lane) values[lane] = sqrtf(values[lane]);
-  return load8(values);
+  copy_between(from, at, end, values);
+  return load(values);
 }
 
-// `v` where `mask` is set, 0 elsewhere.
-SPECTROMER_INLINE void keep(Float8& v, const Int8& mask) { v = (Float8)((Int8)v & mask); }
-
-// Turns eight rows of eight into eight columns.
-SPECTROMER_INLINE void transpose(Float8 (&rows)[kLanes]) {
-  Float8 a[kLanes], b[kLanes];
-  for (int i = 0; i < 4; ++i) {
-    a[2 * i] = __builtin_shufflevector(rows[2 * i], rows[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-    a[2 * i + 1] = __builtin_shufflevector(rows[2 * i], rows[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-  }
-  for (int i = 0; i < 2; ++i) {
-    const Float8* from = a + 4 * i;
-    Float8* to = b + 4 * i;
-    to[0] = __builtin_shufflevector(from[0], from[2], 0, 1, 8, 9, 4, 5, 12, 13);
-    to[1] = __builtin_shufflevector(from[0], from[2], 2, 3, 10, 11, 6, 7, 14, 15);
-    to[2] = __builtin_shufflevector(from[1], from[3], 0, 1, 8, 9, 4, 5, 12, 13);
-    to[3] = __builtin_shufflevector(from[1], from[3], 2, 3, 10, 11, 6, 7, 14, 15);
-  }
-  for (int i = 0; i < 4; ++i) {
-    rows[i] = __builtin_shufflevector(b[i], b[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-    rows[i + 4] = __builtin_shufflevector(b[i], b[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+// The first `count` lanes.
+SPECTROMER_INLINE void store_some(float* to, const Float& v, int64_t count) {
+  if (count >= kLanes) {
+    store(to, v);
+  } else {
+    std::memcpy(to, &v, static_cast<size_t>(count) * sizeof(float));
   }
 }
 
-// Stores four vectors as the columns of four rows of four.
-SPECTROMER_INLINE void store_columns(double* to, const Double4& a, const Double4& b, const Double4& c,
-                                     const Double4& d) {
-  const Double4 ab0 = __builtin_shufflevector(a, b, 0, 4, 2, 6), ab1 = __builtin_shufflevector(a, b, 1, 5, 3, 7);
-  const Double4 cd0 = __builtin_shufflevector(c, d, 0, 4, 2, 6), cd1 = __builtin_shufflevector(c, d, 1, 5, 3, 7);
-  const Double4 rows[4] = {
-      __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5), __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5),
-      __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7), __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7)};
-  std::memcpy(to, rows, sizeof rows);
+SPECTROMER_INLINE Float magnitude(const Float& v) { return (Float)((Int)v & 0x7fffffff); }
+
+// `v` where the mask is set, 0 elsewhere.
+SPECTROMER_INLINE Float kept(const Mask& m, const Float& v) { return choose(m, v, Float{}); }
+
+// Twice kLanes floats, one behind the other.
+struct Pair {
+  Float low, high;
+};
+
+// Each lane's value at its index.
+SPECTROMER_INLINE Float pick(const Pair& from, const Int& index) {
+#if SPECTROMER_LEVEL == 4
+  return _mm512_permutex2var_ps(from.low, (__m512i)index, from.high);
+#elif SPECTROMER_LEVEL == 3
+  const __m256 low = _mm256_permutevar8x32_ps(from.low, (__m256i)index);
+  const __m256 high = _mm256_permutevar8x32_ps(from.high, (__m256i)index);
+  return _mm256_blendv_ps(low, high, (__m256)(index << 28));  // bit 3 of the index as the sign
+#else
+  float values[2 * kLanes];
+  store(values, from.low);
+  store(values + kLanes, from.high);
+  Float v;
+  for (int k = 0; k < kLanes; ++k) v[k] = values[index[k] & (2 * kLanes - 1)];
+  return v;
+#endif
 }
 
-}  // namespace spectromer
+// kLanes doubles, in two halves.
+typedef double Half __attribute__((vector_size(4 * kLanes)));
+struct Double {
+  Half low, high;
+};
+
+SPECTROMER_INLINE Double load(const double* from) {
+  Double v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
+SPECTROMER_INLINE Double operator-(const Double& a, const Double& b) { return {a.low - b.low, a.high - b.high}; }
+SPECTROMER_INLINE Double operator-(const Double& a, double b) { return {a.low - b, a.high - b}; }
+
+SPECTROMER_INLINE Float to_float(const Double& v) {
+#if SPECTROMER_LEVEL == 4
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(v.low)), _mm512_cvtpd_ps(v.high), 1);
+#elif SPECTROMER_LEVEL == 3
+  return _mm256_set_m128(_mm256_cvtpd_ps(v.high), _mm256_cvtpd_ps(v.low));
+#else
+  Float w;
+  for (int k = 0; k < kLanes / 2; ++k) w[k] = static_cast<float>(v.low[k]), w[k + kLanes / 2] = static_cast<float>(v.high[k]);
+  return w;
+#endif
+}
+
+SPECTROMER_INLINE Double to_double(const Float& v) {
+#if SPECTROMER_LEVEL == 4
+  return {_mm512_cvtps_pd(_mm512_castps512_ps256(v)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))};
+#elif SPECTROMER_LEVEL == 3
+  return {_mm256_cvtps_pd(_mm256_castps256_ps128(v)), _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1))};
+#else
+  Double w;
+  for (int k = 0; k < kLanes / 2; ++k) {
+    w.low[k] = static_cast<double>(v[k]);
+    w.high[k] = static_cast<double>(v[k + kLanes / 2]);
+  }
+  return w;
+#endif
+}
+
+SPECTROMER_INLINE Mask less(const Double& a, const Double& b) {
+#if SPECTROMER_LEVEL == 4
+  return {_mm512_kunpackb(_mm512_cmp_pd_mask(a.high, b.high, _CMP_LT_OQ), _mm512_cmp_pd_mask(a.low, b.low, _CMP_LT_OQ))};
+#else
+  typedef int Quarter __attribute__((vector_size(16)));
+  const Quarter low = __builtin_convertvector(a.low < b.low, Quarter), high = __builtin_convertvector(a.high < b.high, Quarter);
+  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+#endif
+}
