@@ -6,11 +6,8 @@
 
 #include "../core/raster.h"
 #include "../ops.h"
-#include "vector8.h"
 
 namespace spectromer {
-
-constexpr int64_t kMostImages = 2 * kLanes;  // that draw_union takes at once
 
 // Size and stroke of the images of one call.
 struct Canvas {
@@ -21,28 +18,30 @@ struct Canvas {
 
 // Memory of one thread, reused from group to group.
 struct RasterScratch {
-  struct Edges {  // deposits of one edge of each sub-column's interval, [sub-columns of a tile, lanes]
-    std::vector<int> at, here, next;  // place in `difference`, what is added there, and what in the row below
-  };
   struct Rest {  // an interval beyond the one that a lane has there
     int lane;
     int64_t slot;
     Interval hit;
   };
-  std::vector<float> y, other;            // [points, lanes]; NaN where a line is broken
-  std::vector<int64_t> next_break;        // [points] the next point, from there on, at which a line is broken
-  std::vector<float> slope, peak, drop;   // [points, lanes] of the segment that begins at a point
-  std::vector<float> middle, half;        // [points] of the same, common to all lanes
-  std::vector<float> inner;               // [points] closer to its middle than this the sides of a segment do not come
-  std::vector<float> reach;               // [points] heights of the discs over one sub-column
-  Edges edges[2];                         // bottom and top
+  std::vector<float> x;                  // [points]
+  std::vector<float> y, other;           // [points, lanes]; NaN where a line is broken
+  std::vector<int64_t> next_break;       // [points] the next point, from there on, at which a line is broken
+  std::vector<float> slope, peak, drop;  // [points, lanes] of the segment that begins at a point
+  std::vector<float> middle, half;       // [points] of the same, common to all lanes
+  std::vector<float> inner;              // [points] closer to its middle than this the sides of a segment do not come
+  std::vector<float> reach;              // [points] heights of the discs over one sub-column
+  std::vector<int> edges;                // both ends of each sub-column's interval, [sub-columns of a tile, ends, lanes]
+  std::vector<int64_t> cells;            // [height + 1, columns of a tile] sums of one image, left zeroed
   std::vector<Rest> rest;
-  std::vector<char> difference;           // [height + 2, columns of a tile] sums of one image, left zeroed
-  std::vector<int64_t> pieces;            // of draw_agg: where each unbroken piece of the line begins
-  std::vector<float> outline;             // of draw_agg: edges that wait to be added
-  std::vector<float> area, sums;          // of draw_agg: differences from column to column, and their sums
-  std::vector<uint8_t> tile;              // of draw_agg: levels of a few columns
+  std::vector<int64_t> pieces;           // of draw_agg: where each unbroken piece of the line begins
+  std::vector<float> outline;            // of draw_agg: edges that wait to be added
+  std::vector<float> area, sums;         // of draw_agg: differences from column to column, and their sums
+  std::vector<uint8_t> tile;             // of draw_agg: levels of a few columns
 };
+
+// How many images are drawn side by side, and how many it may ever be.
+int64_t images_together();
+constexpr int64_t kMostLanes = 16;
 
 // Draws lines y[image] [points] at x [points] as out[image] [height, width].
 void draw_union(const Canvas& canvas, const float* x, const float* const* y, int64_t points, int64_t images,

@@ -5,12 +5,13 @@
 
 #include "parallel.h"
 #include "raster.h"
+#include "vector8.h"
 #include "resample.h"
 
 namespace spectromer {
 namespace {
 
-constexpr int64_t kGroup = kMostImages;  // spectra handled together
+constexpr int64_t kGroup = kMostLanes;   // spectra handled together, at most
 constexpr int kStrip = 64;               // pixels brought together at a time
 
 // ---- values ----
@@ -353,7 +354,7 @@ class Renderer {
   }
 
   // One panel fills the lanes with spectra, several with panels.
-  int64_t group() const { return a_.panels > 1 ? kLanes : kGroup; }
+  int64_t group() const { return a_.panels > 1 ? kGroup / 2 : images_together(); }
 
   void run(int64_t begin, int64_t end, RenderScratch& s) const {
     Spectra spectra{};
@@ -519,8 +520,8 @@ class Renderer {
 
   // Draws the lines or bands whose heights have been found, as many side by side as share their x.
   void draw_lines(const Spectra& spectra, int64_t q, Quantity quantity, uint8_t* planes, RenderScratch& s) const {
-    const float *upper[kMostImages], *lower[kMostImages];
-    uint8_t* out[kMostImages];
+    const float *upper[kMostLanes], *lower[kMostLanes];
+    uint8_t* out[kMostLanes];
     int64_t images = 0;
     for (int64_t r = 0; r < spectra.count; ++r) {
       for (int64_t panel = 0; panel < a_.panels; ++panel) {
@@ -532,7 +533,7 @@ class Renderer {
         out[images++] = place_of(planes, r, q, panel);
         const bool last = r + 1 == spectra.count && panel + 1 == a_.panels;
         const bool alone = own_ || (a_.coverage == Coverage::agg && quantity != Quantity::error);
-        if (!alone && !last && images < kMostImages) continue;
+        if (!alone && !last && images < images_together()) continue;
         const float* x = x_of(s, r, from);
         if (quantity == Quantity::error) {
           draw_band(canvas_, x, upper, lower, count, images, out, s.raster);

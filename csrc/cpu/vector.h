@@ -41,6 +41,12 @@ SPECTROMER_INLINE Float most(const Float& a, const Float& b) { return _mm512_max
 SPECTROMER_INLINE Int least(const Int& a, const Int& b) { return (Int)_mm512_min_epi32((__m512i)a, (__m512i)b); }
 SPECTROMER_INLINE Int most(const Int& a, const Int& b) { return (Int)_mm512_max_epi32((__m512i)a, (__m512i)b); }
 SPECTROMER_INLINE Float root(const Float& v) { return _mm512_sqrt_ps(v); }
+// 1 / sqrt(v) within 1e-7, for v from 1e-37 to 1e37.
+SPECTROMER_INLINE Float inverse_root(const Float& v) {
+  const __m512 guess = _mm512_rsqrt14_ps(v);
+  const __m512 off = _mm512_fnmadd_ps(_mm512_mul_ps(v, guess), guess, _mm512_set1_ps(1.0f));
+  return _mm512_fmadd_ps(_mm512_mul_ps(guess, _mm512_set1_ps(0.5f)), off, guess);
+}
 // 1 / v within 1e-7, for |v| from 1e-37 to 1e37: a fraction of a division's time.
 SPECTROMER_INLINE Float reciprocal(const Float& v) {
   const __m512 guess = _mm512_rcp14_ps(v);
@@ -94,6 +100,7 @@ SPECTROMER_INLINE Float root(const Float& v) {
   return w;
 #endif
 }
+SPECTROMER_INLINE Float inverse_root(const Float& v) { return 1.0f / root(v); }
 SPECTROMER_INLINE Float reciprocal(const Float& v) { return 1.0f / v; }
 SPECTROMER_INLINE Float product_sum(const Float& a, const Float& b, const Float& c) {
 #if SPECTROMER_LEVEL == 3
@@ -115,6 +122,25 @@ SPECTROMER_INLINE Float to_float(const Int& v) { return __builtin_convertvector(
 SPECTROMER_INLINE Int to_int(const Float& v) { return __builtin_convertvector(v, Int); }
 
 #endif
+
+SPECTROMER_INLINE Mask mask_of(unsigned lanes) {
+#if SPECTROMER_LEVEL == 4
+  return {static_cast<__mmask16>(lanes)};
+#else
+  const Int bit = {1, 2, 4, 8, 16, 32, 64, 128};
+  return (bit & static_cast<int>(lanes)) == bit;
+#endif
+}
+
+SPECTROMER_INLINE float least_of(const Float& v) {
+#if SPECTROMER_LEVEL == 4
+  return _mm512_reduce_min_ps(v);
+#else
+  float value = v[0];
+  for (int k = 1; k < kLanes; ++k) value = smaller(value, v[k]);
+  return value;
+#endif
+}
 
 SPECTROMER_INLINE Float all(float v) { return v - Float{}; }
 SPECTROMER_INLINE Int all(int v) { return v - Int{}; }
@@ -161,6 +187,61 @@ SPECTROMER_INLINE Float magnitude(const Float& v) { return (Float)((Int)v & 0x7f
 
 // `v` where the mask is set, 0 elsewhere.
 SPECTROMER_INLINE Float kept(const Mask& m, const Float& v) { return choose(m, v, Float{}); }
+
+// Turns kLanes rows of kLanes into as many columns.
+SPECTROMER_INLINE void transpose(Float (&rows)[kLanes]) {
+#if SPECTROMER_LEVEL == 4
+  __m512 a[kLanes], b[kLanes];
+  for (int i = 0; i < kLanes; i += 2) {
+    a[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+    a[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < kLanes; i += 4) {
+    for (int k = 0; k < 2; ++k) {
+      const __m512d one = _mm512_castps_pd(a[i + k]), other = _mm512_castps_pd(a[i + k + 2]);
+      b[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(one, other));
+      b[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(one, other));
+    }
+  }
+  for (int k = 0; k < 4; ++k) {
+    const __m512 c = _mm512_shuffle_f32x4(b[k], b[k + 4], 0x88), d = _mm512_shuffle_f32x4(b[k], b[k + 4], 0xdd);
+    const __m512 e = _mm512_shuffle_f32x4(b[k + 8], b[k + 12], 0x88), f = _mm512_shuffle_f32x4(b[k + 8], b[k + 12], 0xdd);
+    rows[k] = _mm512_shuffle_f32x4(c, e, 0x88);
+    rows[k + 4] = _mm512_shuffle_f32x4(d, f, 0x88);
+    rows[k + 8] = _mm512_shuffle_f32x4(c, e, 0xdd);
+    rows[k + 12] = _mm512_shuffle_f32x4(d, f, 0xdd);
+  }
+#else
+  Float a[kLanes], b[kLanes];
+  for (int i = 0; i < 4; ++i) {
+    a[2 * i] = __builtin_shufflevector(rows[2 * i], rows[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    a[2 * i + 1] = __builtin_shufflevector(rows[2 * i], rows[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 2; ++i) {
+    const Float* from = a + 4 * i;
+    Float* to = b + 4 * i;
+    to[0] = __builtin_shufflevector(from[0], from[2], 0, 1, 8, 9, 4, 5, 12, 13);
+    to[1] = __builtin_shufflevector(from[0], from[2], 2, 3, 10, 11, 6, 7, 14, 15);
+    to[2] = __builtin_shufflevector(from[1], from[3], 0, 1, 8, 9, 4, 5, 12, 13);
+    to[3] = __builtin_shufflevector(from[1], from[3], 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  for (int i = 0; i < 4; ++i) {
+    rows[i] = __builtin_shufflevector(b[i], b[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    rows[i + 4] = __builtin_shufflevector(b[i], b[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+#endif
+}
+
+// Stores the low bytes of the lanes.
+SPECTROMER_INLINE void store_bytes(uint8_t* to, const Int& v) {
+#if SPECTROMER_LEVEL == 4
+  _mm_storeu_si128((__m128i*)to, _mm512_cvtepi32_epi8((__m512i)v));
+#else
+  typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
+  const Bytes bytes = __builtin_convertvector(v, Bytes);
+  std::memcpy(to, &bytes, sizeof bytes);
+#endif
+}
 
 // Twice kLanes floats, one behind the other.
 struct Pair {
