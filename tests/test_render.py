@@ -133,8 +133,13 @@ def test_random_spectra_are_drawn_alike_both_ways(
     got = render(batch, **options)
     want = composite(batch.flux, batch.ivar, wavelength, Picture.of(**options))
     assert got.shape == want.shape and int((got.int() - want.int()).abs().max() if rows else 0) <= 1
-    again = SpectrumBatch(batch.flux.contiguous(), batch.ivar.contiguous(), wavelength.expand(rows, -1))
-    assert torch.equal(render(again.select(range(rows - 1, -1, -1)), **options), got.flip(0))
+    backwards = range(rows - 1, -1, -1)
+    again = SpectrumBatch(batch.flux.contiguous(), batch.ivar.contiguous(), wavelength)
+    assert torch.equal(render(again.select(backwards), **options), got.flip(0))
+    # Wavelengths of each spectrum's own take another way to the same weights, which rounds elsewhere.
+    own = SpectrumBatch(batch.flux, batch.ivar, wavelength.expand(rows, -1))
+    again = render(own.select(backwards), **options).flip(0)
+    assert int((got.int() - again.int()).abs().max() if rows else 0) <= 1
 
 
 def test_a_spectrum_is_drawn_alike_in_any_company(batch: SpectrumBatch) -> None:

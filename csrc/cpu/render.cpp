@@ -1,216 +1,18 @@
 #include "../core/render.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "parallel.h"
 #include "raster.h"
-#include "vector8.h"
 #include "resample.h"
+
+#define SPECTROMER_KERNELS "render_kernels.h"
+#include "each_level.h"
 
 namespace spectromer {
 namespace {
 
-constexpr int64_t kGroup = kMostLanes;   // spectra handled together, at most
-constexpr int kStrip = 64;               // pixels brought together at a time
-
-// ---- values ----
-
-// The good fluxes, NaN elsewhere.
-SPECTROMER_WIDE void mask_values(const float* flux, const float* ivar, int64_t count, float* to) {
-  for (int64_t i = 0; i < count; ++i) {
-    const bool good = std::fabs(flux[i]) <= FLT_MAX && ivar[i] > 0.0f && ivar[i] <= FLT_MAX;
-    to[i] = good ? flux[i] : std::numeric_limits<float>::quiet_NaN();
-  }
-}
-
-SPECTROMER_WIDE void take_gradient(const float* values, int64_t count, float* to) {
-  const auto at = [&](int64_t i) SPECTROMER_INLINE_LAMBDA { return i >= 0 && i < count ? values[i] : NAN; };
-  if (count > 0) to[0] = gradient(NAN, values[0], at(1));
-  for (int64_t i = 1; i + 1 < count; ++i) to[i] = gradient(values[i - 1], values[i], values[i + 1]);
-  if (count > 1) to[count - 1] = gradient(at(count - 2), values[count - 1], NAN);
-}
-
-// Values in the order of whole numbers, NaN as the greatest; how many are numbers, and the least and the greatest of
-// them. `keys` has room for a multiple of kLanes.
-SPECTROMER_WIDE void order_keys(const float* values, int64_t count, int* keys, int64_t& finite, int& least, int& most) {
-  constexpr int kNone = std::numeric_limits<int>::max();
-  Int8 numbers = {}, low = kNone - Int8{}, high = std::numeric_limits<int>::min() - Int8{};
-  for (int64_t i = 0; i < count; i += kLanes) {
-    Float8 value = all_nan();
-    if (i + kLanes <= count) {
-      value = load8(values + i);
-    } else {
-      for (int64_t k = 0; i + k < count; ++k) value[k] = values[i + k];
-    }
-    const Int8 bits = (Int8)value, number = value == value;
-    const Int8 ordered = bits ^ ((bits >> 31) & 0x7fffffff), key = number ? ordered : kNone - Int8{};
-    numbers -= number;
-    low = key < low ? key : low;
-    high = (number & (key > high)) ? key : high;
-    std::memcpy(keys + i, &key, sizeof key);
-  }
-  finite = 0;
-  least = low[0];
-  most = high[0];
-  for (int k = 0; k < kLanes; ++k) {
-    finite += numbers[k];
-    least = std::min(least, low[k]);
-    most = std::max(most, high[k]);
-  }
-}
-
-float value_of(int key) {
-  const int bits = key ^ ((key >> 31) & 0x7fffffff);
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-// Memory of one thread for the search of ranks.
-struct Ranking {
-  std::vector<int> keys, members;
-};
-
-SPECTROMER_WIDE int64_t count_up_to(const int* keys, int64_t count, int key) {
-  Int8 sums = {};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    Int8 block;
-    std::memcpy(&block, keys + i, sizeof block);
-    sums -= block <= key;  // a comparison that holds is -1
-  }
-  int64_t sum = 0;
-  for (int k = 0; k < kLanes; ++k) sum += sums[k];
-  for (; i < count; ++i) sum += keys[i] <= key;
-  return sum;
-}
-
-// The keys from `low` to `high`; few of the blocks have any, for the percentiles that people ask for.
-SPECTROMER_WIDE int64_t take_members(const int* keys, int64_t count, int low, int high, int* members) {
-  int64_t size = 0, begin = 0;
-  for (; begin + kLanes <= count; begin += kLanes) {
-    Int8 key;
-    std::memcpy(&key, keys + begin, sizeof key);
-    const Int8 inside = (key >= low) & (key <= high);
-    int64_t parts[4];
-    std::memcpy(parts, &inside, sizeof parts);
-    if ((parts[0] | parts[1] | parts[2] | parts[3]) == 0) continue;
-    for (int k = 0; k < kLanes; ++k) {
-      if (inside[k] != 0) members[size++] = key[k];
-    }
-  }
-  for (; begin < count; ++begin) {
-    if (keys[begin] >= low && keys[begin] <= high) members[size++] = keys[begin];
-  }
-  return size;
-}
-
-// A few of the keys, in order, without those that stand for no number.
-std::vector<int> sample_keys(const int* keys, int64_t count) {
-  constexpr int64_t kMost = 64;
-  std::vector<int> sample;
-  for (int64_t i = 0; i < kMost; ++i) {
-    const int key = keys[i * count / kMost];
-    if (key != std::numeric_limits<int>::max()) sample.push_back(key);
-  }
-  std::sort(sample.begin(), sample.end());
-  return sample;
-}
-
-// The keys of rank `rank` and, if there is one, `rank + 1`, from 0, among `finite` keys from `low` to `high`: bounds are
-// drawn closer until few keys lie between, and these are put in order.
-void select_ranks(const int* keys, int64_t count, int64_t finite, int low, int high, int64_t rank,
-                  const std::vector<int>& sample, std::vector<int>& room, int* found) {
-  constexpr int64_t kFew = 32, kNear = 4;
-  const int most = high;
-  int64_t below = 0, up_to_high = finite;
-  const auto draw_closer = [&](int key) {
-    const int64_t up_to_key = count_up_to(keys, count, key);
-    if (up_to_key > rank) {
-      high = key;
-      up_to_high = up_to_key;
-    } else {
-      low = key + 1;
-      below = up_to_key;
-    }
-  };
-  const int64_t sampled = static_cast<int64_t>(sample.size()), place = rank * sampled / finite;
-  if (finite > kFew && place + kNear < sampled) draw_closer(sample[place + kNear]);
-  if (finite > kFew && place >= kNear && sample[place - kNear] < high) draw_closer(sample[place - kNear]);
-  while (low < high && up_to_high - below > kFew) {
-    draw_closer(static_cast<int>((static_cast<int64_t>(low) + high) >> 1));
-  }
-  room.resize(static_cast<size_t>(count));
-  int* members = room.data();
-  int* nth = members + (rank - below);
-  int* end = members + take_members(keys, count, low, high, members);
-  std::nth_element(members, nth, end);
-  found[0] = *nth;
-  if (nth + 1 < end) {
-    found[1] = *std::min_element(nth + 1, end);
-    return;
-  }
-  found[1] = most;
-  for (int64_t i = 0; i < count; ++i) found[1] = keys[i] > found[0] ? std::min(found[1], keys[i]) : found[1];
-}
-
-// numpy's linear percentiles of the values that are numbers.
-void percentiles(const float* values, int64_t count, const double* percent, Ranking& s, float* found) {
-  found[0] = found[1] = 0.0f;
-  if (static_cast<int64_t>(s.keys.size()) < count + kLanes) s.keys.resize(static_cast<size_t>(count + kLanes));
-  int64_t finite;
-  int least, most;
-  order_keys(values, count, s.keys.data(), finite, least, most);
-  if (finite == 0) return;
-  const std::vector<int> sample = sample_keys(s.keys.data(), count);
-  for (int k = 0; k < 2; ++k) {
-    const double position = percent[k] / 100.0 * static_cast<double>(finite - 1);
-    const int64_t rank = static_cast<int64_t>(position);
-    int keys[2];
-    select_ranks(s.keys.data(), count, finite, least, most, rank, sample, s.members, keys);
-    const float a = value_of(keys[0]), b = rank + 1 < finite ? value_of(keys[1]) : a;
-    found[k] = a + (b - a) * static_cast<float>(position - static_cast<double>(rank));
-  }
-}
-
-SPECTROMER_WIDE void extremes(const float* values, int64_t count, float* found) {
-  float low = INFINITY, high = -INFINITY;
-  for (int64_t i = 0; i < count; ++i) {
-    low = values[i] < low ? values[i] : low;
-    high = values[i] > high ? values[i] : high;
-  }
-  found[0] = low;
-  found[1] = high;
-}
-
-SPECTROMER_WIDE void to_heights(const float* values, int64_t count, ValueRange range, float margin, float height,
-                                float* y) {
-  for (int64_t i = 0; i < count; ++i) y[i] = height * (1.0f - height_share(values[i], range, margin));
-}
-
-// The heights one standard deviation above and below.
-SPECTROMER_WIDE void to_band(const float* y, const float* ivar, int64_t count, float per_unit, float* upper,
-                             float* lower) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float reach = per_unit / sqrtf(ivar[i]);
-    upper[i] = y[i] - reach;
-    lower[i] = y[i] + reach;
-  }
-}
-
-// ---- levels ----
-
-SPECTROMER_WIDE void value_levels(const float* values, int64_t count, ValueRange range, float margin, uint8_t* levels) {
-  for (int64_t i = 0; i < count; ++i) levels[i] = share_level(height_share(values[i], range, margin));
-}
-
-SPECTROMER_WIDE void error_levels(const float* values, const float* ivar, int64_t count, float per_unit,
-                                  uint8_t* levels) {
-  for (int64_t i = 0; i < count; ++i) {
-    levels[i] = share_level(values[i] == values[i] ? per_unit / sqrtf(ivar[i]) : 0.0f);
-  }
-}
+constexpr int64_t kGroup = kMostLanes;  // spectra handled together, at most
 
 // Draws bins as squares, in the order of reading or turning at the end of each row.
 void draw_blocks(const uint8_t* levels, int64_t count, const RenderArgs& a, std::vector<uint8_t>& line,
@@ -255,70 +57,6 @@ void draw_columns(const float* x, const uint8_t* marked, int64_t count, int64_t 
   for (int64_t row = 1; row < height; ++row) std::memcpy(plane + row * width, plane, static_cast<size_t>(width));
 }
 
-// ---- planes to channels ----
-
-// `count` pixels, from `begin` on, of one channel of one image from its planes [planes, pixels]. Most strips of most
-// pictures are blank.
-template <class Value>
-SPECTROMER_INLINE void put_strip(const RenderArgs& a, int64_t channel, const uint8_t* planes, int64_t begin,
-                                 int64_t count, Value* to) {
-  const int64_t pixels = a.size * a.size;
-  const float factor = a.factor[channel], offset = a.offset[channel];
-  const int64_t first = a.inks != nullptr || a.colormap != nullptr ? 0 : channel;
-  const int64_t end = a.inks != nullptr ? a.planes() : first + 1;
-  const float ground = a.light ? 255.0f : 0.0f;
-  uint8_t any = 0;
-  for (int64_t k = first; k < end; ++k) {
-    for (int64_t i = 0; i < count; ++i) any |= planes[k * pixels + begin + i];
-  }
-  if (any == 0) {
-    Value blank;
-    put_level(a.colormap != nullptr ? a.colormap[channel] : static_cast<int>(ground), factor, offset, blank);
-    for (int64_t i = 0; i < count; ++i) to[i] = blank;
-    return;
-  }
-  int level[kStrip];
-  if (a.colormap != nullptr) {
-    for (int64_t i = 0; i < count; ++i) level[i] = a.colormap[3 * planes[begin + i] + channel];
-  } else {
-    float value[kStrip];
-    for (int64_t i = 0; i < count; ++i) value[i] = ground;
-    for (int64_t k = first; k < end; ++k) {
-      const float ink = a.inks != nullptr ? a.inks[3 * k + channel] : 255.0f - ground;
-      const float share = a.alpha[k] / 255.0f;
-      const uint8_t* plane = planes + k * pixels + begin;
-      for (int64_t i = 0; i < count; ++i) value[i] = inked(value[i], ink, share, plane[i]);
-    }
-    for (int64_t i = 0; i < count; ++i) level[i] = static_cast<int>(value[i] + 0.5f);
-  }
-  for (int64_t i = 0; i < count; ++i) put_level(level[i], factor, offset, to[i]);
-}
-
-template <class Value>
-SPECTROMER_INLINE void put_channel(const RenderArgs& a, int64_t channel, const uint8_t* planes, Value* out) {
-  const int64_t pixels = a.size * a.size;
-  int64_t begin = 0;
-  for (; begin + kStrip <= pixels; begin += kStrip) put_strip(a, channel, planes, begin, kStrip, out + begin);
-  if (begin < pixels) put_strip(a, channel, planes, begin, pixels - begin, out + begin);
-}
-
-// All channels of one image.
-SPECTROMER_WIDE void put_image(const RenderArgs& a, const uint8_t* planes, int64_t image) {
-  const int64_t pixels = a.size * a.size;
-  for (int64_t channel = 0; channel < a.channels(); ++channel) {
-    const int64_t at = (image * a.channels() + channel) * pixels;
-    if (a.type == PixelType::uint8) {
-      put_channel(a, channel, planes, static_cast<uint8_t*>(a.out) + at);
-    } else if (a.type == PixelType::float32) {
-      put_channel(a, channel, planes, static_cast<float*>(a.out) + at);
-    } else {
-      put_channel(a, channel, planes, static_cast<uint16_t*>(a.out) + at);
-    }
-  }
-}
-
-// ---- a group of spectra ----
-
 bool shows(const RenderArgs& a, Quantity quantity) {
   return std::find(a.quantities, a.quantities + a.quantity_count, static_cast<int>(quantity)) !=
          a.quantities + a.quantity_count;
@@ -332,7 +70,7 @@ struct RenderScratch {
   std::vector<float> value, series;     // [spectra, bins] good fluxes of own pixels, derivatives
   std::vector<float> y, upper, lower;   // [spectra, bins] heights
   std::vector<float> cover;             // [size + 1]
-  Ranking ranking;
+  std::vector<int> ranking;
   std::vector<uint8_t> marked, levels;  // [bins]
   std::vector<uint8_t> line;            // [size] and some, of squares
   std::vector<uint8_t> planes;          // [spectra, planes, size, size], where they are not the image itself
@@ -369,7 +107,7 @@ class Renderer {
     }
     for (int64_t q = 0; q < a_.quantity_count; ++q) draw_quantity(spectra, q, planes, s);
     if (direct_) return;
-    for (int64_t r = 0; r < spectra.count; ++r) put_image(a_, planes + r * per_image, begin + r);
+    for (int64_t r = 0; r < spectra.count; ++r) SPECTROMER_BEST(put_image)(a_, planes + r * per_image, begin + r);
   }
 
  private:
@@ -408,7 +146,7 @@ class Renderer {
       }
     }
     for (int64_t r = 0; r < spectra.count; ++r) {
-      mask_values(spectra.flux[r], spectra.ivar[r], spectra.bins[r], spectra.value[r]);
+      SPECTROMER_BEST(mask_values)(spectra.flux[r], spectra.ivar[r], spectra.bins[r], spectra.value[r]);
     }
   }
 
@@ -445,9 +183,9 @@ class Renderer {
     float found[2] = {a_.fixed_low, a_.fixed_high};
     const bool derivative = quantity == Quantity::first || quantity == Quantity::second;
     if (a_.scale == Scale::minmax) {
-      extremes(values, count, found);
+      SPECTROMER_BEST(extremes)(values, count, found);
     } else if (a_.scale == Scale::percentile || derivative) {
-      percentiles(values, count, a_.percentiles, s.ranking, found);
+      SPECTROMER_BEST(percentiles)(values, count, a_.percentiles, s.ranking, found);
     }
     return value_range(found[0], found[1]);
   }
@@ -470,10 +208,10 @@ class Renderer {
       const float* values = spectra.value[r];
       if (quantity == Quantity::first || quantity == Quantity::second) {
         float* series = s.series.data() + r * stride_;
-        take_gradient(values, spectra.bins[r], series);
+        SPECTROMER_BEST(take_gradient)(values, spectra.bins[r], series);
         if (quantity == Quantity::second) {
           std::copy_n(series, spectra.bins[r], s.y.data() + r * stride_);
-          take_gradient(s.y.data() + r * stride_, spectra.bins[r], series);
+          SPECTROMER_BEST(take_gradient)(s.y.data() + r * stride_, spectra.bins[r], series);
         }
         values = series;
       }
@@ -499,13 +237,13 @@ class Renderer {
           }
           for (int64_t i = 0; i < count; ++i) s.levels[i] = s.marked[i] != 0 ? 255 : 0;
         } else if (a_.block != 0 && quantity == Quantity::error) {
-          error_levels(values + from, spectra.ivar[r] + from, count, sigma, s.levels.data());
+          SPECTROMER_BEST(error_levels)(values + from, spectra.ivar[r] + from, count, sigma, s.levels.data());
         } else if (a_.block != 0) {
-          value_levels(values + from, count, range, a_.margin, s.levels.data());
+          SPECTROMER_BEST(value_levels)(values + from, count, range, a_.margin, s.levels.data());
         } else {
-          to_heights(values + from, count, range, a_.margin, height, s.y.data() + at);
+          SPECTROMER_BEST(to_heights)(values + from, count, range, a_.margin, height, s.y.data() + at);
           if (quantity == Quantity::error) {
-            to_band(s.y.data() + at, spectra.ivar[r] + from, count, height * sigma, s.upper.data() + at,
+            SPECTROMER_BEST(to_band)(s.y.data() + at, spectra.ivar[r] + from, count, height * sigma, s.upper.data() + at,
                     s.lower.data() + at);
           }
           continue;

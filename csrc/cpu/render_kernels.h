@@ -1,0 +1,252 @@
+// Kernels of render.cpp, for one level.
+
+// ---- values ----
+
+// The good fluxes, NaN elsewhere.
+inline void mask_values(const float* flux, const float* ivar, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    const bool good = std::fabs(flux[i]) <= FLT_MAX && ivar[i] > 0.0f && ivar[i] <= FLT_MAX;
+    to[i] = good ? flux[i] : std::numeric_limits<float>::quiet_NaN();
+  }
+}
+
+inline void take_gradient(const float* values, int64_t count, float* to) {
+  const auto at = [&](int64_t i) SPECTROMER_INLINE_LAMBDA { return i >= 0 && i < count ? values[i] : NAN; };
+  if (count > 0) to[0] = gradient(NAN, values[0], at(1));
+  for (int64_t i = 1; i + 1 < count; ++i) to[i] = gradient(values[i - 1], values[i], values[i + 1]);
+  if (count > 1) to[count - 1] = gradient(at(count - 2), values[count - 1], NAN);
+}
+
+// ---- percentiles ----
+
+constexpr int kNone = std::numeric_limits<int>::max();
+
+// Values in the order of whole numbers.
+SPECTROMER_INLINE Int order_of(const Float& v) {
+  const Int bits = (Int)v;
+  return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+
+inline float value_of(int key) {
+  const int bits = key ^ ((key >> 31) & 0x7fffffff);
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// Keys in whole vectors, filled up with kNone.
+struct Keys {
+  int* key;
+  int64_t count;
+
+  inline int64_t up_to(int most) const {
+    Int sums = {};
+    for (int64_t i = 0; i < count; i += kLanes) sums = sum_where(~less(all(most), load(key + i)), sums, all(1));
+    int64_t sum = 0;
+    for (int k = 0; k < kLanes; ++k) sum += sums[k];
+    return sum;
+  }
+
+  // The key of a rank, from 0, that lies from `low` to `high`.
+  inline int of_rank(int64_t rank, int low, int high) const {
+    while (low < high) {
+      const int middle = static_cast<int>((static_cast<int64_t>(low) + high) >> 1);
+      if (up_to(middle) > rank) high = middle; else low = middle + 1;
+    }
+    return low;
+  }
+
+  inline int least_above(int bound) const {
+    Int found = all(kNone);
+    for (int64_t i = 0; i < count; i += kLanes) {
+      const Int at = load(key + i);
+      found = least(found, choose(less(all(bound), at), at, all(kNone)));
+    }
+    int value = kNone;
+    for (int k = 0; k < kLanes; ++k) value = std::min(value, found[k]);
+    return value;
+  }
+};
+
+// Finds values of low rank. They are cast into sets of about one size; as each set's least is a value of its own, at
+// least n values, and seldom many more, are as low as the n-th of these.
+class Ranking {
+ public:
+  // Room for the keys of `values`, of those among them that are looked at, and of the sets' least.
+  static inline void make_room(int64_t values, std::vector<int>& room) {
+    room.resize(static_cast<size_t>(2 * padded(values) + kSets));
+  }
+
+  // flip: 0, or -1 for ranks counted from the highest value.
+  inline Ranking(const float* values, int64_t count, int flip, std::vector<int>& room) : finite(0), flip_(flip) {
+    keys_ = Keys{room.data(), padded(count)};
+    members_ = Keys{keys_.key + keys_.count, 0};
+    sets_ = Keys{members_.key + keys_.count, kSets};
+    for (int64_t i = 0; i < kSets; i += kLanes) store(sets_.key + i, all(kNone));
+    Int numbers = {};
+    for (int64_t i = 0, set = 0; i < keys_.count; i += kLanes, set = (set + kLanes) % kSets) {
+      const bool inside = i + kLanes <= count;
+      const Float value = inside ? load(values + i) : load_between(values, i, count);
+      Mask number = ~is_nan(value);
+      if (!inside) number = number & mask_of((1u << (count - i)) - 1u);
+      const Int key = choose(number, order_of(value) ^ flip, all(kNone));
+      store(keys_.key + i, key);
+      store(sets_.key + set, least(key, load(sets_.key + set)));
+      numbers = sum_where(number, numbers, all(1));
+    }
+    for (int k = 0; k < kLanes; ++k) finite += numbers[k];
+  }
+
+  int64_t finite;  // values that are numbers
+
+  // The values of a rank below `finite`, and of the next if there is one, else the same.
+  inline void find(int64_t rank, float* found) {
+    const int lowest = sets_.least_above(std::numeric_limits<int>::min());
+    const int highest = sets_.of_rank(std::min(rank + 2, finite) - 1, lowest, kNone);
+    members_.count = 0;
+    for (int64_t i = 0; i < keys_.count; i += kLanes) {
+      const Int key = load(keys_.key + i);
+      for (unsigned lanes = lanes_of(~less(all(highest), key) & less(key, all(kNone))); lanes != 0; lanes &= lanes - 1) {
+        members_.key[members_.count++] = key[__builtin_ctz(lanes)];
+      }
+    }
+    while (members_.count % kLanes != 0) members_.key[members_.count++] = kNone;
+    const int key = members_.of_rank(rank, lowest, highest);
+    const int next = members_.up_to(key) > rank + 1 ? key : members_.least_above(key);
+    found[0] = value_of(key ^ flip_);
+    found[1] = next == kNone ? found[0] : value_of(next ^ flip_);
+  }
+
+ private:
+  static constexpr int64_t kSets = 256;
+  static inline int64_t padded(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
+
+  int flip_;
+  Keys keys_, members_, sets_;
+};
+
+// numpy's linear percentiles of the values that are numbers.
+inline void percentiles(const float* values, int64_t count, const double* percent, std::vector<int>& room,
+                        float* found) {
+  found[0] = found[1] = 0.0f;
+  Ranking::make_room(count, room);
+  for (int k = 0; k < 2; ++k) {
+    const bool high = percent[k] > 50.0;
+    Ranking ranking(values, count, high ? -1 : 0, room);
+    if (ranking.finite == 0) return;
+    const double position = percent[k] / 100.0 * static_cast<double>(ranking.finite - 1);
+    const int64_t rank = static_cast<int64_t>(position);
+    float near[2];  // the values of the rank and the next
+    if (high) {
+      ranking.find(std::max<int64_t>(ranking.finite - 2 - rank, 0), near);
+      std::swap(near[0], near[1]);
+      if (rank + 1 >= ranking.finite) near[0] = near[1];
+    } else {
+      ranking.find(rank, near);
+    }
+    found[k] = near[0] + (near[1] - near[0]) * static_cast<float>(position - static_cast<double>(rank));
+  }
+}
+
+// ---- heights and levels ----
+
+inline void extremes(const float* values, int64_t count, float* found) {
+  float low = INFINITY, high = -INFINITY;
+  for (int64_t i = 0; i < count; ++i) {
+    low = values[i] < low ? values[i] : low;
+    high = values[i] > high ? values[i] : high;
+  }
+  found[0] = low;
+  found[1] = high;
+}
+
+inline void to_heights(const float* values, int64_t count, ValueRange range, float margin, float height,
+                                float* y) {
+  for (int64_t i = 0; i < count; ++i) y[i] = height * (1.0f - height_share(values[i], range, margin));
+}
+
+// The heights one standard deviation above and below.
+inline void to_band(const float* y, const float* ivar, int64_t count, float per_unit, float* upper,
+                             float* lower) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float reach = per_unit / sqrtf(ivar[i]);
+    upper[i] = y[i] - reach;
+    lower[i] = y[i] + reach;
+  }
+}
+
+inline void value_levels(const float* values, int64_t count, ValueRange range, float margin, uint8_t* levels) {
+  for (int64_t i = 0; i < count; ++i) levels[i] = share_level(height_share(values[i], range, margin));
+}
+
+inline void error_levels(const float* values, const float* ivar, int64_t count, float per_unit,
+                                  uint8_t* levels) {
+  for (int64_t i = 0; i < count; ++i) {
+    levels[i] = share_level(values[i] == values[i] ? per_unit / sqrtf(ivar[i]) : 0.0f);
+  }
+}
+
+// ---- planes to channels ----
+
+constexpr int kStrip = 64;  // pixels brought together at a time
+
+// `count` pixels, from `begin` on, of one channel of one image from its planes [planes, pixels]. Most strips of most
+// pictures are blank.
+template <class Value>
+SPECTROMER_INLINE void put_strip(const RenderArgs& a, int64_t channel, const uint8_t* planes, int64_t begin,
+                                 int64_t count, Value* to) {
+  const int64_t pixels = a.size * a.size;
+  const float factor = a.factor[channel], offset = a.offset[channel];
+  const int64_t first = a.inks != nullptr || a.colormap != nullptr ? 0 : channel;
+  const int64_t end = a.inks != nullptr ? a.planes() : first + 1;
+  const float ground = a.light ? 255.0f : 0.0f;
+  uint8_t any = 0;
+  for (int64_t k = first; k < end; ++k) {
+    for (int64_t i = 0; i < count; ++i) any |= planes[k * pixels + begin + i];
+  }
+  if (any == 0) {
+    Value blank;
+    put_level(a.colormap != nullptr ? a.colormap[channel] : static_cast<int>(ground), factor, offset, blank);
+    for (int64_t i = 0; i < count; ++i) to[i] = blank;
+    return;
+  }
+  int level[kStrip];
+  if (a.colormap != nullptr) {
+    for (int64_t i = 0; i < count; ++i) level[i] = a.colormap[3 * planes[begin + i] + channel];
+  } else {
+    float value[kStrip];
+    for (int64_t i = 0; i < count; ++i) value[i] = ground;
+    for (int64_t k = first; k < end; ++k) {
+      const float ink = a.inks != nullptr ? a.inks[3 * k + channel] : 255.0f - ground;
+      const float share = a.alpha[k] / 255.0f;
+      const uint8_t* plane = planes + k * pixels + begin;
+      for (int64_t i = 0; i < count; ++i) value[i] = inked(value[i], ink, share, plane[i]);
+    }
+    for (int64_t i = 0; i < count; ++i) level[i] = static_cast<int>(value[i] + 0.5f);
+  }
+  for (int64_t i = 0; i < count; ++i) put_level(level[i], factor, offset, to[i]);
+}
+
+template <class Value>
+SPECTROMER_INLINE void put_channel(const RenderArgs& a, int64_t channel, const uint8_t* planes, Value* out) {
+  const int64_t pixels = a.size * a.size;
+  int64_t begin = 0;
+  for (; begin + kStrip <= pixels; begin += kStrip) put_strip(a, channel, planes, begin, kStrip, out + begin);
+  if (begin < pixels) put_strip(a, channel, planes, begin, pixels - begin, out + begin);
+}
+
+// All channels of one image.
+inline void put_image(const RenderArgs& a, const uint8_t* planes, int64_t image) {
+  const int64_t pixels = a.size * a.size;
+  for (int64_t channel = 0; channel < a.channels(); ++channel) {
+    const int64_t at = (image * a.channels() + channel) * pixels;
+    if (a.type == PixelType::uint8) {
+      put_channel(a, channel, planes, static_cast<uint8_t*>(a.out) + at);
+    } else if (a.type == PixelType::float32) {
+      put_channel(a, channel, planes, static_cast<float*>(a.out) + at);
+    } else {
+      put_channel(a, channel, planes, static_cast<uint16_t*>(a.out) + at);
+    }
+  }
+}
+
