@@ -40,109 +40,115 @@ struct Keys {
   int64_t count;
 
   inline int64_t up_to(int most) const {
-    Int sums = {};
-    for (int64_t i = 0; i < count; i += kLanes) sums = sum_where(~less(all(most), load(key + i)), sums, all(1));
     int64_t sum = 0;
-    for (int k = 0; k < kLanes; ++k) sum += sums[k];
+    for (int64_t i = 0; i < count; i += kLanes) sum += __builtin_popcount(lanes_of(~less(all(most), load(key + i))));
     return sum;
   }
 
-  // The key of a rank, from 0, that lies from `low` to `high`.
-  inline int of_rank(int64_t rank, int low, int high) const {
-    while (low < high) {
-      const int middle = static_cast<int>((static_cast<int64_t>(low) + high) >> 1);
-      if (up_to(middle) > rank) high = middle; else low = middle + 1;
-    }
-    return low;
-  }
-
+  // The least key above `bound`, and the greatest up to it.
   inline int least_above(int bound) const {
     Int found = all(kNone);
     for (int64_t i = 0; i < count; i += kLanes) {
-      const Int at = load(key + i);
-      found = least(found, choose(less(all(bound), at), at, all(kNone)));
+      found = least(found, choose(less(all(bound), load(key + i)), load(key + i), all(kNone)));
     }
-    int value = kNone;
-    for (int k = 0; k < kLanes; ++k) value = std::min(value, found[k]);
-    return value;
+    return least_of(found);
+  }
+
+  inline int greatest_up_to(int bound) const {
+    const Int none = all(std::numeric_limits<int>::min());
+    Int found = none;
+    for (int64_t i = 0; i < count; i += kLanes) {
+      found = most(found, choose(less(all(bound), load(key + i)), none, load(key + i)));
+    }
+    return ~least_of(~found);
+  }
+
+  // The key of a rank, from 0.
+  inline int of_rank(int64_t rank) const {
+    int low = least_above(std::numeric_limits<int>::min()), high = greatest_up_to(kNone);
+    while (low < high) {
+      const int middle = static_cast<int>((static_cast<int64_t>(low) + high) >> 1);
+      const int64_t reached = up_to(middle);
+      if (reached == rank + 1) return greatest_up_to(middle);
+      if (reached > rank) high = middle; else low = middle + 1;
+    }
+    return low;
   }
 };
 
-// Finds values of low rank. They are cast into sets of about one size; as each set's least is a value of its own, at
-// least n values, and seldom many more, are as low as the n-th of these.
+// The ranks of a series of values. Values are cast into sets of about one size; as each set's least is a value of its
+// own, at least n values, and seldom many more, are as low as the n-th of these. So few values need to be put in order
+// for ranks near either end.
 class Ranking {
  public:
-  // Room for the keys of `values`, of those among them that are looked at, and of the sets' least.
-  static inline void make_room(int64_t values, std::vector<int>& room) {
-    room.resize(static_cast<size_t>(2 * padded(values) + kSets));
-  }
-
-  // flip: 0, or -1 for ranks counted from the highest value.
-  inline Ranking(const float* values, int64_t count, int flip, std::vector<int>& room) : finite(0), flip_(flip) {
-    keys_ = Keys{room.data(), padded(count)};
-    members_ = Keys{keys_.key + keys_.count, 0};
-    sets_ = Keys{members_.key + keys_.count, kSets};
-    for (int64_t i = 0; i < kSets; i += kLanes) store(sets_.key + i, all(kNone));
-    Int numbers = {};
-    for (int64_t i = 0, set = 0; i < keys_.count; i += kLanes, set = (set + kLanes) % kSets) {
+  inline Ranking(const float* values, int64_t count, std::vector<int>& room) : finite(0) {
+    const int64_t padded = (count + kLanes - 1) / kLanes * kLanes;
+    room.resize(static_cast<size_t>(2 * padded + 2 * kSets));
+    keys_ = Keys{room.data(), padded};
+    members_ = Keys{keys_.key + padded, 0};
+    for (int side = 0; side < 2; ++side) {
+      sets_[side] = Keys{members_.key + padded + side * kSets, kSets};
+      for (int64_t i = 0; i < kSets; i += kLanes) store(sets_[side].key + i, all(kNone));
+    }
+    for (int64_t i = 0, set = 0; i < padded; i += kLanes, set = (set + kLanes) % kSets) {
       const bool inside = i + kLanes <= count;
       const Float value = inside ? load(values + i) : load_between(values, i, count);
       Mask number = ~is_nan(value);
       if (!inside) number = number & mask_of((1u << (count - i)) - 1u);
-      const Int key = choose(number, order_of(value) ^ flip, all(kNone));
+      const Int order = order_of(value), key = choose(number, order, all(kNone));
       store(keys_.key + i, key);
-      store(sets_.key + set, least(key, load(sets_.key + set)));
-      numbers = sum_where(number, numbers, all(1));
+      store(sets_[0].key + set, least(key, load(sets_[0].key + set)));
+      store(sets_[1].key + set, least(choose(number, ~order, all(kNone)), load(sets_[1].key + set)));
+      finite += __builtin_popcount(lanes_of(number));
     }
-    for (int k = 0; k < kLanes; ++k) finite += numbers[k];
   }
 
   int64_t finite;  // values that are numbers
 
-  // The values of a rank below `finite`, and of the next if there is one, else the same.
-  inline void find(int64_t rank, float* found) {
-    const int lowest = sets_.least_above(std::numeric_limits<int>::min());
-    const int highest = sets_.of_rank(std::min(rank + 2, finite) - 1, lowest, kNone);
+  // The values of a rank below `finite` and of the next, or the same if there is none, counted from the lowest (flip =
+  // 0) or from the highest (-1).
+  inline void find(int64_t rank, int flip, float* found) {
+    const Keys& sets = sets_[-flip];
+    const int bound = sets.up_to(kNone - 1) >= rank + 2 ? sets.of_rank(rank + 1) : kNone - 1;
     members_.count = 0;
     for (int64_t i = 0; i < keys_.count; i += kLanes) {
       const Int key = load(keys_.key + i);
-      for (unsigned lanes = lanes_of(~less(all(highest), key) & less(key, all(kNone))); lanes != 0; lanes &= lanes - 1) {
-        members_.key[members_.count++] = key[__builtin_ctz(lanes)];
+      const Mask wanted = ~same(key, all(kNone)) & ~less(all(bound), key ^ flip);
+      for (unsigned lanes = lanes_of(wanted); lanes != 0; lanes &= lanes - 1) {
+        members_.key[members_.count++] = key[__builtin_ctz(lanes)] ^ flip;
       }
     }
     while (members_.count % kLanes != 0) members_.key[members_.count++] = kNone;
-    const int key = members_.of_rank(rank, lowest, highest);
+    const int key = members_.of_rank(rank);
     const int next = members_.up_to(key) > rank + 1 ? key : members_.least_above(key);
-    found[0] = value_of(key ^ flip_);
-    found[1] = next == kNone ? found[0] : value_of(next ^ flip_);
+    found[0] = value_of(key ^ flip);
+    found[1] = next == kNone ? found[0] : value_of(next ^ flip);
   }
 
  private:
   static constexpr int64_t kSets = 256;
-  static inline int64_t padded(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
 
-  int flip_;
-  Keys keys_, members_, sets_;
+  Keys keys_, members_, sets_[2];
 };
 
 // numpy's linear percentiles of the values that are numbers.
 inline void percentiles(const float* values, int64_t count, const double* percent, std::vector<int>& room,
                         float* found) {
   found[0] = found[1] = 0.0f;
-  Ranking::make_room(count, room);
-  for (int k = 0; k < 2; ++k) {
-    const bool high = percent[k] > 50.0;
-    Ranking ranking(values, count, high ? -1 : 0, room);
-    if (ranking.finite == 0) return;
-    const double position = percent[k] / 100.0 * static_cast<double>(ranking.finite - 1);
+  Ranking ranking(values, count, room);
+  const int64_t finite = ranking.finite;
+  for (int k = 0; k < 2 && finite > 0; ++k) {
+    const double position = percent[k] / 100.0 * static_cast<double>(finite - 1);
     const int64_t rank = static_cast<int64_t>(position);
     float near[2];  // the values of the rank and the next
-    if (high) {
-      ranking.find(std::max<int64_t>(ranking.finite - 2 - rank, 0), near);
+    if (rank + 1 < finite && 2 * rank > finite) {
+      ranking.find(finite - 2 - rank, -1, near);
       std::swap(near[0], near[1]);
-      if (rank + 1 >= ranking.finite) near[0] = near[1];
+    } else if (rank + 1 < finite) {
+      ranking.find(rank, 0, near);
     } else {
-      ranking.find(rank, near);
+      ranking.find(0, -1, near);
+      near[1] = near[0];
     }
     found[k] = near[0] + (near[1] - near[0]) * static_cast<float>(position - static_cast<double>(rank));
   }

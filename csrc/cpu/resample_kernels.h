@@ -6,35 +6,38 @@ struct Usual {
   float lowest, highest;   // ivar
   float scale, per_scale;  // a power of two near the greatest ivar, by which variances are multiplied, and 1 / scale
 
-  explicit Usual(const SpectrumRow& s) {
-    constexpr int64_t kSamples = 64;
-    const int64_t count = s.end - s.begin;
+  // Where variances are not wanted, all good ivar are usual.
+  Usual(const SpectrumRow& s, bool variance) : scale(1.0f), per_scale(1.0f) {
+    bright = std::ldexp(1.0f, 100);
+    lowest = std::numeric_limits<float>::denorm_min();
+    highest = FLT_MAX;
+    if (!variance) return;
+    const int64_t count = s.end - s.begin, step = count / 16 + 1;
     float most = FLT_MIN;
-    for (int64_t i = 0; i < kSamples && count > 0; ++i) {
-      const float value = s.ivar[i * count / kSamples];
+    for (int64_t i = 0; i < count; i += step) {
+      const float value = s.ivar[i];
       most = value > most && value <= FLT_MAX ? value : most;
     }
     int exponent;
     std::frexp(most, &exponent);
     scale = std::ldexp(1.0f, exponent - 1);
     per_scale = 1.0f / scale;
-    bright = std::ldexp(1.0f, 100);
     lowest = larger(std::ldexp(scale, -40), FLT_MIN);
     highest = smaller(std::ldexp(scale, 40), FLT_MAX);
   }
 };
 
-// kLanes pixels; those that are not good are 0.
+// kLanes pixels.
 struct Pixels {
   Float flux;
-  Float variance;  // times the row's scale; 1 where variances are not asked for
+  Float variance;  // times the row's scale, 1 where variances are not asked for; 0 where not good
   Mask good;
 
   template <bool kVariance>
   SPECTROMER_INLINE Pixels(const Float& f, const Float& ivar, const Usual& limits, std::bool_constant<kVariance>) {
     good = at_most(magnitude(f), all(limits.bright)) & at_most(all(limits.lowest), ivar) &
            at_most(ivar, all(limits.highest));
-    flux = kept(good, f);
+    flux = f;
     variance = kept(good, kVariance ? reciprocal(ivar * limits.per_scale) : all(1.0f));
   }
 
@@ -45,7 +48,7 @@ struct Pixels {
   }
 };
 
-// 2 * kLanes pixels of one row; those that it does not have are 0.
+// 2 * kLanes pixels of one row.
 template <bool kVariance>
 struct PixelWindow {
   Pair flux, variance;
@@ -70,13 +73,39 @@ struct PixelWindow {
     if (!whole) unusual |= a.unusual(f.low, v.low) || b.unusual(f.high, v.high);
   }
 
+  // Fluxes from a level, 0 where not good.
   SPECTROMER_INLINE void count_from(float level) {
-    flux.low -= whole ? all(level) : kept(low, all(level));
-    flux.high -= whole ? all(level) : kept(high, all(level));
+    flux.low -= level;
+    flux.high -= level;
+    if (whole) return;
+    flux.low = kept(low, flux.low);
+    flux.high = kept(high, flux.high);
   }
 };
 
-// Sums over the pixels of kLanes bins. Fluxes are counted from a level near theirs, so that single precision does.
+// The flux from which those of a block are counted, so that single precision does: that of its first good pixel, by which
+// what is constant stays exactly so.
+struct Level {
+  float value;
+  bool found;
+
+  SPECTROMER_INLINE Level() : value(0.0f), found(false) {}
+
+  template <bool kVariance>
+  SPECTROMER_INLINE void subtract_from(PixelWindow<kVariance>& pixels, const SpectrumRow& s, int64_t pixel) {
+    if (pixels.whole && !found) {
+      found = true;
+      value = s.flux[pixel - s.begin];
+    } else if (!found) {
+      const unsigned good = lanes_of(pixels.low) | lanes_of(pixels.high) << kLanes;
+      found = good != 0;
+      if (found) value = s.flux[pixel - s.begin + __builtin_ctz(good)];
+    }
+    pixels.count_from(value);
+  }
+};
+
+// Sums over the pixels of kLanes bins, fluxes from a level.
 struct Sums {
   Float weight, flux, variance;
 
@@ -124,7 +153,7 @@ struct PlannedRows {
 
   SPECTROMER_INLINE PlannedRows(const ResamplePlan& used, const SpectrumRow* rows, float least_weight,
                                 float* const* to_flux, float* const* to_ivar)
-      : plan(used), s(rows), limits{Usual(rows[0]), Usual(rows[kRows - 1])}, required(least_weight), out_flux(to_flux),
+      : plan(used), s(rows), limits{Usual(rows[0], kVariance), Usual(rows[kRows - 1], kVariance)}, required(least_weight), out_flux(to_flux),
         out_ivar(to_ivar) {}
 
   // Tells whether single precision does.
@@ -143,9 +172,9 @@ struct PlannedRows {
     }
     PixelWindow<kVariance> one(s[0], limits[0], plan.pixel[window], unusual);
     PixelWindow<kVariance> other(s[kRows - 1], limits[kRows - 1], plan.pixel[window], unusual);
-    const float level[2] = {one.flux.low[0], other.flux.low[0]};
-    one.count_from(level[0]);
-    other.count_from(level[1]);
+    Level level[2];
+    level[0].subtract_from(one, s[0], plan.pixel[window]);
+    level[1].subtract_from(other, s[kRows - 1], plan.pixel[window]);
     Sums sums[kRows];
     if (window + 1 == end && one.whole && other.whole) {
       add<true>(window, one, other, sums);
@@ -157,8 +186,8 @@ struct PlannedRows {
       Sums part[kRows];
       one = PixelWindow<kVariance>(s[0], limits[0], plan.pixel[next], unusual);
       other = PixelWindow<kVariance>(s[kRows - 1], limits[kRows - 1], plan.pixel[next], unusual);
-      one.count_from(level[0]);
-      other.count_from(level[1]);
+      level[0].subtract_from(one, s[0], plan.pixel[next]);
+      level[1].subtract_from(other, s[kRows - 1], plan.pixel[next]);
       add<false>(next, one, other, part);
       for (int r = 0; r < kRows; ++r) sums[r].add(part[r]);
     }
@@ -179,10 +208,10 @@ struct PlannedRows {
   }
 
   template <bool kAllGood>
-  SPECTROMER_INLINE void finish(int64_t bin, int64_t count, const float* level, const Sums* sums) const {
+  SPECTROMER_INLINE void finish(int64_t bin, int64_t count, const Level* level, const Sums* sums) const {
     const Float total = load(plan.total.data() + bin);
     for (int r = 0; r < kRows; ++r) {
-      sums[r].template finish<kAllGood, kVariance>(total, required, level[r], limits[r].scale, count,
+      sums[r].template finish<kAllGood, kVariance>(total, required, level[r].value, limits[r].scale, count,
                                                    out_flux[r] + bin, out_ivar[r] + bin);
     }
   }
@@ -322,7 +351,7 @@ SPECTROMER_INLINE void add_own(const double* edge, int64_t base, double origin, 
 // A row whose pixels have these edges, to the bins that the scratch holds. Tells whether single precision does.
 SPECTROMER_INLINE bool sum_bins(const double* edge, const SpectrumRow& s, const ResampleScratch& scratch, int64_t bins,
                                 float required, float* out_flux, float* out_ivar) {
-  const Usual limits(s);
+  const Usual limits(s, true);
   bool unusual = false;
   // The pixel that a block begins in; -1 lies before the first, one more behind the last. It is looked for from where
   // it would be if it were as far from the one before as that from its own.
@@ -341,19 +370,19 @@ SPECTROMER_INLINE bool sum_bins(const double* edge, const SpectrumRow& s, const 
     for (int64_t k = 0; k < 3; ++k) __builtin_prefetch(s.wavelength + s.pixels + std::max<int64_t>(first, 0) + 8 * k, 0, 2);
     const Bins here(block);
     PixelWindow<true> pixels(s, limits, first, unusual);
-    const float level = pixels.flux.low[0];
-    pixels.count_from(level);
+    Level level;
+    level.subtract_from(pixels, s, first);
     Sums sums;
     if (pixels.whole && edge[first + 2 * kLanes] >= last) {
       add_own<true>(edge, first, bin[0], pixels, here.low, here.high, here.share, sums);
-      sums.finish<true, true>(all(1.0f), required, level, limits.scale, bins - begin, out_flux + begin,
+      sums.finish<true, true>(all(1.0f), required, level.value, limits.scale, bins - begin, out_flux + begin,
                               out_ivar + begin);
       continue;
     }
     add_own<false>(edge, first, bin[0], pixels, here.low, here.high, here.share, sums);
     for (int64_t base = first + 2 * kLanes; edge[base] < last; base += 2 * kLanes) {
       PixelWindow<true> more(s, limits, base, unusual);
-      more.count_from(level);
+      level.subtract_from(more, s, base);
       // What bins have begun before the window, they have been summed up to it.
       Wavelengths reached(load(bin), edge[base]);
       const Mask begins = less(Float{}, reached.near);
@@ -363,7 +392,7 @@ SPECTROMER_INLINE bool sum_bins(const double* edge, const SpectrumRow& s, const 
       add_own<false>(edge, base, edge[base], more, reached, Wavelengths(load(bin + 1), edge[base]), here.share, part);
       sums.add(part);
     }
-    sums.finish<false, true>(all(1.0f), required, level, limits.scale, bins - begin, out_flux + begin,
+    sums.finish<false, true>(all(1.0f), required, level.value, limits.scale, bins - begin, out_flux + begin,
                              out_ivar + begin);
   }
   return !unusual;

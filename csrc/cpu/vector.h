@@ -132,6 +132,16 @@ SPECTROMER_INLINE Mask mask_of(unsigned lanes) {
 #endif
 }
 
+SPECTROMER_INLINE int least_of(const Int& v) {
+#if SPECTROMER_LEVEL == 4
+  return _mm512_reduce_min_epi32((__m512i)v);
+#else
+  int value = v[0];
+  for (int k = 1; k < kLanes; ++k) value = value < v[k] ? value : v[k];
+  return value;
+#endif
+}
+
 SPECTROMER_INLINE float least_of(const Float& v) {
 #if SPECTROMER_LEVEL == 4
   return _mm512_reduce_min_ps(v);
