@@ -24,79 +24,29 @@ struct StrokeShape {
 
   SPECTROMER_HD explicit StrokeShape(float linewidth)
       : half(0.5f * linewidth), arc(2.0f * acosf(half / (half + 0.125f))) {}
+
+  SPECTROMER_HD float most_steps() const { return 3.14159266f / arc; }
 };
 
-// One join, or (F a vector) several: where segments of directions (u1x, u1y) and (u2x, u2y), both of length 1, meet.
-// The sides of the segments lie at n1 and n2 from the point on the left (walking along the line, y downwards), at -n1
-// and -n2 on the right. Mask is what a comparison of two F yields.
-template <class F, class Mask>
-struct Join {
-  F n1x, n1y, n2x, n2y;
-  F mx, my;          // where the two sides cut
-  F turn;            // > 0: the left side is the inner one, < 0: the right one
-  Mask mitred;       // the inner side goes through m
-  Mask straight;     // the outer side goes through m
-  F steps;           // vertices of the outer side's arc between n1 and n2
-  F cosine, sine;    // of the angle from one to the next
+// One join at a time.
+namespace one_lane {
 
-  // One lane of several.
-  template <class Lanes>
-  SPECTROMER_HD_INLINE Join(const Lanes& v, int k)
-      : n1x(v.n1x[k]), n1y(v.n1y[k]), n2x(v.n2x[k]), n2y(v.n2y[k]), mx(v.mx[k]), my(v.my[k]), turn(v.turn[k]),
-        mitred(v.mitred[k] != 0), straight(v.straight[k] != 0), steps(v.steps[k]), cosine(v.cosine[k]),
-        sine(v.sine[k]) {}
+typedef float Float;
+typedef bool Mask;
 
-  // arccosine within 2e-8 (Abramowitz & Stegun 4.4.46).
-  template <class Root>
-  static SPECTROMER_HD_INLINE F arc_cosine(F x, Root root) {
-    const F a = x < 0.0f ? -x : x;
-    F p = -0.0012624911f * a + 0.0066700901f;
-    p = p * a - 0.0170881256f;
-    p = p * a + 0.0308918810f;
-    p = p * a - 0.0501743046f;
-    p = p * a + 0.0889789874f;
-    p = p * a - 0.2145988016f;
-    p = (p * a + 1.5707963050f) * root(1.0f - a);
-    return x < 0.0f ? 3.14159265f - p : p;
-  }
+SPECTROMER_HD_INLINE float all(float v) { return v; }
+SPECTROMER_HD_INLINE bool less(float a, float b) { return a < b; }
+SPECTROMER_HD_INLINE bool at_most(float a, float b) { return a <= b; }
+SPECTROMER_HD_INLINE float choose(bool m, float a, float b) { return m ? a : b; }
+SPECTROMER_HD_INLINE float root(float v) { return sqrtf(v); }
 
-  template <class Root>
-  SPECTROMER_HD_INLINE Join(const StrokeShape& shape, F u1x, F u1y, F length1, F u2x, F u2y, F length2, Root root) {
-    const float half = shape.half;
-    n1x = half * u1y, n1y = -half * u1x, n2x = half * u2y, n2y = -half * u2x;
-    turn = u2x * u1y - u2y * u1x;
-    F dot = u1x * u2x + u1y * u2y;
-    dot = dot > 1.0f ? 1.0f + F{} : dot;
-    dot = dot < -1.0f ? -1.0f + F{} : dot;
-    const F both = 1.0f + dot, near_turn = both < 1e-12f ? 1e-12f + F{} : both;
-    mx = (n1x + n2x) / near_turn;
-    my = (n1y + n2y) / near_turn;
-    const F shorter = length1 < length2 ? length1 : length2;
-    const F limit = shorter < 1.01f * half ? 1.01f * half + F{} : shorter;
-    mitred = 2.0f * half * half <= limit * limit * both;
-    straight = both > 2.0f * (1023.0f / 1024.0f) * (1023.0f / 1024.0f);
-    const F angle = arc_cosine(dot, root);
-    steps = angle * (1.0f / shape.arc);
-    // Rounded down; there are never many.
-    F whole{};
-    for (float k = 1.0f; k <= 3.14159266f / shape.arc; k += 1.0f) whole = steps >= k ? k + F{} : whole;
-    steps = whole;
-    const F quarter = 0.25f * angle / (steps + 1.0f), q2 = quarter * quarter;
-    F s = quarter * (1.0f - q2 * (1.0f / 6.0f - q2 * (1.0f / 120.0f - q2 * (1.0f / 5040.0f))));
-    F c = 1.0f - q2 * (0.5f - q2 * (1.0f / 24.0f - q2 * (1.0f / 720.0f - q2 * (1.0f / 40320.0f))));
-    for (int i = 0; i < 2; ++i) {
-      const F doubled = 2.0f * s * c;
-      c = 1.0f - 2.0f * s * s;
-      s = doubled;
-    }
-    cosine = c;
-    sine = s;
-  }
-};
+#include "join.h"
+
+}  // namespace one_lane
 
 // One join's vertices on the left (side = 1) or right (-1), from left to right, to add(x, y).
 template <class Add>
-SPECTROMER_HD_INLINE void visit_join(const Join<float, bool>& j, float x, float y, float side, Add add) {
+SPECTROMER_HD_INLINE void visit_join(const one_lane::Join& j, float x, float y, float side, Add add) {
   const bool inner = side * j.turn > 0.0f;
   if (inner ? j.mitred : j.straight) {
     add(x + side * j.mx, y + side * j.my);

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-// SPECTROMER_HD_INLINE is for what has to be compiled along with its caller (see cpu/wide.h).
+// SPECTROMER_HD_INLINE is for what has to be compiled along with its caller (see cpu/each_level.h).
 #ifdef __CUDACC__
 #define SPECTROMER_HD __host__ __device__ inline
 #define SPECTROMER_HD_INLINE __host__ __device__ __forceinline__

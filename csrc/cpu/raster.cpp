@@ -11,10 +11,10 @@ namespace spectromer {
 namespace {
 
 // `images` rows as the lanes of the kernels, the last one repeated.
-struct Lanes {
+struct Repeated {
   const float* row[kMostLanes];
 
-  Lanes(const float* const* rows, int64_t images) {
+  Repeated(const float* const* rows, int64_t images) {
     for (int64_t lane = 0; lane < kMostLanes; ++lane) row[lane] = rows[std::min(lane, images - 1)];
   }
 };
@@ -27,14 +27,14 @@ void draw_union(const Canvas& canvas, const float* x, const float* const* y, int
                 uint8_t* const* out, RasterScratch& scratch) {
   uint8_t* planes[kMostLanes] = {};
   std::copy_n(out, images, planes);
-  SPECTROMER_BEST(draw_lines)(canvas, x, Lanes(y, images).row, points, planes, scratch);
+  SPECTROMER_BEST(draw_lines)(canvas, x, Repeated(y, images).row, points, planes, scratch);
 }
 
 void draw_band(const Canvas& canvas, const float* x, const float* const* upper, const float* const* lower,
                int64_t points, int64_t images, uint8_t* const* out, RasterScratch& scratch) {
   uint8_t* planes[kMostLanes] = {};
   std::copy_n(out, images, planes);
-  SPECTROMER_BEST(draw_bands)(canvas, x, Lanes(upper, images).row, Lanes(lower, images).row, points, planes, scratch);
+  SPECTROMER_BEST(draw_bands)(canvas, x, Repeated(upper, images).row, Repeated(lower, images).row, points, planes, scratch);
 }
 
 void rasterize_cpu(const RasterizeArgs& args, int threads) {

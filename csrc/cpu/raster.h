@@ -26,17 +26,18 @@ struct RasterScratch {
   std::vector<float> x;                  // [points]
   std::vector<float> y, other;           // [points, lanes]; NaN where a line is broken
   std::vector<int64_t> next_break;       // [points] the next point, from there on, at which a line is broken
-  std::vector<float> slope, peak, drop;  // [points, lanes] of the segment that begins at a point
+  std::vector<float> slope, drop;        // [points, lanes] of the segment that begins at a point
   std::vector<float> middle, half;       // [points] of the same, common to all lanes
   std::vector<float> inner;              // [points] closer to its middle than this the sides of a segment do not come
   std::vector<float> reach;              // [points] heights of the discs over one sub-column
   std::vector<int> edges;                // both ends of each sub-column's interval, [sub-columns of a tile, ends, lanes]
   std::vector<int64_t> cells;            // [height + 1, columns of a tile] sums of one image, left zeroed
   std::vector<Rest> rest;
-  std::vector<int64_t> pieces;           // of draw_agg: where each unbroken piece of the line begins
-  std::vector<float> outline;            // of draw_agg: edges that wait to be added
-  std::vector<float> area, sums;         // of draw_agg: differences from column to column, and their sums
-  std::vector<uint8_t> tile;             // of draw_agg: levels of a few columns
+  // Of draw_agg:
+  std::vector<int64_t> pieces;           // where each unbroken piece of the line begins
+  std::vector<float> area, sums;         // differences from column to column, left zeroed, and their sums
+  std::vector<float> blocks;             // of edges, that wait to be added
+  std::vector<float> tile_rows;          // [2, tiles] the lowest and highest places drawn on
 };
 
 // How many images are drawn side by side, and how many it may ever be.

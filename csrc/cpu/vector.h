@@ -55,6 +55,7 @@ SPECTROMER_INLINE Float reciprocal(const Float& v) {
 // a * b + c, rounded once where there is an instruction for it.
 SPECTROMER_INLINE Float product_sum(const Float& a, const Float& b, const Float& c) { return _mm512_fmadd_ps(a, b, c); }
 SPECTROMER_INLINE Int load(const uint8_t* from) { return (Int)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from)); }
+SPECTROMER_INLINE Float rounded_down(const Float& v) { return _mm512_floor_ps(v); }
 SPECTROMER_INLINE Float to_float(const Int& v) { return _mm512_cvtepi32_ps((__m512i)v); }
 SPECTROMER_INLINE Int to_int(const Float& v) { return (Int)_mm512_cvttps_epi32(v); }
 
@@ -120,6 +121,14 @@ SPECTROMER_INLINE Int load(const uint8_t* from) {
 }
 SPECTROMER_INLINE Float to_float(const Int& v) { return __builtin_convertvector(v, Float); }
 SPECTROMER_INLINE Int to_int(const Float& v) { return __builtin_convertvector(v, Int); }
+SPECTROMER_INLINE Float rounded_down(const Float& v) {
+#if SPECTROMER_LEVEL == 3
+  return _mm256_floor_ps(v);
+#else
+  const Float whole = to_float(to_int(v));
+  return choose(less(v, whole), whole - 1.0f, whole);
+#endif
+}
 
 #endif
 
@@ -198,6 +207,32 @@ SPECTROMER_INLINE Float magnitude(const Float& v) { return (Float)((Int)v & 0x7f
 // `v` where the mask is set, 0 elsewhere.
 SPECTROMER_INLINE Float kept(const Mask& m, const Float& v) { return choose(m, v, Float{}); }
 
+// Stores the lanes that are set one behind the other; what lies behind them, up to kLanes values, is overwritten.
+SPECTROMER_INLINE void store_together(float* to, const Mask& m, const Float& v) {
+#if SPECTROMER_LEVEL == 4
+  _mm512_storeu_ps(to, _mm512_maskz_compress_ps(m.bits, v));
+#else
+  for (unsigned lanes = lanes_of(m); lanes != 0; lanes &= lanes - 1) *to++ = v[__builtin_ctz(lanes)];
+#endif
+}
+
+SPECTROMER_INLINE void store_together(int* to, const Mask& m, const Int& v) {
+#if SPECTROMER_LEVEL == 4
+  _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(m.bits, (__m512i)v));
+#else
+  for (unsigned lanes = lanes_of(m); lanes != 0; lanes &= lanes - 1) *to++ = v[__builtin_ctz(lanes)];
+#endif
+}
+
+// Each lane's value in the next lane; the first gets `first`.
+SPECTROMER_INLINE Float moved_on(const Float& v, float first) {
+#if SPECTROMER_LEVEL == 4
+  return (Float)_mm512_alignr_epi32((__m512i)v, _mm512_castps_si512(_mm512_set1_ps(first)), kLanes - 1);
+#else
+  return __builtin_shufflevector(v, all(first), 8, 0, 1, 2, 3, 4, 5, 6);
+#endif
+}
+
 // Turns kLanes rows of kLanes into as many columns.
 SPECTROMER_INLINE void transpose(Float (&rows)[kLanes]) {
 #if SPECTROMER_LEVEL == 4
@@ -251,6 +286,21 @@ SPECTROMER_INLINE void store_bytes(uint8_t* to, const Int& v) {
   const Bytes bytes = __builtin_convertvector(v, Bytes);
   std::memcpy(to, &bytes, sizeof bytes);
 #endif
+}
+
+// 16 rows of 16 bytes as columns.
+SPECTROMER_INLINE void transpose_bytes(const uint8_t (&rows)[16][16], uint8_t* to, int64_t stride) {
+  typedef uint8_t Bytes __attribute__((vector_size(16)));
+  Bytes a[16], b[16];
+  std::memcpy(a, rows, sizeof a);
+  for (int round = 0; round < 4; ++round) {
+    for (int i = 0; i < 8; ++i) {
+      b[2 * i] = __builtin_shufflevector(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    for (int i = 0; i < 16; ++i) a[i] = b[i];
+  }
+  for (int i = 0; i < 16; ++i) std::memcpy(to + i * stride, &a[i], sizeof a[i]);
 }
 
 // Twice kLanes floats, one behind the other.

@@ -179,8 +179,8 @@ __device__ Stroke stroke_of(X x, const float* y, int i, int width, int height) {
   return s;
 }
 
-__device__ inline Join<float, bool> join_of(const StrokeShape& shape, const Stroke& a, const Stroke& b) {
-  return Join<float, bool>(shape, a.ux, a.uy, a.length, b.ux, b.uy, b.length, [](float v) { return sqrtf(v); });
+__device__ inline one_lane::Join join_of(const StrokeShape& shape, const Stroke& a, const Stroke& b) {
+  return one_lane::Join(shape, a.ux, a.uy, a.length, b.ux, b.uy, b.length);
 }
 
 // Adds the outline of the line's part near the strip: a thread for each segment, which draws its two sides and what lies
@@ -206,7 +206,7 @@ __device__ void add_outline(const Strip& strip, int part, X x, const float* y, i
       left.x = cap.left_x, left.y = cap.left_y, right.x = cap.right_x, right.y = cap.right_y;
       area(right.x, right.y, left.x, left.y);
     } else {  // from where the segment before has left the sides
-      const Join<float, bool> join = join_of(shape, before, s);
+      const one_lane::Join join = join_of(shape, before, s);
       visit_join(join, s.at.x0, s.at.y0, 1.0f, [&](float px, float py) { left.x = snapped(px), left.y = snapped(py); });
       visit_join(join, s.at.x0, s.at.y0, -1.0f, [&](float px, float py) { right.x = snapped(px), right.y = snapped(py); });
     }
@@ -216,7 +216,7 @@ __device__ void add_outline(const Strip& strip, int part, X x, const float* y, i
       right.add(cap.right_x, cap.right_y);
       area(left.x, left.y, right.x, right.y);
     } else {
-      const Join<float, bool> join = join_of(shape, s, after);
+      const one_lane::Join join = join_of(shape, s, after);
       visit_join(join, s.at.x1, s.at.y1, 1.0f, [&](float px, float py) { left.add(px, py); });
       visit_join(join, s.at.x1, s.at.y1, -1.0f, [&](float px, float py) { right.add(px, py); });
     }
