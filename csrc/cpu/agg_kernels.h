@@ -35,22 +35,21 @@ SPECTROMER_INLINE Float snapped_lanes(const Float& v) { return rounded_down(v * 
 
 // Signed area of the outline's cells, as differences from column to column: their prefix sum is the winding integral.
 //
-// Edges are cut at the borders of columns, and then into blocks of kRows rows, all with the lanes side by side; the
-// blocks wait in a list, so that adding them takes no branches.
+// Edges are cut at the borders of columns into parts, and these into blocks of kRows rows, all with the lanes side by
+// side; the blocks wait in a list, so that adding them takes no branches.
 class Area {
  public:
   // `cells`: [width + 2, stride], where stride is the height, up to a multiple of kTile; `room`: kRoom values.
   SPECTROMER_INLINE Area(float* cells, int64_t rows, int64_t image_height, int64_t image_width, float* room)
       : cell(cells), stride(rows), height(static_cast<float>(image_height)), width(static_cast<float>(image_width)),
-        blocks_(room), count_(0) {}
+        parts_(room), part_count_(0), block_count_(0) {}
 
   float* const cell;
   const int64_t stride;
   const float height, width;
 
-  // Values of a block: its first row, top and bottom of the edge, its x (from the column) at y = 0, half of what x grows
-  // by a row, and 1 or -1; its place among the cells.
-  static constexpr int64_t kFields = 7, kMost = 1024, kRoom = kFields * kMost;
+  static constexpr int64_t kFields = 5, kMost = 1024;  // values of a part, and parts and blocks that may wait
+  static constexpr int64_t kRoom = kFields * kMost;
 
   // Edges from (x0, y0) to (x1, y1), turned round where `side` is -1.
   SPECTROMER_INLINE void add_edges(const Float& x0, const Float& y0, const Float& x1, const Float& y1, float side,
@@ -81,18 +80,16 @@ class Area {
   // Adds all that waits to the cells.
   inline void flush() {
     const Rows ramp = {0.0f, 1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f, 7.0f};
-    for (int64_t i = 0; i < count_; ++i) {
-      const auto field = [&](int64_t k) SPECTROMER_INLINE_LAMBDA { return blocks_[k * kMost + i]; };
-      int place;
-      std::memcpy(&place, blocks_ + 6 * kMost + i, sizeof place);
-      const Rows row = field(0) + ramp;
-      const Rows from = larger_of(row, field(1)), to = smaller_of(row + 1.0f, field(2));
-      const Rows part = field(5) * larger_of(to - from, 0.0f);
-      const Rows right = part * (field(3) + field(4) * (from + to));
-      add_rows(cell + place, part - right);
-      add_rows(cell + place + stride, right);
+    for (int64_t i = 0; i < block_count_; ++i) {
+      const float* part = parts_ + (blocks_[i] & 0xffff);
+      const Rows row = static_cast<float>(blocks_[i] >> 16) + ramp;
+      const Rows from = larger_of(row, part[0]), to = smaller_of(row + 1.0f, part[kMost]);
+      const Rows covered = part[4 * kMost] * larger_of(to - from, 0.0f);
+      const Rows right = covered * (part[2 * kMost] + part[3 * kMost] * (from + to));
+      add_rows(cell + places_[i], covered - right);
+      add_rows(cell + places_[i] + stride, right);
     }
-    count_ = 0;
+    block_count_ = 0;
   }
 
  private:
@@ -109,7 +106,7 @@ class Area {
       const Mask ends = same(column, last);
       const Float border = to_float(column + beyond);
       const Float end = choose(ends, bottom, least(most(top + (border - from) * per_column, y), bottom));
-      add_blocks(column, from - slope * top - to_float(column), y, end, slope, sign, inside);
+      add_parts(column, from - slope * top - to_float(column), y, end, slope, sign, inside);
       inside = inside & ~ends;
       y = end;
       column += step;
@@ -130,7 +127,7 @@ class Area {
     if (smaller(from, to) < 0.0f) {
       const bool outside = larger(from, to) < 0.0f, enters = from < to;
       const float at = outside ? (enters ? bottom : top) : y_at(0.0f);
-      add_blocks(Int{}, Float{}, all(enters ? top : at), all(enters ? at : bottom), Float{}, all(sign), mask_of(1));
+      add_parts(Int{}, Float{}, all(enters ? top : at), all(enters ? at : bottom), Float{}, all(sign), mask_of(1));
       if (outside) return;
       (enters ? top : bottom) = at;
       (enters ? from : to) = 0.0f;
@@ -138,28 +135,35 @@ class Area {
     add_inside(all(from), all(top), all(to), all(bottom), all(slope), all(sign), mask_of(1));
   }
 
-  // Parts of edges that lie in one column each.
-  SPECTROMER_INLINE void add_blocks(const Int& column, const Float& x, const Float& top, const Float& bottom,
-                                    const Float& slope, const Float& sign, Mask wanted) {
+  // Parts of edges that lie in one column each; x is where they would be, from the column, at y = 0.
+  SPECTROMER_INLINE void add_parts(const Int& column, const Float& x, const Float& top, const Float& bottom,
+                                   const Float& slope, const Float& sign, Mask wanted) {
+    if (part_count_ > kMost - kLanes) {
+      flush();
+      part_count_ = 0;
+    }
+    float* part = parts_ + part_count_;
+    store(part, top);
+    store(part + kMost, bottom);
+    store(part + 2 * kMost, x);
+    store(part + 3 * kMost, 0.5f * slope);
+    store(part + 4 * kMost, sign);
     Int row = to_int(choose(wanted, top, Float{})) & ~(kRows - 1);
-    const Int place = column * static_cast<int>(stride);
+    const Int number = lane_numbers() + static_cast<int>(part_count_), place = column * static_cast<int>(stride);
+    part_count_ += kLanes;
     for (wanted = wanted & less(top, bottom); any(wanted); wanted = wanted & less(to_float(row), bottom)) {
-      if (count_ > kMost - kLanes) flush();
-      float* to = blocks_ + count_;
-      store_together(to, wanted, to_float(row));
-      store_together(to + kMost, wanted, top);
-      store_together(to + 2 * kMost, wanted, bottom);
-      store_together(to + 3 * kMost, wanted, x);
-      store_together(to + 4 * kMost, wanted, 0.5f * slope);
-      store_together(to + 5 * kMost, wanted, sign);
-      store_together(to + 6 * kMost, wanted, (Float)(place + row));
-      count_ += __builtin_popcount(lanes_of(wanted));
+      if (block_count_ > kMost - kLanes) flush();
+      store_together(blocks_ + block_count_, wanted, (row << 16) | number);
+      store_together(places_ + block_count_, wanted, place + row);
+      block_count_ += __builtin_popcount(lanes_of(wanted));
       row += kRows;
     }
   }
 
-  float* blocks_;  // [kFields, kMost]
-  int64_t count_;
+  float* parts_;  // [kFields, kMost] top, bottom, x at y = 0, half of what x grows by a row, and 1 or -1
+  int64_t part_count_;
+  int blocks_[kMost], places_[kMost];  // the first row and, 16 bits below, the part; the place among the cells
+  int64_t block_count_;
 };
 
 // Where one side of the outline has come to.
@@ -309,8 +313,8 @@ inline void draw_stroke(const Canvas& canvas, const float* x, const float* y, in
   s.tile_rows.assign(static_cast<size_t>(tiles), -INFINITY);
   s.tile_rows.resize(static_cast<size_t>(2 * tiles), INFINITY);
   const TileRows rows{s.tile_rows.data(), tiles};
-  s.blocks.resize(Area::kRoom);
-  Area area(s.area.data(), stride, canvas.height, canvas.width, s.blocks.data());
+  s.parts.resize(Area::kRoom);
+  Area area(s.area.data(), stride, canvas.height, canvas.width, s.parts.data());
   if (is_whole(canvas, x, y, points)) {
     add_stroke(shape, x, y, points, s, area, rows);
     resolve(area, rows, canvas.width, canvas.height, s, out);

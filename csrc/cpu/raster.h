@@ -36,7 +36,7 @@ struct RasterScratch {
   // Of draw_agg:
   std::vector<int64_t> pieces;           // where each unbroken piece of the line begins
   std::vector<float> area, sums;         // differences from column to column, left zeroed, and their sums
-  std::vector<float> blocks;             // of edges, that wait to be added
+  std::vector<float> parts;              // of edges, that wait to be added
   std::vector<float> tile_rows;          // [2, tiles] the lowest and highest places drawn on
 };
 

@@ -164,6 +164,14 @@ SPECTROMER_INLINE float least_of(const Float& v) {
 SPECTROMER_INLINE Float all(float v) { return v - Float{}; }
 SPECTROMER_INLINE Int all(int v) { return v - Int{}; }
 
+SPECTROMER_INLINE Int lane_numbers() {
+#if SPECTROMER_LEVEL == 4
+  return Int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#else
+  return Int{0, 1, 2, 3, 4, 5, 6, 7};
+#endif
+}
+
 SPECTROMER_INLINE bool any(const Mask& m) { return lanes_of(m) != 0; }
 SPECTROMER_INLINE bool every(const Mask& m) { return !any(~m); }
 
@@ -208,14 +216,6 @@ SPECTROMER_INLINE Float magnitude(const Float& v) { return (Float)((Int)v & 0x7f
 SPECTROMER_INLINE Float kept(const Mask& m, const Float& v) { return choose(m, v, Float{}); }
 
 // Stores the lanes that are set one behind the other; what lies behind them, up to kLanes values, is overwritten.
-SPECTROMER_INLINE void store_together(float* to, const Mask& m, const Float& v) {
-#if SPECTROMER_LEVEL == 4
-  _mm512_storeu_ps(to, _mm512_maskz_compress_ps(m.bits, v));
-#else
-  for (unsigned lanes = lanes_of(m); lanes != 0; lanes &= lanes - 1) *to++ = v[__builtin_ctz(lanes)];
-#endif
-}
-
 SPECTROMER_INLINE void store_together(int* to, const Mask& m, const Int& v) {
 #if SPECTROMER_LEVEL == 4
   _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(m.bits, (__m512i)v));
