@@ -2,9 +2,9 @@
 // crosses, whose rows lie one behind the other.
 
 constexpr int64_t kTile = 16;  // columns brought together for the image
-constexpr int kRows = 8;       // handled at once: few edges are longer
+constexpr int kRows = SPECTROMER_LEVEL >= 3 ? 8 : 4;  // handled at once: few edges are longer
 
-typedef float Rows __attribute__((vector_size(32)));
+typedef float Rows __attribute__((vector_size(4 * kRows)));
 
 SPECTROMER_INLINE Rows larger_of(const Rows& a, float b) {
 #if SPECTROMER_LEVEL >= 3
@@ -79,7 +79,8 @@ class Area {
 
   // Adds all that waits to the cells.
   inline void flush() {
-    const Rows ramp = {0.0f, 1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f, 7.0f};
+    Rows ramp;
+    for (int k = 0; k < kRows; ++k) ramp[k] = static_cast<float>(k);
     for (int64_t i = 0; i < block_count_; ++i) {
       const float* part = parts_ + (blocks_[i] & 0xffff);
       const Rows row = static_cast<float>(blocks_[i] >> 16) + ramp;

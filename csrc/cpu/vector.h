@@ -1,5 +1,5 @@
 // Vectors of kLanes floats, for the level at hand (each_level.h includes this once for each): one register each with
-// AVX-512 (16 lanes) and AVX2 (8 lanes), two in the baseline. Arithmetic is the compiler's own notation; what GCC 12
+// AVX-512 (16 lanes), AVX2 (8 lanes) and in the baseline (4 lanes). Arithmetic is the compiler's own notation; what GCC 12
 // turns into code for one lane after the other at 64 bytes (comparisons, choices, conversions), or has no notation for,
 // has a function here.
 
@@ -17,6 +17,7 @@ struct Mask {
   friend SPECTROMER_INLINE Mask operator~(Mask a) { return {_knot_mask16(a.bits)}; }
 };
 
+SPECTROMER_INLINE Int lane_numbers() { return Int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 SPECTROMER_INLINE Mask no_lane() { return {0}; }
 SPECTROMER_INLINE unsigned lanes_of(Mask m) { return m.bits; }
 
@@ -61,20 +62,28 @@ SPECTROMER_INLINE Int to_int(const Float& v) { return (Int)_mm512_cvttps_epi32(v
 
 #else
 
-constexpr int kLanes = 8;
-typedef float Float __attribute__((vector_size(32)));
-typedef int Int __attribute__((vector_size(32)));
+constexpr int kLanes = SPECTROMER_LEVEL == 3 ? 8 : 4;
+typedef float Float __attribute__((vector_size(4 * kLanes)));
+typedef int Int __attribute__((vector_size(4 * kLanes)));
 typedef Int Mask;  // -1 where set
+
+SPECTROMER_INLINE Int lane_numbers() {
+#if SPECTROMER_LEVEL == 3
+  return Int{0, 1, 2, 3, 4, 5, 6, 7};
+#else
+  return Int{0, 1, 2, 3};
+#endif
+}
 
 SPECTROMER_INLINE Mask no_lane() { return Mask{}; }
 SPECTROMER_INLINE unsigned lanes_of(const Mask& m) {
 #if SPECTROMER_LEVEL == 3
   return static_cast<unsigned>(_mm256_movemask_ps((__m256)m));
+#elif SPECTROMER_LEVELS
+  return static_cast<unsigned>(_mm_movemask_ps((__m128)m));
 #else
-  const Int bit = m & Int{1, 2, 4, 8, 16, 32, 64, 128};
-  int lanes = 0;
-  for (int k = 0; k < kLanes; ++k) lanes |= bit[k];
-  return static_cast<unsigned>(lanes);
+  const Int bit = m & (1 << lane_numbers());
+  return static_cast<unsigned>(bit[0] | bit[1] | bit[2] | bit[3]);
 #endif
 }
 
@@ -136,7 +145,7 @@ SPECTROMER_INLINE Mask mask_of(unsigned lanes) {
 #if SPECTROMER_LEVEL == 4
   return {static_cast<__mmask16>(lanes)};
 #else
-  const Int bit = {1, 2, 4, 8, 16, 32, 64, 128};
+  const Int bit = 1 << lane_numbers();
   return (bit & static_cast<int>(lanes)) == bit;
 #endif
 }
@@ -163,14 +172,6 @@ SPECTROMER_INLINE float least_of(const Float& v) {
 
 SPECTROMER_INLINE Float all(float v) { return v - Float{}; }
 SPECTROMER_INLINE Int all(int v) { return v - Int{}; }
-
-SPECTROMER_INLINE Int lane_numbers() {
-#if SPECTROMER_LEVEL == 4
-  return Int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-#else
-  return Int{0, 1, 2, 3, 4, 5, 6, 7};
-#endif
-}
 
 SPECTROMER_INLINE bool any(const Mask& m) { return lanes_of(m) != 0; }
 SPECTROMER_INLINE bool every(const Mask& m) { return !any(~m); }
@@ -228,8 +229,10 @@ SPECTROMER_INLINE void store_together(int* to, const Mask& m, const Int& v) {
 SPECTROMER_INLINE Float moved_on(const Float& v, float first) {
 #if SPECTROMER_LEVEL == 4
   return (Float)_mm512_alignr_epi32((__m512i)v, _mm512_castps_si512(_mm512_set1_ps(first)), kLanes - 1);
-#else
+#elif SPECTROMER_LEVEL == 3
   return __builtin_shufflevector(v, all(first), 8, 0, 1, 2, 3, 4, 5, 6);
+#else
+  return __builtin_shufflevector(v, all(first), 4, 0, 1, 2);
 #endif
 }
 
@@ -256,7 +259,7 @@ SPECTROMER_INLINE void transpose(Float (&rows)[kLanes]) {
     rows[k + 8] = _mm512_shuffle_f32x4(c, e, 0xdd);
     rows[k + 12] = _mm512_shuffle_f32x4(d, f, 0xdd);
   }
-#else
+#elif SPECTROMER_LEVEL == 3
   Float a[kLanes], b[kLanes];
   for (int i = 0; i < 4; ++i) {
     a[2 * i] = __builtin_shufflevector(rows[2 * i], rows[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
@@ -274,6 +277,15 @@ SPECTROMER_INLINE void transpose(Float (&rows)[kLanes]) {
     rows[i] = __builtin_shufflevector(b[i], b[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
     rows[i + 4] = __builtin_shufflevector(b[i], b[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
   }
+#else
+  const Float a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
+  const Float b = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+  const Float c = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
+  const Float d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+  rows[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+  rows[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+  rows[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+  rows[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 #endif
 }
 
@@ -372,8 +384,8 @@ SPECTROMER_INLINE Mask less(const Double& a, const Double& b) {
 #if SPECTROMER_LEVEL == 4
   return {_mm512_kunpackb(_mm512_cmp_pd_mask(a.high, b.high, _CMP_LT_OQ), _mm512_cmp_pd_mask(a.low, b.low, _CMP_LT_OQ))};
 #else
-  typedef int Quarter __attribute__((vector_size(16)));
-  const Quarter low = __builtin_convertvector(a.low < b.low, Quarter), high = __builtin_convertvector(a.high < b.high, Quarter);
-  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+  Mask m;
+  for (int k = 0; k < kLanes / 2; ++k) m[k] = -(a.low[k] < b.low[k]), m[k + kLanes / 2] = -(a.high[k] < b.high[k]);
+  return m;
 #endif
 }
