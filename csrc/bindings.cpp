@@ -127,10 +127,17 @@ PYBIND11_MODULE(_C, m) {
            py::arg("type"), py::arg("factor"), py::arg("offset"), py::arg("out"));
 
   m.def("widest_vector_level", &widest_vector_level);
-  m.def("set_vector_level", [](int level) {
-    if (level < 1 || level > widest_vector_level()) throw std::invalid_argument("this processor has no such level");
-    set_vector_level(level);
-  }, py::arg("level"));
+  m.def(
+      "set_vector_level",
+      [](int level) {
+        const int widest = widest_vector_level();
+        if (level < 1 || level > widest) {
+          throw std::invalid_argument("level must lie from 1 to " + std::to_string(widest) + ", got " +
+                                      std::to_string(level));
+        }
+        set_vector_level(level);
+      },
+      py::arg("level"));
 
   const auto release = py::call_guard<py::gil_scoped_release>();
   m.def(

@@ -177,6 +177,30 @@ def test_a_row_comes_out_the_same_whatever_stands_beside_it() -> None:
             assert torch.equal(own_grid[k][row], own_pixels[k][row])
 
 
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("bins", [150, 900, 4000])
+def test_spikes_do_not_spoil_their_neighbours(bins: int, own: bool, device: str) -> None:
+    """Cosmic rays and strong lines, beside masks and not, a million times above the noise."""
+    flux, ivar = spectrum(900)
+    flux[:, ::37], flux[:, 400:412] = 1e6, -1e5
+    wavelength, grid = torch.from_numpy(SDSS[:900]), torch.linspace(3600.0, 4300.0, bins, dtype=torch.float64)
+    axis = wavelength.expand(flux.shape).contiguous() if own else wavelength
+    got = spectromer.resample(flux.to(device), ivar.to(device), axis.to(device), grid.to(device))
+    for row in range(len(flux)):
+        want = reference.resample(flux[row], ivar[row], wavelength, grid)
+        np.testing.assert_allclose(got[0][row].cpu(), want[0], rtol=1e-6, atol=2e-6)
+        np.testing.assert_allclose(got[1][row].cpu(), want[1], rtol=1e-5)
+
+
+def test_what_is_constant_stays_so(device: str) -> None:
+    """To the last bit, beside masked pixels too."""
+    flux, ivar = spectrum(900)
+    wavelength = torch.from_numpy(SDSS[:900]).to(device)
+    for axis in (wavelength, wavelength.expand(flux.shape)):
+        got = spectromer.resample(torch.full_like(flux, 0.1).to(device), ivar.to(device), axis, wavelength[5:-5:3])
+        assert set(got[0].unique().tolist()) <= {0.0, float(np.float32(0.1))}
+
+
 def test_fluxes_in_cgs_units_keep_their_variance(device: str) -> None:
     """1e-17 erg/s/cm2/A, whose variances single precision cannot square."""
     flux, ivar = spectrum(500)

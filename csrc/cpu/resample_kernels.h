@@ -83,8 +83,8 @@ struct PixelWindow {
   }
 };
 
-// The flux from which those of a block are counted, so that single precision does: that of its first good pixel, by which
-// what is constant stays exactly so.
+// The flux from which those of a block are counted, so that single precision does: small beside them all, spikes
+// included, and by which what is constant stays exactly so.
 struct Level {
   float value;
   bool found;
@@ -93,13 +93,20 @@ struct Level {
 
   template <bool kVariance>
   SPECTROMER_INLINE void subtract_from(PixelWindow<kVariance>& pixels, const SpectrumRow& s, int64_t pixel) {
-    if (pixels.whole && !found) {
+    if (!found && pixels.whole) {
+      // The least of three, as spikes are narrower than the space between them.
+      const float* f = s.flux + (pixel - s.begin);
+      const float least = smaller(fabsf(f[0]), smaller(fabsf(f[kLanes / 2]), fabsf(f[kLanes])));
+      value = std::copysign(least, f[0]);
       found = true;
-      value = s.flux[pixel - s.begin];
     } else if (!found) {
-      const unsigned good = lanes_of(pixels.low) | lanes_of(pixels.high) << kLanes;
-      found = good != 0;
-      if (found) value = s.flux[pixel - s.begin + __builtin_ctz(good)];
+      const Float low = choose(pixels.low, magnitude(pixels.flux.low), all(INFINITY));
+      const Float high = choose(pixels.high, magnitude(pixels.flux.high), all(INFINITY));
+      const Float least_flux = all(least_of(least(low, high)));
+      const unsigned at = lanes_of(at_most(low, least_flux) & pixels.low) |
+                          lanes_of(at_most(high, least_flux) & pixels.high) << kLanes;
+      found = at != 0;
+      if (found) value = s.flux[pixel - s.begin + __builtin_ctz(at)];
     }
     pixels.count_from(value);
   }

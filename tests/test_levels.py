@@ -1,0 +1,66 @@
+"""The CPU's operators at every level of x86-64 vectors that the machine has: 1 is what older processors get."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+import spectromer
+from spectromer import _C, SpectrumBatch
+
+WIDEST = _C.widest_vector_level()
+LEVELS = [level for level in (1, 3) if level < WIDEST]
+
+
+@pytest.fixture(params=LEVELS)
+def level(request: pytest.FixtureRequest) -> Iterator[int]:
+    yield request.param
+    _C.set_vector_level(WIDEST)
+
+
+def drawn(level: int) -> dict[str, torch.Tensor]:
+    """Of everything something, from spectra with masks, spikes and a constant one."""
+    _C.set_vector_level(level)
+    rng = np.random.default_rng(0)
+    wavelength = torch.from_numpy(np.geomspace(3600.0, 9800.0, 1003))
+    flux = torch.from_numpy(rng.normal(3.0, 1.0, (21, 1003)).astype(np.float32))
+    ivar = torch.from_numpy(rng.uniform(0.5, 2.0, flux.shape).astype(np.float32))
+    flux[4], flux[5, 300], ivar[6] = 2.5, 1e4, 0.0
+    ivar[torch.from_numpy(rng.random(flux.shape) < 0.05)] = 0.0
+    batch = SpectrumBatch(flux, ivar, wavelength)
+    results = {}
+    for bins in (17, 300, 1100, 5000):
+        grid = torch.linspace(3500.0, 9900.0, bins, dtype=torch.float64)
+        for name, own in (("shared", wavelength), ("own", wavelength.expand(21, -1))):
+            results |= zip(
+                (f"{name} {bins} flux", f"{name} {bins} ivar"), spectromer.resample(flux, ivar, own, grid), strict=True
+            )
+    y = 20.0 * flux
+    y[torch.from_numpy(rng.random(y.shape) < 0.02)] = torch.nan
+    for options in ({}, {"coverage": "agg"}, {"subcolumns": 40}, {"linewidth": 6.0}, {"band": y + 9.0}):
+        results[f"rasterize {options}"[:30]] = spectromer.rasterize(y, height=77, width=90, **options)
+    for style in ("plot", "panels", "overlap", "folded", "thesis-plot"):
+        results[style] = spectromer.render(batch, style=style, size=96)
+    results["channels"] = spectromer.render(batch, channels=("flux", "error", "mask"), percentiles=(20.0, 70.0))
+    results["bfloat16"] = spectromer.render(batch, dtype="bfloat16")
+    return results
+
+
+@pytest.mark.skipif(not LEVELS, reason="this processor has one level only")
+def test_every_level_draws_and_resamples_alike(level: int) -> None:
+    """Resampled values to rounding, pictures to a level of grey."""
+    want = drawn(WIDEST)
+    for name, got in drawn(level).items():
+        if got.dtype == torch.uint8:
+            assert int((got.int() - want[name].int()).abs().max()) <= 1, name
+        else:
+            torch.testing.assert_close(
+                got.float(), want[name].float(), rtol=1e-5, atol=5e-3 if name == "bfloat16" else 1e-5
+            )
+
+
+def test_a_level_that_the_processor_lacks_is_refused() -> None:
+    for level in (0, WIDEST + 1):
+        with pytest.raises(ValueError, match=f"level must lie from 1 to {WIDEST}, got {level}"):
+            _C.set_vector_level(level)
