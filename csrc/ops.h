@@ -90,10 +90,11 @@ struct RenderArgs {
 // where `offsets` [rows + 1] is not null.
 int64_t first_not_increasing(const double* values, int64_t rows, int64_t count, const int64_t* offsets);
 
-void resample_cpu(const ResampleArgs& args, int threads);
+// Return the first row whose own wavelengths are not finite and increasing, or -1. (The others' results stand.)
+int64_t resample_cpu(const ResampleArgs& args, int threads);
+int64_t render_cpu(const RenderArgs& args, int threads);
 void resample_backward_cpu(const ResampleArgs& args, int threads);
 void rasterize_cpu(const RasterizeArgs& args, int threads);
-void render_cpu(const RenderArgs& args, int threads);
 
 // Each returns a CUDA error code, 0 for success, or kTooLarge and has done nothing. The tables of RenderArgs lie on the
 // device, but for `quantities`.

@@ -318,3 +318,28 @@ def test_says_what_is_wrong(change: dict, message: str) -> None:
     } | change
     with pytest.raises(ValueError, match=message):
         spectromer.resample(**args)
+
+
+@pytest.mark.parametrize("method", ["flux_conserving", "linear"])
+@pytest.mark.parametrize("broken", [[3600.0, 3600.0], [3601.0, 3600.0], [3600.0, np.nan], [3600.0, np.inf]])
+def test_names_the_row_whose_wavelengths_do_not_increase(broken: list[float], method: str) -> None:
+    """On its way through them, at the beginning, amid and at the end of a row; forwards and backwards."""
+    flux, ivar = spectrum(50)
+    grid = torch.linspace(3570.0, 3600.0, 20, dtype=torch.float64)
+    for at in (0, 17, 48):
+        wavelength = torch.from_numpy(SDSS[:50]).expand(3, -1).clone()
+        wavelength[1, at : at + 2] = torch.tensor(broken, dtype=torch.float64)
+        message = r"wavelength must be finite and strictly increasing; it is not \(row 1\)"
+        with pytest.raises(ValueError, match=message):
+            spectromer.resample(flux, ivar, wavelength, grid, method=method)
+        with pytest.raises(ValueError, match=message):
+            torch.ops.spectromer.resample_backward(torch.ones(3, 20), flux, ivar, wavelength, grid, method)
+        for style in ("plot", "thesis-plot"):
+            with pytest.raises(ValueError, match=message):
+                torch.ops.spectromer.render(flux, ivar, wavelength, _picture(style))
+
+
+def _picture(style: str) -> str:
+    from spectromer.ops.picture import Picture
+
+    return Picture.of(style, 32).to_json()

@@ -91,6 +91,8 @@ class Renderer {
     }
   }
 
+  int64_t first_bad() const { return resampler_.first_bad(); }
+
   // One panel fills the lanes with spectra, several with panels.
   int64_t group() const { return a_.panels > 1 ? kGroup / 2 : images_together(); }
 
@@ -153,6 +155,7 @@ class Renderer {
   void gather_own(Spectra& spectra, int64_t r, float* x) const {
     const SpectrumRow row = spectrum_row(a_.spectra, spectra.begin + r);
     int64_t first = row.begin, end = row.end;
+    if (!resampler_.check(row, spectra.begin + r)) end = first;
     while (first < end && !row.good(first)) ++first;
     while (end > first && !row.good(end - 1)) --end;
     spectra.bins[r] = end - first;
@@ -296,12 +299,13 @@ class Renderer {
 
 }  // namespace
 
-void render_cpu(const RenderArgs& args, int threads) {
+int64_t render_cpu(const RenderArgs& args, int threads) {
   const Renderer renderer(args);
   parallel_for<RenderScratch>(args.spectra.rows, threads, renderer.group(),
                               [&](int64_t begin, int64_t end, RenderScratch& scratch) {
                                 renderer.run(begin, end, scratch);
                               });
+  return renderer.first_bad();
 }
 
 }  // namespace spectromer

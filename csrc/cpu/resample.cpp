@@ -127,14 +127,27 @@ Resampler::Resampler(const ResampleArgs& args, bool ivar) : args_(args), require
   if (args.rows > 0 && args.bins > 0 && shared) plan_ = plan_for(args, SPECTROMER_BEST(kLanes));
 }
 
-bool Resampler::run_own(const SpectrumRow& s, const double* grid, float* out_flux, float* out_ivar,
-                        ResampleScratch& scratch) const {
-  if (args_.method != Method::flux_conserving || s.pixels == 0) return false;
+void Resampler::found_bad(int64_t row) const {
+  int64_t known = first_bad_.load();
+  while (row < known && !first_bad_.compare_exchange_weak(known, row)) {
+  }
+}
+
+int64_t Resampler::first_bad() const { return first_bad_.load() == INT64_MAX ? -1 : first_bad_.load(); }
+
+bool Resampler::check(const SpectrumRow& s, int64_t row) const {
+  if (args_.shared_wavelength || SPECTROMER_BEST(increases)(s.wavelength, s.pixels)) return true;
+  found_bad(row);
+  return false;
+}
+
+Outcome Resampler::run_own(const SpectrumRow& s, const double* grid, float* out_flux, float* out_ivar,
+                           ResampleScratch& scratch) const {
+  if (args_.method != Method::flux_conserving || s.pixels == 0) return Outcome::unusual;
   const bool fresh = scratch.call != call_ || scratch.grid != grid;
-  if (!SPECTROMER_BEST(resample_own)(s, grid, args_.bins, fresh, required_, scratch, out_flux, out_ivar)) return false;
   scratch.call = call_;
   scratch.grid = grid;
-  return true;
+  return SPECTROMER_BEST(resample_own)(s, grid, args_.bins, fresh, required_, scratch, out_flux, out_ivar);
 }
 
 void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_ivar, ResampleScratch& scratch) const {
@@ -156,7 +169,11 @@ void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_iv
       const SpectrumRow& s = rows[i];
       const double* grid = grid_row(args_, begin + r + i);
       if (by_plan(SPECTROMER_BEST(resample_row), &s, flux + i, ivar + i)) continue;
-      if (plan_ == nullptr && run_own(s, grid, flux[i], ivar[i], scratch)) continue;
+      if (plan_ == nullptr) {
+        const Outcome outcome = run_own(s, grid, flux[i], ivar[i], scratch);
+        if (outcome == Outcome::not_increasing) found_bad(begin + r + i);
+        if (outcome != Outcome::unusual || !check(s, begin + r + i)) continue;
+      }
       walk_bins(args_.method, s.wavelength, s.pixels, grid, args_.bins, [&](int64_t m, int64_t first) {
         resample_bin(args_.method, s, grid, args_.bins, m, first, required_, flux[i][m], ivar[i][m]);
       });
@@ -174,12 +191,13 @@ int64_t first_not_increasing(const double* values, int64_t rows, int64_t count, 
   return -1;
 }
 
-void resample_cpu(const ResampleArgs& args, int threads) {
+int64_t resample_cpu(const ResampleArgs& args, int threads) {
   const Resampler resampler(args);
   constexpr int64_t kChunk = 8;
   parallel_for<ResampleScratch>(args.rows, threads, kChunk, [&](int64_t begin, int64_t end, ResampleScratch& scratch) {
     resampler.run(begin, end - begin, args.out_flux + begin * args.bins, args.out_ivar + begin * args.bins, scratch);
   });
+  return resampler.first_bad();
 }
 
 void resample_backward_cpu(const ResampleArgs& args, int threads) {

@@ -1,6 +1,7 @@
 // Resampling of rows on the CPU, for the operator itself and for render.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -31,23 +32,35 @@ struct ResampleScratch {
   const double* grid = nullptr;  // whose bins it holds since
 };
 
+// How a row's kernel has ended; unusual: single precision may not do for its values.
+enum class Outcome { done, unusual, not_increasing };
+
 class Resampler {
  public:
   // Without `ivar` the inverse variances that come out need only be positive where a bin is not masked.
   explicit Resampler(const ResampleArgs& args, bool ivar = true);
 
   // Resamples rows [begin, begin + count); row r of them goes to out_flux + r * bins, out_ivar alike.
+  // Those whose own wavelengths do not increase are left undefined.
   void run(int64_t begin, int64_t count, float* out_flux, float* out_ivar, ResampleScratch& scratch) const;
 
+  // Checks the row's own wavelengths; what is shared has been checked.
+  bool check(const SpectrumRow& s, int64_t row) const;
+
+  // The first row whose own wavelengths have been found not to increase, or -1.
+  int64_t first_bad() const;
+
  private:
-  bool run_own(const SpectrumRow& s, const double* grid, float* out_flux, float* out_ivar,
-               ResampleScratch& scratch) const;
+  void found_bad(int64_t row) const;
+  Outcome run_own(const SpectrumRow& s, const double* grid, float* out_flux, float* out_ivar,
+                  ResampleScratch& scratch) const;
 
   const ResampleArgs& args_;
   float required_;
   bool ivar_;
   int64_t call_;
   std::shared_ptr<const ResamplePlan> plan_;  // where wavelength and grid are shared
+  mutable std::atomic<int64_t> first_bad_{INT64_MAX};
 };
 
 }  // namespace spectromer

@@ -241,7 +241,8 @@ inline bool resample_pair(const ResamplePlan& plan, const SpectrumRow* s, float 
   return resample_rows<2>(plan, s, required, ivar, out_flux, out_ivar);
 }
 
-// Edges of the pixels: [pixels + 1], after one of minus infinity and before 2 * kLanes + 1 of infinity.
+// Edges of the pixels: [pixels + 1], after one of minus infinity and before 2 * kLanes + 1 of infinity. Null where the
+// wavelengths are not finite and increasing.
 inline const double* fill_edges(const SpectrumRow& s, std::vector<double>& room) {
   const size_t size = static_cast<size_t>(s.pixels + 3 + 2 * kLanes);
   if (room.size() < size) room.resize(size);
@@ -249,10 +250,21 @@ inline const double* fill_edges(const SpectrumRow& s, std::vector<double>& room)
   const double* w = s.wavelength;
   edge[-1] = -std::numeric_limits<double>::infinity();
   edge[0] = pixel_edge(w, s.pixels, 0);
-  for (int64_t i = 1; i < s.pixels; ++i) edge[i] = 0.5 * (w[i - 1] + w[i]);
+  Mask rises = ~no_lane();
+  bool increasing = std::isfinite(w[0]) && std::isfinite(w[s.pixels - 1]);
+  int64_t i = 1;
+  for (; i + kLanes <= s.pixels; i += kLanes) {
+    const Double before = load(w + i - 1), here = load(w + i);
+    store(edge + i, half_way(before, here));
+    rises = rises & less(before, here);
+  }
+  for (; i < s.pixels; ++i) {
+    edge[i] = 0.5 * (w[i - 1] + w[i]);
+    increasing &= w[i - 1] < w[i];
+  }
   edge[s.pixels] = pixel_edge(w, s.pixels, s.pixels);
   std::fill(edge + s.pixels + 1, room.data() + size, std::numeric_limits<double>::infinity());
-  return edge;
+  return increasing && every(rises) ? edge : nullptr;
 }
 
 // Wavelengths from some origin, as a single-precision number and what that leaves.
@@ -405,12 +417,13 @@ SPECTROMER_INLINE bool sum_bins(const double* edge, const SpectrumRow& s, const 
   return !unusual;
 }
 
-// One row whose wavelengths or grid are its own; `fresh` tells that the scratch does not hold the grid's bins. False
-// where single precision may not do.
-inline bool resample_own(const SpectrumRow& s, const double* grid, int64_t bins, bool fresh, float required,
+// One row whose wavelengths or grid are its own; `fresh` tells that the scratch does not hold the grid's bins.
+inline Outcome resample_own(const SpectrumRow& s, const double* grid, int64_t bins, bool fresh, float required,
                          ResampleScratch& scratch, float* out_flux, float* out_ivar) {
   if (fresh) fill_bins(grid, bins, scratch);
-  return sum_bins(fill_edges(s, scratch.edges), s, scratch, bins, required, out_flux, out_ivar);
+  const double* edge = fill_edges(s, scratch.edges);
+  if (edge == nullptr) return Outcome::not_increasing;
+  return sum_bins(edge, s, scratch, bins, required, out_flux, out_ivar) ? Outcome::done : Outcome::unusual;
 }
 
 inline bool increases(const double* v, int64_t count) {

@@ -350,6 +350,12 @@ SPECTROMER_INLINE Double load(const double* from) {
   return v;
 }
 
+SPECTROMER_INLINE void store(double* to, const Double& v) { std::memcpy(to, &v, sizeof v); }
+
+SPECTROMER_INLINE Double half_way(const Double& a, const Double& b) {
+  return {0.5 * (a.low + b.low), 0.5 * (a.high + b.high)};
+}
+
 SPECTROMER_INLINE Double operator-(const Double& a, const Double& b) { return {a.low - b.low, a.high - b.high}; }
 SPECTROMER_INLINE Double operator-(const Double& a, double b) { return {a.low - b, a.high - b}; }
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import _C, call, dense
+from spectromer.ops._native import _C, dense
 from spectromer.ops.composite import composite
 from spectromer.ops.picture import DTYPES, SCALES, Picture, Tables, frozen, wavelength_grid
 from spectromer.ops.raster import COVERAGES
@@ -177,7 +177,7 @@ def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Te
         offset=tables.offset.data_ptr(),
         out=out.data_ptr(),
     )
-    if call("render", device, args) is False:  # a spectrum takes more than a GPU's block of threads shares
+    if spectra.run("render", args) is False:  # a spectrum takes more than a GPU's block of threads shares
         return composite(flux, ivar, wavelength, picture)
     return out
 

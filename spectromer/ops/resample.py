@@ -144,14 +144,18 @@ def _check(
     return rows, shared
 
 
+def _require_increasing(name: str, bad: int, by_row: bool) -> None:
+    where = f" (row {bad})" if by_row else ""
+    require(bad < 0, f"{name} must be finite and strictly increasing; it is not{where}")
+
+
 def _check_increasing(name: str, centres: Tensor, offsets: Tensor | None = None) -> None:
     rows = centres.reshape(-1, centres.shape[-1])
     if offsets is None:
         bad = _C.first_not_increasing(rows.data_ptr(), *rows.shape)
     else:
         bad = _C.first_not_increasing(rows.data_ptr(), len(offsets) - 1, 0, offsets.data_ptr())
-    where = f" (row {bad})" if centres.ndim == 2 or offsets is not None else ""
-    require(bad < 0, f"{name} must be finite and strictly increasing; it is not{where}")
+    _require_increasing(name, bad, centres.ndim == 2 or offsets is not None)
 
 
 # torch leaves out arguments that equal the schema's defaults, so the functions below repeat these.
@@ -196,13 +200,21 @@ class ResampleCall:
                 rising and int(self.offsets[-1]) == self.flux.shape[0],
                 f"offsets must rise from 0 to the length of flux, {self.flux.shape[0]}; they do not",
             )
-        _check_increasing("wavelength", self.wavelength, None if self.shared else self.offsets)
+        if self.shared:  # else the operator finds out itself, on its way through them
+            _check_increasing("wavelength", self.wavelength)
         if self.grid is not None:
             _check_increasing("grid", self.grid)
         if self.shift is not None:
             length = self.flux.shape[1] if self.offsets is None else self.offsets.diff()
             inside = bool((self.shift >= 0).all()) and bool((self.shift + length <= self.wavelength.shape[0]).all())
             require(inside, f"shift + length of a row must lie within wavelength's {self.wavelength.shape[0]} pixels")
+
+    def run(self, name: str, args: Any) -> Any:
+        """Run native `name`; ValueError for wavelengths that the CPU finds not to increase."""
+        result = call(name, self.flux.device, args)
+        if self.flux.device.type == "cpu":
+            _require_increasing("wavelength", result, by_row=True)
+        return result
 
     def args(self, **outputs: Tensor) -> Any:
         return _C.ResampleArgs(
@@ -236,7 +248,7 @@ def _forward(
     inputs = ResampleCall(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
     out_flux = flux.new_empty((inputs.rows, grid.shape[-1]), dtype=torch.float32)
     out_ivar = torch.empty_like(out_flux)
-    call("resample", flux.device, inputs.args(out_flux=out_flux, out_ivar=out_ivar))
+    inputs.run("resample", inputs.args(out_flux=out_flux, out_ivar=out_ivar))
     return out_flux, out_ivar
 
 
@@ -267,6 +279,8 @@ def _transpose(
     shift: Tensor | None = None,
 ) -> Tensor:
     inputs = ResampleCall(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
+    if flux.device.type == "cpu" and inputs.rows > 0 and not inputs.shared:
+        _check_increasing("wavelength", inputs.wavelength, inputs.offsets)
     grad_out = dense(grad, torch.float32)
     grad_flux = torch.zeros_like(inputs.flux)
     call("resample_backward", flux.device, inputs.args(grad_out=grad_out, grad_flux=grad_flux))
