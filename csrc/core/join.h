@@ -6,12 +6,12 @@
 // right.
 struct Join {
   Float n1x, n1y, n2x, n2y;
-  Float mx, my;                     // where the two sides cut
-  Float turn;                       // > 0: the left side is the inner one, < 0: the right one
-  Mask mitred;    // the inner side goes through m
-  Mask straight;  // the outer side goes through m
-  Float steps;                      // vertices of the outer side's arc between n1 and n2
-  Float cosine, sine;               // of the angle from one to the next
+  Float mx, my;        // where the two sides cut
+  Float turn;          // > 0: the left side is the inner one, < 0: the right one
+  Mask mitred;         // the inner side goes through m
+  Mask straight;       // the outer side goes through m
+  Float steps;         // vertices of the outer side's arc between n1 and n2
+  Float cosine, sine;  // of the angle from one to the next
 
   // arccosine within 2e-8 (Abramowitz & Stegun 4.4.46).
   static SPECTROMER_HD_INLINE Float arc_cosine(Float x) {

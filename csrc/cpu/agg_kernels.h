@@ -1,5 +1,5 @@
-// Kernels of agg.cpp, for one level: joins side by side in vector lanes, then edge by edge, each into the columns that it
-// crosses, whose rows lie one behind the other.
+// Kernels of agg.cpp, for one level: joins and their edges side by side in vector lanes; then block by block of rows,
+// which lie one behind the other in each column.
 
 constexpr int64_t kTile = 16;  // columns brought together for the image
 constexpr int kRows = SPECTROMER_LEVEL >= 3 ? 8 : 4;  // handled at once: few edges are longer
@@ -183,7 +183,8 @@ SPECTROMER_INLINE void add_joins(const Join& j, const StrokeShape& shape, const 
   const Float last_x = snapped_lanes(x + side * choose(once, j.mx, j.n2x));
   const Float last_y = snapped_lanes(y + side * choose(once, j.my, j.n2y));
   Float nx = side * j.n1x, ny = side * j.n1y;
-  Float at_x = snapped_lanes(x + choose(once, side * j.mx, nx)), at_y = snapped_lanes(y + choose(once, side * j.my, ny));
+  Float at_x = snapped_lanes(x + choose(once, side * j.mx, nx));
+  Float at_y = snapped_lanes(y + choose(once, side * j.my, ny));
   area.add_edges(moved_on(last_x, end.x), moved_on(last_y, end.y), at_x, at_y, side, wanted);
   for (float k = 1.0f; k <= shape.most_steps(); k += 1.0f) {
     const Mask goes_on = wanted & curved & at_most(all(k), j.steps);
@@ -242,7 +243,8 @@ SPECTROMER_INLINE void add_stroke(const StrokeShape& shape, const float* x, cons
     const Mask wanted = mask_of((1u << count) - 1u), ends = mask_of((1u << std::min<int64_t>(kLanes, n - i + 1)) - 1u);
     const Float above = least(choose(ends, least(in_y, here_y), all(INFINITY)), choose(wanted, out_y, all(INFINITY)));
     const Float below = least(choose(ends, -most(in_y, here_y), all(INFINITY)), choose(wanted, -out_y, all(INFINITY)));
-    rows.add(x[i - 1] - margin, x[std::min(i + kLanes, n)] + margin, least_of(above) - margin, margin - least_of(below));
+    rows.add(x[i - 1] - margin, x[std::min(i + kLanes, n)] + margin, least_of(above) - margin,
+             margin - least_of(below));
     if (count == 0) break;
     const Join joins(shape, load(ux + i - 1), load(uy + i - 1), load(length + i - 1), load(ux + i), load(uy + i),
                             load(length + i));
@@ -299,8 +301,8 @@ SPECTROMER_INLINE bool is_whole(const Canvas& canvas, const float* x, const floa
   for (int64_t i = 0; i < points && whole; i += kLanes) {
     const Float at = load_between(x, i, points), height = load_between(y, i, points);
     const Mask inside = at_most(all(-1.0f), least(at, height)) & at_most(at, all(right)) & at_most(height, all(bottom));
-    const Mask rises = less(at, load_between(x, i + 1, points)) | mask_of(i + kLanes >= points ? ~0u << (points - 1 - i) : 0u);
-    whole = every(inside & rises);
+    const Mask last = mask_of(i + kLanes >= points ? ~0u << (points - 1 - i) : 0u);  // and what lies behind it
+    whole = every(inside & (less(at, load_between(x, i + 1, points)) | last));
   }
   return whole;
 }

@@ -26,7 +26,7 @@ namespace spectromer {
 namespace baseline {
 #include "vector.h"
 #include SPECTROMER_KERNELS
-}
+}  // namespace baseline
 }  // namespace spectromer
 #undef SPECTROMER_LEVEL
 
@@ -38,7 +38,7 @@ namespace spectromer {
 namespace v3 {
 #include "vector.h"
 #include SPECTROMER_KERNELS
-}
+}  // namespace v3
 }  // namespace spectromer
 #undef SPECTROMER_LEVEL
 #pragma GCC pop_options
@@ -50,12 +50,12 @@ namespace spectromer {
 namespace v4 {
 #include "vector.h"
 #include SPECTROMER_KERNELS
-}
+}  // namespace v4
 }  // namespace spectromer
 #undef SPECTROMER_LEVEL
 #pragma GCC pop_options
 
-#define SPECTROMER_BEST(function)                                                     \
+#define SPECTROMER_BEST(function) \
   (vector_level() == 4 ? v4::function : vector_level() == 3 ? v3::function : baseline::function)
 #else
 #define SPECTROMER_BEST(function) baseline::function

@@ -20,7 +20,7 @@ namespace spectromer {
 // The widest level that this processor has: 4 (AVX-512), 3 (AVX2) or 1, of x86-64; 1 elsewhere.
 int widest_vector_level();
 
-// The level in use; at first the widest.
+// The level in use; at first the widest. To be set while no operator runs.
 int vector_level();
 void set_vector_level(int level);
 

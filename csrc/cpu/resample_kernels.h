@@ -160,8 +160,8 @@ struct PlannedRows {
 
   SPECTROMER_INLINE PlannedRows(const ResamplePlan& used, const SpectrumRow* rows, float least_weight,
                                 float* const* to_flux, float* const* to_ivar)
-      : plan(used), s(rows), limits{Usual(rows[0], kVariance), Usual(rows[kRows - 1], kVariance)}, required(least_weight), out_flux(to_flux),
-        out_ivar(to_ivar) {}
+      : plan(used), s(rows), limits{Usual(rows[0], kVariance), Usual(rows[kRows - 1], kVariance)},
+        required(least_weight), out_flux(to_flux), out_ivar(to_ivar) {}
 
   // Tells whether single precision does.
   SPECTROMER_INLINE bool run() {
@@ -291,7 +291,8 @@ struct Bins {
   Float share;            // 1 / width
   static constexpr int64_t kValues = 5 * kLanes;
 
-  SPECTROMER_INLINE explicit Bins(const float* from) : low(from), high(from + 2 * kLanes), share(load(from + 4 * kLanes)) {}
+  SPECTROMER_INLINE explicit Bins(const float* from)
+      : low(from), high(from + 2 * kLanes), share(load(from + 4 * kLanes)) {}
 };
 
 // The edges of all bins, and of each block of kLanes, counted from its first, what Bins holds.
@@ -313,8 +314,8 @@ inline void fill_bins(const double* grid, int64_t bins, ResampleScratch& scratch
   }
 }
 
-// How many of 2 * kLanes increasing edges each lane's value has reached, kLanes after kLanes guessed from their mean
-// distance, and counted where the guess is off by more than 1.
+// How many of 2 * kLanes increasing edges each lane's value has reached: guessed from the mean distance of the first, and
+// counted where the guess is off by more than 1.
 SPECTROMER_INLINE Int count_reached(const Pair& edge, const Float& value) {
   const Int none = {}, one = none + 1;
   const float first = edge.low[0];
@@ -386,7 +387,8 @@ SPECTROMER_INLINE bool sum_bins(const double* edge, const SpectrumRow& s, const 
     ask_for_room(out_flux + begin);
     ask_for_room(out_ivar + begin);
     // The next row's wavelengths, which are wanted all at once, most often lie behind these.
-    for (int64_t k = 0; k < 3; ++k) __builtin_prefetch(s.wavelength + s.pixels + std::max<int64_t>(first, 0) + 8 * k, 0, 2);
+    const double* next = s.wavelength + s.pixels + std::max<int64_t>(first, 0);
+    for (int64_t k = 0; k < 3; ++k) __builtin_prefetch(next + 8 * k, 0, 2);
     const Bins here(block);
     PixelWindow<true> pixels(s, limits, first, unusual);
     Level level;
@@ -419,7 +421,7 @@ SPECTROMER_INLINE bool sum_bins(const double* edge, const SpectrumRow& s, const 
 
 // One row whose wavelengths or grid are its own; `fresh` tells that the scratch does not hold the grid's bins.
 inline Outcome resample_own(const SpectrumRow& s, const double* grid, int64_t bins, bool fresh, float required,
-                         ResampleScratch& scratch, float* out_flux, float* out_ivar) {
+                            ResampleScratch& scratch, float* out_flux, float* out_ivar) {
   if (fresh) fill_bins(grid, bins, scratch);
   const double* edge = fill_edges(s, scratch.edges);
   if (edge == nullptr) return Outcome::not_increasing;

@@ -1,4 +1,4 @@
-// Vectors of kLanes floats, for the level at hand (each_level.h includes this once for each): one register each with
+// Vectors of kLanes floats, for the level at hand (each_level.h includes this for each): one register each with
 // AVX-512 (16 lanes), AVX2 (8 lanes) and in the baseline (4 lanes). Arithmetic is the compiler's own notation; what GCC 12
 // turns into code for one lane after the other at 64 bytes (comparisons, choices, conversions), or has no notation for,
 // has a function here.
@@ -55,7 +55,9 @@ SPECTROMER_INLINE Float reciprocal(const Float& v) {
 }
 // a * b + c, rounded once where there is an instruction for it.
 SPECTROMER_INLINE Float product_sum(const Float& a, const Float& b, const Float& c) { return _mm512_fmadd_ps(a, b, c); }
-SPECTROMER_INLINE Int load(const uint8_t* from) { return (Int)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from)); }
+SPECTROMER_INLINE Int load(const uint8_t* from) {
+  return (Int)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from));
+}
 SPECTROMER_INLINE Float rounded_down(const Float& v) { return _mm512_floor_ps(v); }
 SPECTROMER_INLINE Float to_float(const Int& v) { return _mm512_cvtepi32_ps((__m512i)v); }
 SPECTROMER_INLINE Int to_int(const Float& v) { return (Int)_mm512_cvttps_epi32(v); }
@@ -253,7 +255,8 @@ SPECTROMER_INLINE void transpose(Float (&rows)[kLanes]) {
   }
   for (int k = 0; k < 4; ++k) {
     const __m512 c = _mm512_shuffle_f32x4(b[k], b[k + 4], 0x88), d = _mm512_shuffle_f32x4(b[k], b[k + 4], 0xdd);
-    const __m512 e = _mm512_shuffle_f32x4(b[k + 8], b[k + 12], 0x88), f = _mm512_shuffle_f32x4(b[k + 8], b[k + 12], 0xdd);
+    const __m512 e = _mm512_shuffle_f32x4(b[k + 8], b[k + 12], 0x88);
+    const __m512 f = _mm512_shuffle_f32x4(b[k + 8], b[k + 12], 0xdd);
     rows[k] = _mm512_shuffle_f32x4(c, e, 0x88);
     rows[k + 4] = _mm512_shuffle_f32x4(d, f, 0x88);
     rows[k + 8] = _mm512_shuffle_f32x4(c, e, 0xdd);
@@ -366,7 +369,10 @@ SPECTROMER_INLINE Float to_float(const Double& v) {
   return _mm256_set_m128(_mm256_cvtpd_ps(v.high), _mm256_cvtpd_ps(v.low));
 #else
   Float w;
-  for (int k = 0; k < kLanes / 2; ++k) w[k] = static_cast<float>(v.low[k]), w[k + kLanes / 2] = static_cast<float>(v.high[k]);
+  for (int k = 0; k < kLanes / 2; ++k) {
+    w[k] = static_cast<float>(v.low[k]);
+    w[k + kLanes / 2] = static_cast<float>(v.high[k]);
+  }
   return w;
 #endif
 }
@@ -388,7 +394,8 @@ SPECTROMER_INLINE Double to_double(const Float& v) {
 
 SPECTROMER_INLINE Mask less(const Double& a, const Double& b) {
 #if SPECTROMER_LEVEL == 4
-  return {_mm512_kunpackb(_mm512_cmp_pd_mask(a.high, b.high, _CMP_LT_OQ), _mm512_cmp_pd_mask(a.low, b.low, _CMP_LT_OQ))};
+  const __mmask8 low = _mm512_cmp_pd_mask(a.low, b.low, _CMP_LT_OQ), high = _mm512_cmp_pd_mask(a.high, b.high, _CMP_LT_OQ);
+  return {_mm512_kunpackb(high, low)};
 #else
   Mask m;
   for (int k = 0; k < kLanes / 2; ++k) m[k] = -(a.low[k] < b.low[k]), m[k + kLanes / 2] = -(a.high[k] < b.high[k]);
