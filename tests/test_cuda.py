@@ -71,7 +71,7 @@ def by_cuda(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
     def emulated(operator: Callable[..., Any], *args: Any, **options: Any) -> Any:
         with pytest.MonkeyPatch.context() as patch:
-            for module in ("raster", "render", "resample"):
+            for module in ("raster", "resample"):
                 patch.setattr(sys.modules[f"spectromer.ops.{module}"], "call", call)
             # What does not fit a GPU is drawn otherwise, and would show nothing here.
             patch.setattr(sys.modules["spectromer.ops.render"], "composite", lambda *_: pytest.fail("did not fit"))

@@ -94,10 +94,8 @@ struct Level {
   template <bool kVariance>
   SPECTROMER_INLINE void subtract_from(PixelWindow<kVariance>& pixels, const SpectrumRow& s, int64_t pixel) {
     if (!found && pixels.whole) {
-      // The least of three, as spikes are narrower than the space between them.
-      const float* f = s.flux + (pixel - s.begin);
-      const float least = smaller(fabsf(f[0]), smaller(fabsf(f[kLanes / 2]), fabsf(f[kLanes])));
-      value = std::copysign(least, f[0]);
+      const float least_flux = least_of(least(magnitude(pixels.flux.low), magnitude(pixels.flux.high)));
+      value = std::copysign(least_flux, s.flux[pixel - s.begin]);
       found = true;
     } else if (!found) {
       const Float low = choose(pixels.low, magnitude(pixels.flux.low), all(INFINITY));
@@ -114,20 +112,26 @@ struct Level {
 
 // Sums over the pixels of kLanes bins, fluxes from a level.
 struct Sums {
-  Float weight, flux, variance;
+  Float weight, lost;  // of pixels that are good, and of those that are not
+  Float flux, variance;
 
   // (Spelled out, as GCC compiles an implicit one for the baseline.)
-  SPECTROMER_INLINE Sums() : weight{}, flux{}, variance{} {}
+  SPECTROMER_INLINE Sums() : weight{}, lost{}, flux{}, variance{} {}
 
   template <bool kAllGood>
   SPECTROMER_INLINE void add(const Float& w, const Float& f, const Float& v) {
-    if (!kAllGood) weight = sum_where(less(Float{}, v), weight, w);
+    if (!kAllGood) {
+      const Mask good = less(Float{}, v);
+      weight = sum_where(good, weight, w);
+      lost = sum_where(~good, lost, w);
+    }
     flux = product_sum(w, f, flux);
     variance = product_sum(w * w, v, variance);
   }
 
   SPECTROMER_INLINE void add(const Sums& other) {
     weight += other.weight;
+    lost += other.lost;
     flux += other.flux;
     variance += other.variance;
   }
@@ -136,7 +140,7 @@ struct Sums {
   template <bool kAllGood, bool kVariance>
   SPECTROMER_INLINE void finish(const Float& total, float required, float level, float scale, int64_t count,
                                 float* out_flux, float* out_ivar) const {
-    const Float w = kAllGood ? total : choose(at_most((1.0f - 1e-6f) * total, weight), total, weight);
+    const Float w = kAllGood ? total : choose(less(Float{}, lost), weight, total);
     const Mask good = at_most(all(required), w);
     const Float divisor = choose(good, w, all(1.0f));
     store_some(out_flux, kept(good, product_sum(flux, reciprocal(divisor), all(level))), count);
@@ -241,14 +245,17 @@ inline bool resample_pair(const ResamplePlan& plan, const SpectrumRow* s, float 
   return resample_rows<2>(plan, s, required, ivar, out_flux, out_ivar);
 }
 
-// Edges of the pixels: [pixels + 1], after one of minus infinity and before 2 * kLanes + 1 of infinity. Null where the
-// wavelengths are not finite and increasing.
+// Beyond all wavelengths, and yet a number whose differences are numbers.
+constexpr double kFar = 1267650600228229401496703205376.0;  // 2^100
+
+// Edges of the pixels: [pixels + 1], after one far below and before 2 * kLanes + 1 far above. Null where the wavelengths
+// are not finite and increasing.
 inline const double* fill_edges(const SpectrumRow& s, std::vector<double>& room) {
   const size_t size = static_cast<size_t>(s.pixels + 3 + 2 * kLanes);
   if (room.size() < size) room.resize(size);
   double* edge = room.data() + 1;
   const double* w = s.wavelength;
-  edge[-1] = -std::numeric_limits<double>::infinity();
+  edge[-1] = -kFar;
   edge[0] = pixel_edge(w, s.pixels, 0);
   Mask rises = ~no_lane();
   bool increasing = std::isfinite(w[0]) && std::isfinite(w[s.pixels - 1]);
@@ -263,7 +270,7 @@ inline const double* fill_edges(const SpectrumRow& s, std::vector<double>& room)
     increasing &= w[i - 1] < w[i];
   }
   edge[s.pixels] = pixel_edge(w, s.pixels, s.pixels);
-  std::fill(edge + s.pixels + 1, room.data() + size, std::numeric_limits<double>::infinity());
+  std::fill(edge + s.pixels + 1, room.data() + size, kFar);
   return increasing && every(rises) ? edge : nullptr;
 }
 
@@ -350,15 +357,16 @@ SPECTROMER_INLINE void add_own(const double* edge, int64_t base, double origin, 
   Int pixel = count_reached(near, reached.near);
   Mask open;
   do {
-    const Float right = pick(near, pixel), to = least(right, end.near);
-    const Float to_rest = choose(less(end.near, right), end.rest, pick(rest, pixel));
+    const Float right = pick(near, pixel), right_rest = pick(rest, pixel);
+    const Mask ends = less((end.near - right) + (end.rest - right_rest), Float{});
+    const Float to = choose(ends, end.near, right), to_rest = choose(ends, end.rest, right_rest);
     const Float width = (to - reached.near) + (to_rest - reached.rest);
-    const Mask covers = less(reached.near, to);
+    const Mask covers = less(Float{}, width);
     sums.add<kPlain>((kPlain ? width : kept(covers, width)) * share, pick(pixels.flux, pixel),
                      pick(pixels.variance, pixel));
-    reached.near = kPlain ? to : most(to, reached.near);
+    reached.near = kPlain ? to : choose(covers, to, reached.near);
     reached.rest = kPlain ? to_rest : choose(covers, to_rest, reached.rest);
-    open = less(reached.near, end.near);
+    open = ~ends;
     pixel += 1;
     if (kPlain) {
       pixel = least(pixel, beyond - 1);  // bins that are done stay where they are
