@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import spectromer
+import spectromer.reference
 from spectromer import _C, SpectrumBatch
 
 WIDEST = _C.widest_vector_level()
@@ -64,3 +65,23 @@ def test_a_level_that_the_processor_lacks_is_refused() -> None:
     for level in (0, WIDEST + 1):
         with pytest.raises(ValueError, match=f"level must lie from 1 to {WIDEST}, got {level}"):
             _C.set_vector_level(level)
+
+
+@pytest.mark.parametrize("level", [*LEVELS, WIDEST])
+def test_narrow_bins_are_exact_at_every_level(level: int) -> None:
+    """A two-thousandth of a pixel wide, among wide ones, where the last bits of a wavelength count."""
+    _C.set_vector_level(level)
+    try:
+        rng = np.random.default_rng(0)
+        wavelength = np.arange(3001.0, 3029.0)
+        grid = (np.arange(3001.0, 3028.0, 0.9)[:, None] + [0.0, 5e-4, 1e-3]).ravel()
+        flux, ivar = rng.normal(5.0, 1.0, 28).astype(np.float32), rng.uniform(0.5, 2.0, 28).astype(np.float32)
+        want = spectromer.reference.resample(flux, ivar, wavelength, grid)
+        for axis in (torch.from_numpy(wavelength), torch.from_numpy(wavelength)[None]):
+            got = spectromer.resample(
+                torch.from_numpy(flux)[None], torch.from_numpy(ivar)[None], axis, torch.from_numpy(grid)
+            )
+            np.testing.assert_allclose(got[0][0], want[0], rtol=1e-5)
+            np.testing.assert_allclose(got[1][0], want[1], rtol=1e-5)
+    finally:
+        _C.set_vector_level(WIDEST)

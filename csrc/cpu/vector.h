@@ -373,6 +373,7 @@ SPECTROMER_INLINE Float to_float(const Double& v) {
     w[k] = static_cast<float>(v.low[k]);
     w[k + kLanes / 2] = static_cast<float>(v.high[k]);
   }
+  asm("" : "+m"(w));  // else GCC 12 takes what to_double makes of it for the unrounded value
   return w;
 #endif
 }
