@@ -26,7 +26,7 @@ SPECTROMER_INLINE void load_lanes(const float* const* y, int64_t points, float* 
     const int64_t count = std::min<int64_t>(kLanes, points - i);
     Float block[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) {
-      const Float line = count == kLanes ? load(y[lane] + i) : load_between(y[lane], i, points);
+      const Float line = load_between(y[lane], i, points);
       block[lane] = choose(at_most(magnitude(line), all(1e9f)), line, all(std::numeric_limits<float>::quiet_NaN()));
     }
     transpose(block);
@@ -128,12 +128,9 @@ inline int meet_two(const RasterScratch& s, const float* line, int64_t points, c
   constexpr int64_t kMost = 64;
   const int64_t count = w.last + 1 - w.first;
   if (count > kMost) return 3;
-  const auto line_from = [&](int64_t i) SPECTROMER_INLINE_LAMBDA {
-    return i + kLanes <= points ? load(line + i) : load_between(line, i, points);
-  };
   uint64_t drawn = 0, near = 0;  // points, and segments whose sides may come near
   for (int64_t i = 0; i < count; i += kLanes) {
-    const Mask here = at_most(magnitude(line_from(w.first + i)), all(1e9f));
+    const Mask here = at_most(magnitude(load_between(line, w.first + i, points)), all(1e9f));
     const Mask close = at_most(load(s.inner.data() + w.first + i), magnitude(at - load(s.middle.data() + w.first + i)));
     drawn |= static_cast<uint64_t>(lanes_of(here)) << i;
     near |= static_cast<uint64_t>(lanes_of(close)) << i;
@@ -145,7 +142,7 @@ inline int meet_two(const RasterScratch& s, const float* line, int64_t points, c
   const uint64_t before = second - 1;  // of the points, those in the first piece
   Float top[2] = {all(INFINITY), all(INFINITY)}, raised[2] = {all(INFINITY), all(INFINITY)};  // the latter minus bottom
   for (int64_t i = 0; i < count; i += kLanes) {
-    const Float y = line_from(w.first + i), reach = load(s.reach.data() + w.first + i);
+    const Float y = load_between(line, w.first + i, points), reach = load(s.reach.data() + w.first + i);
     const Mask here = mask_of(static_cast<unsigned>(drawn >> i)) & at_most(all(at - r), load(s.x.data() + w.first + i));
     const Mask first = mask_of(static_cast<unsigned>(before >> i));
     for (int k = 0; k < 2; ++k) {

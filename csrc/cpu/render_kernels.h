@@ -91,10 +91,9 @@ class Ranking {
       for (int64_t i = 0; i < kSets; i += kLanes) store(sets_[side].key + i, all(kNone));
     }
     for (int64_t i = 0, set = 0; i < padded; i += kLanes, set = (set + kLanes) % kSets) {
-      const bool inside = i + kLanes <= count;
-      const Float value = inside ? load(values + i) : load_between(values, i, count);
+      const Float value = load_between(values, i, count);
       Mask number = ~is_nan(value);
-      if (!inside) number = number & mask_of((1u << (count - i)) - 1u);
+      if (i + kLanes > count) number = number & mask_of((1u << (count - i)) - 1u);
       const Int order = order_of(value), key = choose(number, order, all(kNone));
       store(keys_.key + i, key);
       store(sets_[0].key + set, least(key, load(sets_[0].key + set)));
@@ -166,14 +165,13 @@ inline void extremes(const float* values, int64_t count, float* found) {
   found[1] = high;
 }
 
-inline void to_heights(const float* values, int64_t count, ValueRange range, float margin, float height,
-                                float* y) {
+inline void to_heights(const float* values, int64_t count, ValueRange range, float margin, float height, float* y) {
   for (int64_t i = 0; i < count; ++i) y[i] = height * (1.0f - height_share(values[i], range, margin));
 }
 
 // The heights one standard deviation above and below.
 inline void to_band(const float* y, const float* ivar, int64_t count, float per_unit, float* upper,
-                             float* lower) {
+                    float* lower) {
   for (int64_t i = 0; i < count; ++i) {
     const float reach = per_unit / sqrtf(ivar[i]);
     upper[i] = y[i] - reach;
@@ -186,7 +184,7 @@ inline void value_levels(const float* values, int64_t count, ValueRange range, f
 }
 
 inline void error_levels(const float* values, const float* ivar, int64_t count, float per_unit,
-                                  uint8_t* levels) {
+                         uint8_t* levels) {
   for (int64_t i = 0; i < count; ++i) {
     levels[i] = share_level(values[i] == values[i] ? per_unit / sqrtf(ivar[i]) : 0.0f);
   }

@@ -199,6 +199,7 @@ __attribute__((noinline)) inline void copy_between(const float* from, int64_t at
 }
 
 SPECTROMER_INLINE Float load_between(const float* from, int64_t at, int64_t end) {
+  if (at >= 0 && at + kLanes <= end) return load(from + at);
   float values[kLanes];
   copy_between(from, at, end, values);
   return load(values);
