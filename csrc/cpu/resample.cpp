@@ -41,9 +41,9 @@ void place_block(std::vector<Rest>& bins, ResamplePlan& plan) {
     int64_t pixel = bins[0].pixel;
     const auto waiting = std::find_if(bins.begin(), bins.end(), [](const Rest& bin) { return !bin.done(); });
     if (waiting != bins.end()) pixel = waiting->pixel;
-    plan.pixel.push_back(pixel);
+    int32_t terms = 0;
     const auto here = [&](const Rest& bin) { return !bin.done() && bin.pixel < pixel + reach; };
-    while (std::any_of(bins.begin(), bins.end(), here)) {
+    for (; std::any_of(bins.begin(), bins.end(), here); ++terms) {
       for (Rest& bin : bins) {
         const bool placed = here(bin);
         plan.weight.push_back(placed ? static_cast<float>(bin.weights[bin.next++]) : 0.0f);
@@ -52,10 +52,9 @@ void place_block(std::vector<Rest>& bins, ResamplePlan& plan) {
         plan.index.push_back(static_cast<uint8_t>(std::clamp<int64_t>(at - pixel, 0, reach - 1)));
       }
     }
-    plan.term.push_back(static_cast<int64_t>(plan.weight.size()) / plan.lanes);
     left = !std::all_of(bins.begin(), bins.end(), [](const Rest& bin) { return bin.done(); });
+    plan.window.push_back({pixel, terms, !left});
   }
-  plan.block.push_back(static_cast<int64_t>(plan.pixel.size()));
 }
 
 std::shared_ptr<const ResamplePlan> make_plan(const ResampleArgs& a, int lanes) {
@@ -64,8 +63,6 @@ std::shared_ptr<const ResamplePlan> make_plan(const ResampleArgs& a, int lanes) 
   plan->lanes = lanes;
   plan->wavelength.assign(a.wavelength, a.wavelength + a.pixels);
   plan->grid.assign(a.grid, a.grid + a.bins);
-  plan->block.push_back(0);
-  plan->term.push_back(0);
   std::vector<Rest> bins;
   walk_bins(a.method, a.wavelength, a.pixels, a.grid, a.bins, [&](int64_t m, int64_t first) {
     Rest bin;
@@ -77,11 +74,13 @@ std::shared_ptr<const ResamplePlan> make_plan(const ResampleArgs& a, int lanes) 
     });
     if (bin.weights.empty()) bin.pixel = std::min(first, a.pixels - 1);
     plan->total.push_back(static_cast<float>(total));
+    plan->per_total.push_back(total > 0.0 ? static_cast<float>(1.0 / total) : 0.0f);
     bins.push_back(bin);
     const bool last = m + 1 == a.bins;
     while (last && static_cast<int>(bins.size()) < lanes) {
       bins.push_back(Rest{bins.back().pixel, {}, 0});
       plan->total.push_back(0.0f);
+      plan->per_total.push_back(0.0f);
     }
     if (static_cast<int>(bins.size()) == lanes) {
       place_block(bins, *plan);
@@ -153,7 +152,7 @@ Outcome Resampler::run_own(const SpectrumRow& s, const double* grid, float* out_
 void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_ivar, ResampleScratch& scratch) const {
   constexpr int64_t kPair = 2;
   const auto by_plan = [&](auto resample, const SpectrumRow* rows, float* const* flux, float* const* ivar) {
-    return plan_ != nullptr && resample(*plan_, rows, required_, ivar_, flux, ivar);
+    return plan_ != nullptr && resample(*plan_, rows, required_, ivar_, scratch, flux, ivar);
   };
   for (int64_t r = 0; r < count; r += kPair) {
     const int64_t some = std::min(kPair, count - r);

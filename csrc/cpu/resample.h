@@ -3,31 +3,85 @@
 
 #include <atomic>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "../core/resample.h"
 
 namespace spectromer {
 
+// Begins at a cache line, so that vectors of a line's size do not straddle two.
+template <class T>
+struct LineAllocator {
+  using value_type = T;
+  static constexpr std::align_val_t kLine{64};
+
+  LineAllocator() = default;
+  template <class U>
+  LineAllocator(const LineAllocator<U>&) {}
+
+  T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), kLine)); }
+  void deallocate(T* from, size_t) { ::operator delete(from, kLine); }
+
+  bool operator==(const LineAllocator&) const { return true; }
+  bool operator!=(const LineAllocator&) const { return false; }
+};
+
+using Floats = std::vector<float, LineAllocator<float>>;
+
+// 2 * lanes pixels from which the bins of a block take, one in each term.
+struct PlanWindow {
+  int64_t pixel;
+  int32_t terms;
+  bool ends_block;
+};
+
 // Which pixels each bin of a shared grid meets, and with what weight, for pixels at shared wavelengths. Bins are
-// handled `lanes` at a time; each takes its pixels from windows of 2 * lanes of them, one in each term.
+// handled in blocks of `lanes`.
 struct ResamplePlan {
   Method method;
   int lanes;
   std::vector<double> wavelength, grid;
-  std::vector<int64_t> block;  // [blocks + 1] where the windows of a block start
-  std::vector<int64_t> pixel;  // [windows] the first pixel in the window
-  std::vector<int64_t> term;   // [windows + 1] where the terms of a window start
-  std::vector<uint8_t> index;  // [terms, lanes] pixel within the window
-  std::vector<float> weight;   // [terms, lanes] 0 where a lane has no pixel left
-  std::vector<float> total;    // [blocks, lanes] sum of a bin's weights
+  std::vector<PlanWindow> window;
+  std::vector<uint8_t> index;    // [terms, lanes] pixel within the window
+  Floats weight;     // [terms, lanes] 0 where a lane has no pixel left
+  Floats total;      // [blocks, lanes] sum of a bin's weights
+  Floats per_total;  // 1 / total, 0 for a bin that meets no pixel
+};
+
+// Some pixels of a row.
+struct PixelPiece {
+  float level;  // the good flux nearest to 0, infinity where none is good
+  bool whole;   // are all good?
+};
+
+// What a row's pixels come to.
+struct PixelScratch {
+  Floats variance;
+  Floats near, rest;  // their left edges, as the kernels take them
+  std::vector<PixelPiece> pieces;
+
+  void reserve(int64_t pixels) {
+    const size_t size = static_cast<size_t>(pixels);
+    if (variance.size() >= size) return;
+    variance.resize(size);
+    near.resize(size);
+    rest.resize(size);
+    pieces.resize(size);
+  }
+};
+
+// The edges of bins.
+struct BinScratch {
+  std::vector<double> edge;
+  Floats near, rest;  // the same, as the kernels take them
+  Floats share;       // 1 / width
 };
 
 // Memory of one thread, reused from row to row.
 struct ResampleScratch {
-  std::vector<double> edges;  // of a row's own pixels
-  std::vector<double> bins;   // edges of the bins
-  std::vector<float> blocks;  // the same, block by block, as the kernels take them
+  PixelScratch row[2];  // as many are handled at a time
+  BinScratch bins;
   int64_t call = 0;              // of the Resampler that last used this
   const double* grid = nullptr;  // whose bins it holds since
 };

@@ -27,87 +27,137 @@ struct Usual {
   }
 };
 
-// kLanes pixels.
-struct Pixels {
-  Float flux;
-  Float variance;  // times the row's scale, 1 where variances are not asked for; 0 where not good
-  Mask good;
+// Pixels are made ready, and looked at through windows, this many at a time.
+constexpr int64_t kPiece = 2 * kLanes;
+// Pixels are made ready this far ahead, so that none is loaded that has just been stored.
+constexpr int64_t kAhead = 2 * kPiece;
 
-  template <bool kVariance>
-  SPECTROMER_INLINE Pixels(const Float& f, const Float& ivar, const Usual& limits, std::bool_constant<kVariance>) {
-    good = at_most(magnitude(f), all(limits.bright)) & at_most(all(limits.lowest), ivar) &
-           at_most(ivar, all(limits.highest));
-    flux = f;
-    variance = kept(good, kVariance ? reciprocal(ivar * limits.per_scale) : all(1.0f));
-  }
+// After the pixels that a row has, scratch has room for those that windows reach, and what is made ready ahead.
+constexpr int64_t kRoom = 4 * kPiece + kAhead;
 
-  // Is one good and yet not usual?
-  SPECTROMER_INLINE bool unusual(const Float& f, const Float& ivar) const {
-    const Float most = all(FLT_MAX);
-    return any(at_most(magnitude(f), most) & less(Float{}, ivar) & at_most(ivar, most) & ~good);
-  }
+// Pieces are counted from kPiece pixels before the first.
+SPECTROMER_INLINE int64_t piece_of(int64_t pixel) {
+  return static_cast<int64_t>(static_cast<uint64_t>(pixel + kPiece) / kPiece);
+}
+SPECTROMER_INLINE int64_t start_of_piece(int64_t pixel) { return piece_of(pixel) * kPiece - kPiece; }
+
+// Asks memory for values that will be wanted soon.
+template <int64_t kCount, class Value>
+SPECTROMER_INLINE void fetch(const Value* values) {
+  constexpr int64_t kLine = 64 / sizeof(Value);
+  for (int64_t k = 0; k < kCount; k += kLine) __builtin_prefetch(values + k);
+}
+
+// The flux nearer to 0.
+SPECTROMER_INLINE float nearer(float a, float b) { return std::fabs(b) < std::fabs(a) ? b : a; }
+
+// kPiece pixels of one row.
+struct Window {
+  Pair flux;      // from a level, 0 where not good
+  Pair variance;  // times the row's scale, 1 where variances are not asked for; 0 where not good
 };
 
-// 2 * kLanes pixels of one row.
+// The pixels of one row, of which pieces are made just before bins come to them.
 template <bool kVariance>
-struct PixelWindow {
-  Pair flux, variance;
-  Mask low, high;  // the good ones
-  bool whole;      // all are good
+class Pixels {
+ public:
+  SPECTROMER_INLINE Pixels(const SpectrumRow& row, PixelScratch& scratch)
+      : limits(row, kVariance), flux_(row.flux), ivar_(row.ivar), begin_(row.begin), end_(row.end),
+        variance_(scratch.variance.data() + kPiece), pieces_(scratch.pieces.data() + 1) {}
 
-  // `unusual` becomes true where good pixels are not usual.
-  SPECTROMER_INLINE PixelWindow(const SpectrumRow& s, const Usual& limits, int64_t pixel, bool& unusual) {
-    const int64_t at = pixel - s.begin, next = at + kLanes, end = s.end - s.begin;
-    const bool inside = at >= 0 && next + kLanes <= end;
-    const Pair f = {inside ? load(s.flux + at) : load_between(s.flux, at, end),
-                    inside ? load(s.flux + next) : load_between(s.flux, next, end)};
-    const Pair v = {inside ? load(s.ivar + at) : load_between(s.ivar, at, end),
-                    inside ? load(s.ivar + next) : load_between(s.ivar, next, end)};
-    const std::bool_constant<kVariance> wanted;
-    const Pixels a(f.low, v.low, limits, wanted), b(f.high, v.high, limits, wanted);
-    flux = {a.flux, b.flux};
-    variance = {a.variance, b.variance};
-    low = a.good;
-    high = b.good;
-    whole = every(low & high);
-    if (!whole) unusual |= a.unusual(f.low, v.low) || b.unusual(f.high, v.high);
+  const Usual limits;
+  bool unusual = false;  // are some of which pieces were made good and yet not usual?
+
+  SPECTROMER_INLINE void make_piece(int64_t pixel) {
+    const int64_t at = pixel - begin_, end = end_ - begin_;
+    const float *f = flux_ + at, *i = ivar_ + at;
+    float values[2 * kPiece];
+    if (at < 0 || at + kPiece > end) {
+      copy_between(flux_, at, end, values, kPiece);
+      copy_between(ivar_, at, end, values + kPiece, kPiece);
+      f = values;
+      i = values + kPiece;
+    }
+    const Pair flux = {load(f), load(f + kLanes)}, ivar = {load(i), load(i + kLanes)};
+    fetch<kPiece>(flux_ + at + 128);
+    fetch<kPiece>(ivar_ + at + 128);
+    const Pair bright = {magnitude(flux.low), magnitude(flux.high)};
+    const Mask low = usual(flux.low, ivar.low), high = usual(flux.high, ivar.high);
+    float* to = variance_ + pixel;
+    const bool whole = every(low & high);
+    if (whole) {
+      store(to, variance(ivar.low));
+      store(to + kLanes, variance(ivar.high));
+      add_piece(pixel, true, std::copysign(least_of(least(bright.low, bright.high)), f[0]));
+      return;
+    }
+    store(to, kept(low, variance(ivar.low)));
+    store(to + kLanes, kept(high, variance(ivar.high)));
+    unusual |= any(good(flux.low, ivar.low) & ~low) || any(good(flux.high, ivar.high) & ~high);
+    const Float none = all(INFINITY);
+    const Float least_flux = all(least_of(least(choose(low, bright.low, none), choose(high, bright.high, none))));
+    const unsigned lanes = lanes_of(at_most(bright.low, least_flux) & low) |
+                           lanes_of(at_most(bright.high, least_flux) & high) << kLanes;
+    add_piece(pixel, false, lanes != 0 ? f[__builtin_ctz(lanes)] : INFINITY);
   }
 
-  // Fluxes from a level, 0 where not good.
-  SPECTROMER_INLINE void count_from(float level) {
-    flux.low -= level;
-    flux.high -= level;
-    if (whole) return;
-    flux.low = kept(low, flux.low);
-    flux.high = kept(high, flux.high);
+  // Are all pixels of a window good?
+  SPECTROMER_INLINE bool whole(int64_t pixel) const { return pieces_[piece_of(pixel)].whole; }
+
+  // The flux from which those of a window are counted, so that single precision does: none near them is nearer to 0, so
+  // that spikes spoil nothing, and what is constant stays exactly so.
+  SPECTROMER_INLINE float level(int64_t pixel) const { return finite(pieces_[piece_of(pixel)].level); }
+
+  // The same for windows from `pixel` to `last`.
+  SPECTROMER_INLINE float level(int64_t pixel, int64_t last) const {
+    float value = INFINITY;
+    for (int64_t piece = piece_of(pixel); piece <= piece_of(last); ++piece) value = nearer(value, pieces_[piece].level);
+    return finite(value);
   }
+
+  template <bool kWhole>
+  SPECTROMER_INLINE Window window(int64_t pixel, float level) const {
+    const int64_t at = pixel - begin_, next = at + kLanes, end = end_ - begin_;
+    const Pair v = {load(variance_ + pixel), load(variance_ + pixel + kLanes)};
+    if (kWhole) return {{load(flux_ + at) - level, load(flux_ + next) - level}, v};
+    const Float low = load_between(flux_, at, end) - level, high = load_between(flux_, next, end) - level;
+    return {{kept(less(Float{}, v.low), low), kept(less(Float{}, v.high), high)}, v};
+  }
+
+ private:
+  SPECTROMER_INLINE Mask usual(const Float& flux, const Float& ivar) const {
+    return at_most(magnitude(flux), all(limits.bright)) & at_most(all(limits.lowest), ivar) &
+           at_most(ivar, all(limits.highest));
+  }
+
+  SPECTROMER_INLINE Float variance(const Float& ivar) const {
+    return kVariance ? reciprocal(ivar * limits.per_scale) : all(1.0f);
+  }
+
+  static SPECTROMER_INLINE float finite(float level) { return std::fabs(level) <= FLT_MAX ? level : 0.0f; }
+
+  // Each piece also tells of the next, where the windows end that begin in it.
+  SPECTROMER_INLINE void add_piece(int64_t pixel, bool whole, float level) {
+    PixelPiece* made = pieces_ + piece_of(pixel);
+    made[0] = {level, whole};
+    made[-1].whole &= whole;
+    made[-1].level = nearer(made[-1].level, level);
+  }
+
+  static SPECTROMER_INLINE Mask good(const Float& flux, const Float& ivar) {
+    const Float most = all(FLT_MAX);
+    return at_most(magnitude(flux), most) & less(Float{}, ivar) & at_most(ivar, most);
+  }
+
+  const float *const flux_, *const ivar_;  // of pixels [begin_, end_)
+  const int64_t begin_, end_;
+  float* const variance_;
+  PixelPiece* const pieces_;
 };
 
-// The flux from which those of a block are counted, so that single precision does: small beside them all, spikes
-// included, and by which what is constant stays exactly so.
-struct Level {
-  float value;
-  bool found;
-
-  SPECTROMER_INLINE Level() : value(0.0f), found(false) {}
-
-  template <bool kVariance>
-  SPECTROMER_INLINE void subtract_from(PixelWindow<kVariance>& pixels, const SpectrumRow& s, int64_t pixel) {
-    if (!found && pixels.whole) {
-      const float least_flux = least_of(least(magnitude(pixels.flux.low), magnitude(pixels.flux.high)));
-      value = std::copysign(least_flux, s.flux[pixel - s.begin]);
-      found = true;
-    } else if (!found) {
-      const Float low = choose(pixels.low, magnitude(pixels.flux.low), all(INFINITY));
-      const Float high = choose(pixels.high, magnitude(pixels.flux.high), all(INFINITY));
-      const Float least_flux = all(least_of(least(low, high)));
-      const unsigned at = lanes_of(at_most(low, least_flux) & pixels.low) |
-                          lanes_of(at_most(high, least_flux) & pixels.high) << kLanes;
-      found = at != 0;
-      if (found) value = s.flux[pixel - s.begin + __builtin_ctz(at)];
-    }
-    pixels.count_from(value);
-  }
+// Weights of kLanes bins, and 1 / weight.
+struct Weight {
+  Float value, reciprocal;
 };
 
 // Sums over the pixels of kLanes bins, fluxes from a level.
@@ -138,13 +188,17 @@ struct Sums {
 
   // `total`: the weight of bins all of whose pixels are good.
   template <bool kAllGood, bool kVariance>
-  SPECTROMER_INLINE void finish(const Float& total, float required, float level, float scale, int64_t count,
+  SPECTROMER_INLINE void finish(const Weight& total, float required, float level, float scale, int64_t count,
                                 float* out_flux, float* out_ivar) const {
-    const Float w = kAllGood ? total : choose(less(Float{}, lost), weight, total);
-    const Mask good = at_most(all(required), w);
-    const Float divisor = choose(good, w, all(1.0f));
-    store_some(out_flux, kept(good, product_sum(flux, reciprocal(divisor), all(level))), count);
-    store_some(out_ivar, kept(good, kVariance ? scale * w * w * reciprocal(variance) : all(1.0f)), count);
+    Weight w = total;
+    if (!kAllGood) {
+      const Mask less_than_total = less(Float{}, lost);
+      w.value = choose(less_than_total, weight, w.value);
+      w.reciprocal = choose(less_than_total, reciprocal(choose(less(Float{}, weight), weight, all(1.0f))), w.reciprocal);
+    }
+    const Mask good = at_most(all(required), w.value);
+    store_some(out_flux, kept(good, product_sum(flux, w.reciprocal, all(level))), count);
+    store_some(out_ivar, kept(good, kVariance ? w.value * w.value * scale * reciprocal(variance) : all(1.0f)), count);
   }
 };
 
@@ -154,286 +208,110 @@ SPECTROMER_INLINE void ask_for_room(const float* bins) { __builtin_prefetch(bins
 // One row by a plan, or two, which share the loads from the plan.
 template <bool kVariance, int kRows>
 struct PlannedRows {
-  const ResamplePlan& plan;
-  const SpectrumRow* s;
-  const Usual limits[2];
+  Pixels<kVariance> one, other;
+  int64_t ready;  // of the pixels before this one, pieces have been made
+  const int64_t bins;
+  const PlanWindow* window;  // the next one, and its terms
+  const uint8_t* indices;
+  const float *weights, *const totals, *const per_totals;
   const float required;
   float* const* out_flux;
   float* const* out_ivar;
-  bool unusual = false;
 
-  SPECTROMER_INLINE PlannedRows(const ResamplePlan& used, const SpectrumRow* rows, float least_weight,
-                                float* const* to_flux, float* const* to_ivar)
-      : plan(used), s(rows), limits{Usual(rows[0], kVariance), Usual(rows[kRows - 1], kVariance)},
+  SPECTROMER_INLINE PlannedRows(const ResamplePlan& plan, const SpectrumRow* rows, float least_weight,
+                                ResampleScratch& scratch, float* const* to_flux, float* const* to_ivar)
+      : one(rows[0], scratch.row[0]), other(rows[kRows - 1], scratch.row[kRows - 1]),
+        ready(start_of_piece(plan.window[0].pixel)), bins(static_cast<int64_t>(plan.grid.size())), window(plan.window.data()), indices(plan.index.data()),
+        weights(plan.weight.data()), totals(plan.total.data()), per_totals(plan.per_total.data()),
         required(least_weight), out_flux(to_flux), out_ivar(to_ivar) {}
 
   // Tells whether single precision does.
   SPECTROMER_INLINE bool run() {
-    const int64_t bins = static_cast<int64_t>(plan.grid.size());
     for (int64_t bin = 0; bin < bins; bin += kLanes) run_block(bin, bins - bin);
-    return !unusual;
+    return !one.unusual && !(kRows > 1 && other.unusual);
   }
 
  private:
   SPECTROMER_INLINE void run_block(int64_t bin, int64_t count) {
-    const int64_t block = bin / kLanes, window = plan.block[block], end = plan.block[block + 1];
     for (int r = 0; r < kRows; ++r) {
       ask_for_room(out_flux[r] + bin);
       ask_for_room(out_ivar[r] + bin);
     }
-    PixelWindow<kVariance> one(s[0], limits[0], plan.pixel[window], unusual);
-    PixelWindow<kVariance> other(s[kRows - 1], limits[kRows - 1], plan.pixel[window], unusual);
-    Level level[2];
-    level[0].subtract_from(one, s[0], plan.pixel[window]);
-    level[1].subtract_from(other, s[kRows - 1], plan.pixel[window]);
+    const int64_t pixel = window->pixel;
     Sums sums[kRows];
-    if (window + 1 == end && one.whole && other.whole) {
-      add<true>(window, one, other, sums);
-      finish<true>(bin, count, level, sums);
+    if (window->ends_block) {
+      make_ready(pixel + kPiece);
+      const float level = one.level(pixel), other_level = kRows > 1 ? other.level(pixel) : level;
+      if (one.whole(pixel) && (kRows == 1 || other.whole(pixel))) {
+        add<true>(level, other_level, sums);
+        finish<true>(bin, count, level, other_level, sums);
+      } else {
+        add<false>(level, other_level, sums);
+        finish<false>(bin, count, level, other_level, sums);
+      }
       return;
     }
-    add<false>(window, one, other, sums);
-    for (int64_t next = window + 1; next < end; ++next) {
+    const PlanWindow* end = window;
+    while (!end->ends_block) ++end;
+    make_ready(end->pixel + kPiece);
+    const float level = one.level(pixel, end->pixel), other_level = kRows > 1 ? other.level(pixel, end->pixel) : level;
+    while (window <= end) {
       Sums part[kRows];
-      one = PixelWindow<kVariance>(s[0], limits[0], plan.pixel[next], unusual);
-      other = PixelWindow<kVariance>(s[kRows - 1], limits[kRows - 1], plan.pixel[next], unusual);
-      level[0].subtract_from(one, s[0], plan.pixel[next]);
-      level[1].subtract_from(other, s[kRows - 1], plan.pixel[next]);
-      add<false>(next, one, other, part);
+      add<false>(level, other_level, part);
       for (int r = 0; r < kRows; ++r) sums[r].add(part[r]);
     }
-    finish<false>(bin, count, level, sums);
+    finish<false>(bin, count, level, other_level, sums);
   }
 
-  template <bool kAllGood>
-  SPECTROMER_INLINE void add(int64_t window, const PixelWindow<kVariance>& one, const PixelWindow<kVariance>& other,
-                             Sums* sums) const {
-    for (int64_t term = plan.term[window] * kLanes; term < plan.term[window + 1] * kLanes; term += kLanes) {
-      const Int index = load(plan.index.data() + term);
-      const Float weight = load(plan.weight.data() + term);
-      sums[0].template add<kAllGood>(weight, pick(one.flux, index), pick(one.variance, index));
-      if (kRows > 1) {
-        sums[kRows - 1].template add<kAllGood>(weight, pick(other.flux, index), pick(other.variance, index));
-      }
+  SPECTROMER_INLINE void make_ready(int64_t last) {
+    if (ready > last) return;
+    for (const int64_t ahead = last + kAhead; ready <= ahead; ready += kPiece) {
+      one.make_piece(ready);
+      if (kRows > 1) other.make_piece(ready);
     }
   }
 
+  // Adds the window that comes next.
   template <bool kAllGood>
-  SPECTROMER_INLINE void finish(int64_t bin, int64_t count, const Level* level, const Sums* sums) const {
-    const Float total = load(plan.total.data() + bin);
-    for (int r = 0; r < kRows; ++r) {
-      sums[r].template finish<kAllGood, kVariance>(total, required, level[r].value, limits[r].scale, count,
-                                                   out_flux[r] + bin, out_ivar[r] + bin);
+  SPECTROMER_INLINE void add(float level, float other_level, Sums* sums) {
+    const Window here = one.template window<kAllGood>(window->pixel, level);
+    const Window there = kRows > 1 ? other.template window<kAllGood>(window->pixel, other_level) : here;
+    for (const float* end = weights + window->terms * kLanes; weights < end; weights += kLanes, indices += kLanes) {
+      const Int index = load(indices);
+      const Float weight = load(weights);
+      sums[0].template add<kAllGood>(weight, pick(here.flux, index), pick(here.variance, index));
+      if (kRows > 1) sums[1].template add<kAllGood>(weight, pick(there.flux, index), pick(there.variance, index));
     }
+    ++window;
+  }
+
+  template <bool kAllGood>
+  SPECTROMER_INLINE void finish(int64_t bin, int64_t count, float level, float other_level, const Sums* sums) const {
+    const Weight total = {load(totals + bin), load(per_totals + bin)};
+    sums[0].template finish<kAllGood, kVariance>(total, required, level, one.limits.scale, count, out_flux[0] + bin,
+                                                 out_ivar[0] + bin);
+    if (kRows == 1) return;
+    sums[1].template finish<kAllGood, kVariance>(total, required, other_level, other.limits.scale, count,
+                                                 out_flux[1] + bin, out_ivar[1] + bin);
   }
 };
 
 template <int kRows>
 SPECTROMER_INLINE bool resample_rows(const ResamplePlan& plan, const SpectrumRow* s, float required, bool ivar,
-                                     float* const* out_flux, float* const* out_ivar) {
-  return ivar ? PlannedRows<true, kRows>(plan, s, required, out_flux, out_ivar).run()
-              : PlannedRows<false, kRows>(plan, s, required, out_flux, out_ivar).run();
+                                     ResampleScratch& scratch, float* const* out_flux, float* const* out_ivar) {
+  for (int r = 0; r < kRows; ++r) scratch.row[r].reserve(s[r].pixels + kRoom);
+  return ivar ? PlannedRows<true, kRows>(plan, s, required, scratch, out_flux, out_ivar).run()
+              : PlannedRows<false, kRows>(plan, s, required, scratch, out_flux, out_ivar).run();
 }
 
 inline bool resample_row(const ResamplePlan& plan, const SpectrumRow* s, float required, bool ivar,
-                         float* const* out_flux, float* const* out_ivar) {
-  return resample_rows<1>(plan, s, required, ivar, out_flux, out_ivar);
+                         ResampleScratch& scratch, float* const* out_flux, float* const* out_ivar) {
+  return resample_rows<1>(plan, s, required, ivar, scratch, out_flux, out_ivar);
 }
 
 inline bool resample_pair(const ResamplePlan& plan, const SpectrumRow* s, float required, bool ivar,
-                          float* const* out_flux, float* const* out_ivar) {
-  return resample_rows<2>(plan, s, required, ivar, out_flux, out_ivar);
-}
-
-// Beyond all wavelengths, and yet a number whose differences are numbers.
-constexpr double kFar = 1267650600228229401496703205376.0;  // 2^100
-
-// Edges of the pixels: [pixels + 1], after one far below and before 2 * kLanes + 1 far above. Null where the wavelengths
-// are not finite and increasing.
-inline const double* fill_edges(const SpectrumRow& s, std::vector<double>& room) {
-  const size_t size = static_cast<size_t>(s.pixels + 3 + 2 * kLanes);
-  if (room.size() < size) room.resize(size);
-  double* edge = room.data() + 1;
-  const double* w = s.wavelength;
-  edge[-1] = -kFar;
-  edge[0] = pixel_edge(w, s.pixels, 0);
-  Mask rises = ~no_lane();
-  bool increasing = std::isfinite(w[0]) && std::isfinite(w[s.pixels - 1]);
-  int64_t i = 1;
-  for (; i + kLanes <= s.pixels; i += kLanes) {
-    const Double before = load(w + i - 1), here = load(w + i);
-    store(edge + i, half_way(before, here));
-    rises = rises & less(before, here);
-  }
-  for (; i < s.pixels; ++i) {
-    edge[i] = 0.5 * (w[i - 1] + w[i]);
-    increasing &= w[i - 1] < w[i];
-  }
-  edge[s.pixels] = pixel_edge(w, s.pixels, s.pixels);
-  std::fill(edge + s.pixels + 1, room.data() + size, kFar);
-  return increasing && every(rises) ? edge : nullptr;
-}
-
-// Wavelengths from some origin, as a single-precision number and what that leaves.
-struct Wavelengths {
-  Float near, rest;
-
-  SPECTROMER_INLINE Wavelengths(const Double& v, double origin) {
-    const Double from = v - origin;
-    near = to_float(from);
-    rest = to_float(from - to_double(near));
-  }
-
-  SPECTROMER_INLINE explicit Wavelengths(const float* from) : near(load(from)), rest(load(from + kLanes)) {}
-
-  SPECTROMER_INLINE void put(float* to) const {
-    store(to, near);
-    store(to + kLanes, rest);
-  }
-};
-
-// kLanes bins.
-struct Bins {
-  Wavelengths low, high;  // edges
-  Float share;            // 1 / width
-  static constexpr int64_t kValues = 5 * kLanes;
-
-  SPECTROMER_INLINE explicit Bins(const float* from)
-      : low(from), high(from + 2 * kLanes), share(load(from + 4 * kLanes)) {}
-};
-
-// The edges of all bins, and of each block of kLanes, counted from its first, what Bins holds.
-inline void fill_bins(const double* grid, int64_t bins, ResampleScratch& scratch) {
-  const int64_t blocks = (bins + kLanes - 1) / kLanes;
-  scratch.bins.resize(static_cast<size_t>(blocks * kLanes + 1));
-  scratch.blocks.resize(static_cast<size_t>(blocks * Bins::kValues));
-  double* edge = scratch.bins.data();
-  for (int64_t m = 1; m < bins; ++m) edge[m] = 0.5 * (grid[m - 1] + grid[m]);
-  edge[0] = pixel_edge(grid, bins, 0);
-  std::fill(edge + bins, edge + scratch.bins.size(), pixel_edge(grid, bins, bins));
-  float* to = scratch.blocks.data();
-  for (int64_t begin = 0; begin < bins; begin += kLanes, to += Bins::kValues, edge += kLanes) {
-    const Double low = load(edge), high = load(edge + 1);
-    Wavelengths(low, edge[0]).put(to);
-    Wavelengths(high, edge[0]).put(to + 2 * kLanes);
-    const Float width = to_float(high - low);
-    store(to + 4 * kLanes, 1.0f / choose(less(Float{}, width), width, all(1.0f)));
-  }
-}
-
-// How many of 2 * kLanes increasing edges each lane's value has reached: guessed from the mean distance of the first, and
-// counted where the guess is off by more than 1.
-SPECTROMER_INLINE Int count_reached(const Pair& edge, const Float& value) {
-  const Int none = {}, one = none + 1;
-  const float first = edge.low[0];
-  const Float guess = (value - first) * (static_cast<float>(kLanes - 1) / (edge.low[kLanes - 1] - first)) + 1.0f;
-  Int count = to_int(least(most(guess, Float{}), all(static_cast<float>(2 * kLanes - 1))));
-  const auto passes_next = [&]() SPECTROMER_INLINE_LAMBDA { return at_most(pick(edge, count), value); };
-  const auto misses_last = [&]() SPECTROMER_INLINE_LAMBDA {
-    return less(none, count) & less(value, pick(edge, count - 1));
-  };
-  const Mask up = passes_next(), down = misses_last();
-  count = sum_where(up, count, one);
-  count = sum_where(down, count, -one);
-  const Mask inside = less(count, all(2 * kLanes));
-  if (!any((inside & passes_next()) | misses_last())) return count;
-  float edges[2 * kLanes];
-  store(edges, edge.low);
-  store(edges + kLanes, edge.high);
-  count = none;
-  for (const float e : edges) count = sum_where(at_most(all(e), value), count, one);
-  return count;
-}
-
-// Adds what pixels [base, base + 2 * kLanes), of these edges (fill_edges), bring to bins from `reached` on up to their
-// ends, wavelengths being counted from `origin`, fluxes from a level. kPlain: all pixels are good, and the bins lie
-// within them.
-template <bool kPlain>
-SPECTROMER_INLINE void add_own(const double* edge, int64_t base, double origin, const PixelWindow<true>& pixels,
-                               Wavelengths reached, const Wavelengths& end, const Float& share, Sums& sums) {
-  const Int beyond = all(2 * kLanes);
-  const Wavelengths low(load(edge + base + 1), origin), high(load(edge + base + 1 + kLanes), origin);
-  const Pair near = {low.near, high.near}, rest = {low.rest, high.rest};  // of the pixels' right edges
-  Int pixel = count_reached(near, reached.near);
-  Mask open;
-  do {
-    const Float right = pick(near, pixel), right_rest = pick(rest, pixel);
-    const Mask ends = less((end.near - right) + (end.rest - right_rest), Float{});
-    const Float to = choose(ends, end.near, right), to_rest = choose(ends, end.rest, right_rest);
-    const Float width = (to - reached.near) + (to_rest - reached.rest);
-    const Mask covers = less(Float{}, width);
-    sums.add<kPlain>((kPlain ? width : kept(covers, width)) * share, pick(pixels.flux, pixel),
-                     pick(pixels.variance, pixel));
-    reached.near = kPlain ? to : choose(covers, to, reached.near);
-    reached.rest = kPlain ? to_rest : choose(covers, to_rest, reached.rest);
-    open = ~ends;
-    pixel += 1;
-    if (kPlain) {
-      pixel = least(pixel, beyond - 1);  // bins that are done stay where they are
-    } else {
-      open = open & less(pixel, beyond);
-    }
-  } while (any(open));
-}
-
-// A row whose pixels have these edges, to the bins that the scratch holds. Tells whether single precision does.
-SPECTROMER_INLINE bool sum_bins(const double* edge, const SpectrumRow& s, const ResampleScratch& scratch, int64_t bins,
-                                float required, float* out_flux, float* out_ivar) {
-  const Usual limits(s, true);
-  bool unusual = false;
-  // The pixel that a block begins in; -1 lies before the first, one more behind the last. It is looked for from where
-  // it would be if it were as far from the one before as that from its own.
-  int64_t first = -1, before = -1;
-  const float* block = scratch.blocks.data();
-  for (int64_t begin = 0; begin < bins; begin += kLanes, block += Bins::kValues) {
-    const double *bin = scratch.bins.data() + begin, last = bin[kLanes];
-    const int64_t guess = std::min(2 * first - before, s.pixels);
-    before = first;
-    first = guess;
-    while (edge[first + 1] <= bin[0]) ++first;
-    while (edge[first] > bin[0]) --first;
-    ask_for_room(out_flux + begin);
-    ask_for_room(out_ivar + begin);
-    // The next row's wavelengths, which are wanted all at once, most often lie behind these.
-    const double* next = s.wavelength + s.pixels + std::max<int64_t>(first, 0);
-    for (int64_t k = 0; k < 3; ++k) __builtin_prefetch(next + 8 * k, 0, 2);
-    const Bins here(block);
-    PixelWindow<true> pixels(s, limits, first, unusual);
-    Level level;
-    level.subtract_from(pixels, s, first);
-    Sums sums;
-    if (pixels.whole && edge[first + 2 * kLanes] >= last) {
-      add_own<true>(edge, first, bin[0], pixels, here.low, here.high, here.share, sums);
-      sums.finish<true, true>(all(1.0f), required, level.value, limits.scale, bins - begin, out_flux + begin,
-                              out_ivar + begin);
-      continue;
-    }
-    add_own<false>(edge, first, bin[0], pixels, here.low, here.high, here.share, sums);
-    for (int64_t base = first + 2 * kLanes; edge[base] < last; base += 2 * kLanes) {
-      PixelWindow<true> more(s, limits, base, unusual);
-      level.subtract_from(more, s, base);
-      // What bins have begun before the window, they have been summed up to it.
-      Wavelengths reached(load(bin), edge[base]);
-      const Mask begins = less(Float{}, reached.near);
-      reached.near = kept(begins, reached.near);
-      reached.rest = kept(begins, reached.rest);
-      Sums part;
-      add_own<false>(edge, base, edge[base], more, reached, Wavelengths(load(bin + 1), edge[base]), here.share, part);
-      sums.add(part);
-    }
-    sums.finish<false, true>(all(1.0f), required, level.value, limits.scale, bins - begin, out_flux + begin,
-                             out_ivar + begin);
-  }
-  return !unusual;
-}
-
-// One row whose wavelengths or grid are its own; `fresh` tells that the scratch does not hold the grid's bins.
-inline Outcome resample_own(const SpectrumRow& s, const double* grid, int64_t bins, bool fresh, float required,
-                            ResampleScratch& scratch, float* out_flux, float* out_ivar) {
-  if (fresh) fill_bins(grid, bins, scratch);
-  const double* edge = fill_edges(s, scratch.edges);
-  if (edge == nullptr) return Outcome::not_increasing;
-  return sum_bins(edge, s, scratch, bins, required, out_flux, out_ivar) ? Outcome::done : Outcome::unusual;
+                          ResampleScratch& scratch, float* const* out_flux, float* const* out_ivar) {
+  return resample_rows<2>(plan, s, required, ivar, scratch, out_flux, out_ivar);
 }
 
 inline bool increases(const double* v, int64_t count) {
@@ -443,4 +321,286 @@ inline bool increases(const double* v, int64_t count) {
   for (; i + kLanes <= count; i += kLanes) rises = rises & less(load(v + i - 1), load(v + i));
   for (; i < count; ++i) increasing &= v[i - 1] < v[i];
   return increasing && every(rises);
+}
+
+// Beyond all wavelengths, and yet a number whose differences are numbers.
+constexpr float kFar = 1267650600228229401496703205376.0f;  // 2^100
+
+// Wavelengths as single-precision numbers and what those leave: 48 bits.
+struct Wavelengths {
+  Float near, rest;
+
+  SPECTROMER_INLINE explicit Wavelengths(const Double& v) {
+    const Double cut = cut_to_float(v);
+    near = to_float(cut);
+    rest = to_float(v - cut);
+  }
+
+  SPECTROMER_INLINE Wavelengths(const float* from_near, const float* from_rest)
+      : near(load(from_near)), rest(load(from_rest)) {}
+
+  SPECTROMER_INLINE void put(float* to_near, float* to_rest) const {
+    store(to_near, near);
+    store(to_rest, rest);
+  }
+};
+
+// The edges of all bins, up to whole blocks, as double and single precision, and 1 / width.
+inline void fill_bins(const double* grid, int64_t bins, BinScratch& scratch) {
+  const int64_t padded = (bins + kLanes - 1) / kLanes * kLanes;
+  const size_t size = static_cast<size_t>(padded + kLanes);
+  scratch.edge.resize(size);
+  scratch.near.resize(size);
+  scratch.rest.resize(size);
+  scratch.share.resize(size);
+  double* edge = scratch.edge.data();
+  for (int64_t m = 1; m < bins; ++m) edge[m] = 0.5 * (grid[m - 1] + grid[m]);
+  edge[0] = pixel_edge(grid, bins, 0);
+  std::fill(edge + bins, edge + size, pixel_edge(grid, bins, bins));
+  for (int64_t m = 0; m < padded; m += kLanes) {
+    const Double low = load(edge + m), high = load(edge + m + 1);
+    Wavelengths(low).put(scratch.near.data() + m, scratch.rest.data() + m);
+    const Float width = to_float(high - low);
+    store(scratch.share.data() + m, 1.0f / choose(less(Float{}, width), width, all(1.0f)));
+  }
+  Wavelengths(load(edge + padded)).put(scratch.near.data() + padded, scratch.rest.data() + padded);
+}
+
+// Edge i of a row's pixels; what lies before the first and behind the last reaches to infinity.
+SPECTROMER_INLINE double edge_of(const SpectrumRow& s, int64_t i) {
+  return i < 0 ? -INFINITY : i > s.pixels ? INFINITY : pixel_edge(s.wavelength, s.pixels, i);
+}
+
+// The left edges of one row's own pixels, made as Pixels are.
+class Edges {
+ public:
+  SPECTROMER_INLINE Edges(const SpectrumRow& row, PixelScratch& scratch)
+      : s_(row), wavelength_(row.wavelength), near_(scratch.near.data() + kPiece), rest_(scratch.rest.data() + kPiece),
+        rises_(~no_lane()) {}
+
+  SPECTROMER_INLINE void make_piece(int64_t pixel) {
+    if (pixel > 0 && pixel + kPiece <= s_.pixels) {
+      make_lanes(pixel);
+      make_lanes(pixel + kLanes);
+    } else {
+      make_ends(s_, pixel, near_ + pixel, rest_ + pixel, increasing_);
+    }
+  }
+
+  // Are the wavelengths finite and increasing, pieces having been made of pixels [begin, end) alone?
+  SPECTROMER_INLINE bool increase(int64_t begin, int64_t end) const {
+    const double* w = s_.wavelength;
+    end = std::min(end, s_.pixels);
+    return std::isfinite(w[0]) && std::isfinite(w[s_.pixels - 1]) && increasing_ && every(rises_) &&
+           increases(w, std::max<int64_t>(begin, 0)) && increases(w + end - 1, s_.pixels - end + 1);
+  }
+
+  SPECTROMER_INLINE const float* near(int64_t pixel) const { return near_ + pixel; }
+  SPECTROMER_INLINE const float* rest(int64_t pixel) const { return rest_ + pixel; }
+
+ private:
+  SPECTROMER_INLINE void make_lanes(int64_t pixel) {
+    const Double before = load(wavelength_ + pixel - 1), here = load(wavelength_ + pixel);
+    Wavelengths(half_way(before, here)).put(near_ + pixel, rest_ + pixel);
+    fetch<kLanes>(wavelength_ + pixel + 192);
+    rises_ = rises_ & less(before, here);
+  }
+
+  // (Seldom needed, so not compiled along.)
+  __attribute__((noinline)) static void make_ends(const SpectrumRow& s, int64_t pixel, float* near, float* rest,
+                                                  bool& increasing) {
+    for (int64_t i = pixel; i < pixel + kPiece; ++i) {
+      const double edge = std::clamp<double>(edge_of(s, i), -kFar, kFar);
+      *near++ = static_cast<float>(edge);
+      *rest++ = static_cast<float>(edge - static_cast<double>(near[-1]));
+      increasing &= i <= 0 || i >= s.pixels || s.wavelength[i - 1] < s.wavelength[i];
+    }
+  }
+
+  const SpectrumRow& s_;
+  const double* const wavelength_;
+  float *const near_, *const rest_;
+  Mask rises_;
+  bool increasing_ = true;
+};
+
+// Where kLanes wavelengths lie: in which pixel of a window, and how far from its edges.
+struct Places {
+  Int pixel;
+  Float before, after;
+};
+
+// The edges of kPiece pixels.
+struct EdgeWindow {
+  const float *near, *rest;
+  Pair left, left_rest, right, right_rest;
+
+  SPECTROMER_INLINE EdgeWindow(const Edges& edges, int64_t pixel)
+      : near(edges.near(pixel)), rest(edges.rest(pixel)), left{load(near), load(near + kLanes)},
+        left_rest{load(rest), load(rest + kLanes)}, right{load(near + 1), load(near + 1 + kLanes)},
+        right_rest{load(rest + 1), load(rest + 1 + kLanes)} {}
+
+  SPECTROMER_INLINE Pair width() const {
+    return {(right.low - left.low) + (right_rest.low - left_rest.low),
+            (right.high - left.high) + (right_rest.high - left_rest.high)};
+  }
+
+  // Those outside count as at the window's ends.
+  SPECTROMER_INLINE Places find_clamped(const Wavelengths& v) const {
+    const float first = left.low[0], last = right.high[kLanes - 1];
+    Places at = find<false>(v, (v.near - first) * (static_cast<float>(kPiece) / (last - first)));
+    const Float all_of_it = pick(width(), at.pixel);
+    at.before = least(most(at.before, Float{}), all_of_it);
+    at.after = least(most(at.after, Float{}), all_of_it);
+    return at;
+  }
+
+  // kInside: they all lie in the window.
+  template <bool kInside>
+  SPECTROMER_INLINE Places find(const Wavelengths& v, const Float& guess) const {
+    Places at;
+    at.pixel = within(to_int(guess));
+    Mask below, above;
+    measure<kInside>(v, at, below, above);
+    if (!any(below | above)) return at;
+    at.pixel = within(sum_where(above, sum_where(below, at.pixel, all(-1)), all(1)));
+    measure<kInside>(v, at, below, above);
+    if (!any(below | above)) return at;
+    at.pixel = all(-1);
+    for (int64_t k = 0; k < kPiece; ++k) {
+      at.pixel = sum_where(at_most((near[k] - v.near) + (rest[k] - v.rest), Float{}), at.pixel, all(1));
+    }
+    at.pixel = within(at.pixel);
+    measure<kInside>(v, at, below, above);
+    return at;
+  }
+
+ private:
+  static SPECTROMER_INLINE Int within(const Int& pixel) { return least(most(pixel, Int{}), all(int{kPiece - 1})); }
+
+  template <bool kInside>
+  SPECTROMER_INLINE void measure(const Wavelengths& v, Places& at, Mask& below, Mask& above) const {
+    at.before = (v.near - pick(left, at.pixel)) + (v.rest - pick(left_rest, at.pixel));
+    at.after = (pick(right, at.pixel) - v.near) + (pick(right_rest, at.pixel) - v.rest);
+    below = less(at.before, Float{});
+    above = at_most(at.after, Float{});
+    if (kInside) return;
+    below = below & less(Int{}, at.pixel);
+    above = above & less(at.pixel, all(int{kPiece - 1}));
+  }
+};
+
+// Adds what the pixels of a window bring to bins from `low` to `high`.
+template <bool kInside>
+SPECTROMER_INLINE void add_between(const Window& window, const EdgeWindow& edges, const Places& low,
+                                   const Places& high, const Float& share, Sums& sums) {
+  const Mask one = same(low.pixel, high.pixel);
+  const Float after = low.after * share, before = high.before * share;
+  const Float whole = kInside ? all(1.0f) : least(all(1.0f), least(after, before));
+  sums.add<kInside>(choose(one, whole, after), pick(window.flux, low.pixel), pick(window.variance, low.pixel));
+  sums.add<kInside>(kept(~one, before), pick(window.flux, high.pixel), pick(window.variance, high.pixel));
+  Int pixel = low.pixel + 1;
+  Mask inner = less(pixel, high.pixel);
+  if (!any(inner)) return;
+  const Pair width = edges.width();
+  do {
+    sums.add<kInside>(kept(inner, pick(width, pixel) * share), pick(window.flux, pixel), pick(window.variance, pixel));
+    pixel += 1;
+    inner = less(pixel, high.pixel);
+  } while (any(inner));
+}
+
+// Where a wavelength lies among a row's own pixels.
+struct Spot {
+  int64_t pixel;  // -1: before the first
+  float before;   // from its left edge
+  float share;    // of its width
+};
+
+SPECTROMER_INLINE Spot spot_between(double wavelength, int64_t pixel, double left, double right) {
+  const float before = static_cast<float>(wavelength - left);
+  return {pixel, before, before / static_cast<float>(right - left)};
+}
+
+__attribute__((noinline)) inline Spot find_spot(double wavelength, const SpectrumRow& s, int64_t pixel) {
+  while (edge_of(s, pixel + 1) <= wavelength) ++pixel;
+  while (edge_of(s, pixel) > wavelength) --pixel;
+  return spot_between(wavelength, pixel, edge_of(s, pixel), edge_of(s, pixel + 1));
+}
+
+// `guess`: where it most probably lies, within [-1, pixels].
+SPECTROMER_INLINE Spot spot_of(double wavelength, const SpectrumRow& s, int64_t guess) {
+  if (guess < 1 || guess + 1 >= s.pixels) return find_spot(wavelength, s, guess);
+  const double* w = s.wavelength + guess;
+  const double left = 0.5 * (w[-1] + w[0]), right = 0.5 * (w[0] + w[1]);
+  if (left <= wavelength && wavelength < right) return spot_between(wavelength, guess, left, right);
+  return find_spot(wavelength, s, guess);
+}
+
+// A row whose wavelengths or grid are its own; `fresh` tells that the scratch does not hold the grid's bins.
+inline Outcome resample_own(const SpectrumRow& s, const double* grid, int64_t count, bool fresh, float required,
+                            ResampleScratch& scratch, float* out_flux, float* out_ivar) {
+  const double first = s.wavelength[0], last = s.wavelength[s.pixels - 1];
+  const double mean_step = (last - first) / static_cast<double>(s.pixels);
+  // Are 48 bits enough for pixels as narrow as these?
+  if (!(mean_step > std::ldexp(std::max(std::fabs(first), std::fabs(last)), -20))) return Outcome::unusual;
+  if (fresh) fill_bins(grid, count, scratch.bins);
+  scratch.row[0].reserve(s.pixels + kRoom);
+  const BinScratch& bins = scratch.bins;
+  const double* edge = bins.edge.data();
+  Spot here = find_spot(edge[0], s, first_pixel(Method::flux_conserving, s.wavelength, s.pixels, edge[0]));
+  Pixels<true> pixels(s, scratch.row[0]);
+  Edges edges(s, scratch.row[0]);
+  const int64_t start = start_of_piece(here.pixel);
+  int64_t ready = start;              // pieces have been made of the pixels before this one
+  float reach = 0.0f, before = 0.0f;  // how many pixels the last block has gone on by, and the one before it
+  const Weight whole = {all(1.0f), all(1.0f)};
+  for (int64_t begin = 0; begin < count; begin += kLanes) {
+    const float ahead = clamped(here.share + 2.0f * reach - before, 0.0f, static_cast<float>(s.pixels - here.pixel));
+    const Spot next = spot_of(edge[begin + kLanes], s, here.pixel + static_cast<int64_t>(ahead));
+    if (next.pixel < here.pixel) return Outcome::not_increasing;
+    ask_for_room(out_flux + begin);
+    ask_for_room(out_ivar + begin);
+    if (ready <= next.pixel + kPiece) {
+      for (const int64_t far = next.pixel + kPiece + kAhead; ready <= far; ready += kPiece) {
+        pixels.make_piece(ready);
+        edges.make_piece(ready);
+      }
+    }
+    const Float share = load(bins.share.data() + begin);
+    const Wavelengths low(bins.near.data() + begin, bins.rest.data() + begin);
+    before = begin == 0 ? static_cast<float>(next.pixel - here.pixel) : reach;
+    reach = static_cast<float>(next.pixel - here.pixel) + next.share - here.share;
+    Sums sums;
+    const bool one_window = next.pixel < here.pixel + kPiece;
+    const float level = one_window ? pixels.level(here.pixel) : pixels.level(here.pixel, next.pixel);
+    if (one_window && pixels.whole(here.pixel)) {
+      // Among the pixels the bins' edges lie near a parabola through the ends of this block and the last.
+      const float mean = 0.5f * (reach + before);
+      const Float part = to_float(lane_numbers()) * (1.0f / kLanes);
+      const Float gone_on = product_sum(part, all(reach - mean), all(mean));
+      const EdgeWindow window(edges, here.pixel);
+      const Places from = window.find<true>(low, product_sum(part, gone_on, all(here.share)));
+      Places to;
+      to.pixel = moved_back(from.pixel, static_cast<int>(next.pixel - here.pixel));
+      to.before = moved_back(from.before, next.before);
+      add_between<true>(pixels.window<true>(here.pixel, level), window, from, to, share, sums);
+      sums.finish<true, true>(whole, required, level, pixels.limits.scale, count - begin, out_flux + begin,
+                              out_ivar + begin);
+    } else {
+      const Wavelengths high(bins.near.data() + begin + 1, bins.rest.data() + begin + 1);
+      for (int64_t base = here.pixel; base <= next.pixel; base += kPiece) {
+        const EdgeWindow window(edges, base);
+        Sums part;
+        add_between<false>(pixels.window<false>(base, level), window, window.find_clamped(low),
+                           window.find_clamped(high), share, part);
+        sums.add(part);
+      }
+      sums.finish<false, true>(whole, required, level, pixels.limits.scale, count - begin, out_flux + begin,
+                               out_ivar + begin);
+    }
+    here = next;
+  }
+  if (!edges.increase(start, ready)) return Outcome::not_increasing;
+  return pixels.unusual ? Outcome::unusual : Outcome::done;
 }

@@ -190,19 +190,27 @@ SPECTROMER_INLINE Int load(const int* from) {
   return v;
 }
 
-SPECTROMER_INLINE void store(float* to, const Float& v) { std::memcpy(to, &v, sizeof v); }
+// (With memcpy, GCC would take any variable to have changed.)
+SPECTROMER_INLINE void store(float* to, const Float& v) {
+  typedef Float Unaligned __attribute__((aligned(4)));
+  *reinterpret_cast<Unaligned*>(to) = v;
+}
 SPECTROMER_INLINE void store(int* to, const Int& v) { std::memcpy(to, &v, sizeof v); }
 
-// Values from `at` on of those at [0, end); 0 outside. (Seldom needed, so not compiled along.)
-__attribute__((noinline)) inline void copy_between(const float* from, int64_t at, int64_t end, float* to) {
-  for (int k = 0; k < kLanes; ++k) to[k] = at + k >= 0 && at + k < end ? from[at + k] : 0.0f;
+// `count` values from `at` on of those at [0, end); 0 outside. (Seldom needed, so not compiled along.)
+__attribute__((noinline)) inline void copy_between(const float* from, int64_t at, int64_t end, float* to, int64_t count) {
+  for (int64_t k = 0; k < count; ++k) to[k] = at + k >= 0 && at + k < end ? from[at + k] : 0.0f;
 }
 
 SPECTROMER_INLINE Float load_between(const float* from, int64_t at, int64_t end) {
   if (at >= 0 && at + kLanes <= end) return load(from + at);
   float values[kLanes];
-  copy_between(from, at, end, values);
+  copy_between(from, at, end, values, kLanes);
   return load(values);
+}
+
+__attribute__((noinline)) inline void store_part(float* to, Float v, int64_t count) {
+  std::memcpy(to, &v, static_cast<size_t>(count) * sizeof(float));
 }
 
 // The first `count` lanes.
@@ -210,7 +218,7 @@ SPECTROMER_INLINE void store_some(float* to, const Float& v, int64_t count) {
   if (count >= kLanes) {
     store(to, v);
   } else {
-    std::memcpy(to, &v, static_cast<size_t>(count) * sizeof(float));
+    store_part(to, v, count);
   }
 }
 
@@ -236,6 +244,26 @@ SPECTROMER_INLINE Float moved_on(const Float& v, float first) {
   return __builtin_shufflevector(v, all(first), 8, 0, 1, 2, 3, 4, 5, 6);
 #else
   return __builtin_shufflevector(v, all(first), 4, 0, 1, 2);
+#endif
+}
+
+// Each lane's value in the lane before; the last gets `last`.
+SPECTROMER_INLINE Float moved_back(const Float& v, float last) {
+#if SPECTROMER_LEVEL == 4
+  return (Float)_mm512_alignr_epi32(_mm512_castps_si512(_mm512_set1_ps(last)), (__m512i)v, 1);
+#elif SPECTROMER_LEVEL == 3
+  return __builtin_shufflevector(v, all(last), 1, 2, 3, 4, 5, 6, 7, 8);
+#else
+  return __builtin_shufflevector(v, all(last), 1, 2, 3, 4);
+#endif
+}
+SPECTROMER_INLINE Int moved_back(const Int& v, int last) {
+#if SPECTROMER_LEVEL == 4
+  return (Int)_mm512_alignr_epi32(_mm512_set1_epi32(last), (__m512i)v, 1);
+#elif SPECTROMER_LEVEL == 3
+  return __builtin_shufflevector(v, all(last), 1, 2, 3, 4, 5, 6, 7, 8);
+#else
+  return __builtin_shufflevector(v, all(last), 1, 2, 3, 4);
 #endif
 }
 
@@ -350,7 +378,8 @@ struct Double {
 
 SPECTROMER_INLINE Double load(const double* from) {
   Double v;
-  std::memcpy(&v, from, sizeof v);
+  std::memcpy(&v.low, from, sizeof v.low);
+  std::memcpy(&v.high, from + kLanes / 2, sizeof v.high);
   return v;
 }
 
@@ -361,7 +390,6 @@ SPECTROMER_INLINE Double half_way(const Double& a, const Double& b) {
 }
 
 SPECTROMER_INLINE Double operator-(const Double& a, const Double& b) { return {a.low - b.low, a.high - b.high}; }
-SPECTROMER_INLINE Double operator-(const Double& a, double b) { return {a.low - b, a.high - b}; }
 
 SPECTROMER_INLINE Float to_float(const Double& v) {
 #if SPECTROMER_LEVEL == 4
@@ -374,24 +402,15 @@ SPECTROMER_INLINE Float to_float(const Double& v) {
     w[k] = static_cast<float>(v.low[k]);
     w[k + kLanes / 2] = static_cast<float>(v.high[k]);
   }
-  asm("" : "+m"(w));  // else GCC 12 takes what to_double makes of it for the unrounded value
   return w;
 #endif
 }
 
-SPECTROMER_INLINE Double to_double(const Float& v) {
-#if SPECTROMER_LEVEL == 4
-  return {_mm512_cvtps_pd(_mm512_castps512_ps256(v)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))};
-#elif SPECTROMER_LEVEL == 3
-  return {_mm256_cvtps_pd(_mm256_castps256_ps128(v)), _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1))};
-#else
-  Double w;
-  for (int k = 0; k < kLanes / 2; ++k) {
-    w.low[k] = static_cast<double>(v[k]);
-    w.high[k] = static_cast<double>(v[k + kLanes / 2]);
-  }
-  return w;
-#endif
+// The digits that a float has room for.
+SPECTROMER_INLINE Double cut_to_float(const Double& v) {
+  typedef int64_t Bits __attribute__((vector_size(4 * kLanes)));
+  const int64_t digits = ~((int64_t{1} << 29) - 1);
+  return {(Half)((Bits)v.low & digits), (Half)((Bits)v.high & digits)};
 }
 
 SPECTROMER_INLINE Mask less(const Double& a, const Double& b) {
