@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cpu/level.h"
+#include "cpu/memory.h"
 #include "ops.h"
 
 namespace py = pybind11;
@@ -146,6 +147,7 @@ PYBIND11_MODULE(_C, m) {
         return first_not_increasing(pointer<const double>(values), rows, count, pointer<const int64_t>(offsets));
       },
       release, py::arg("values"), py::arg("rows"), py::arg("count"), py::arg("offsets") = 0);
+  m.def("prefer_huge_pages", &prefer_huge_pages, py::arg("address"), py::arg("bytes"));
   m.def("resample_cpu", &resample_cpu, release, py::arg("args"), py::arg("threads"));
   m.def("resample_backward_cpu", &resample_backward_cpu, release, py::arg("args"), py::arg("threads"));
   m.def("rasterize_cpu", &rasterize_cpu, release, py::arg("args"), py::arg("threads"));

@@ -13,7 +13,7 @@ except ImportError as error:
         f"folder ({error})"
     ) from error
 
-__all__ = ["_C", "call", "dense", "require"]
+__all__ = ["_C", "call", "dense", "output", "require"]
 
 
 def require(condition: bool, message: str) -> None:
@@ -24,7 +24,17 @@ def require(condition: bool, message: str) -> None:
 
 def dense(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """`tensor` as native code reads it: contiguous, of one type."""
+    if tensor.dtype == dtype and tensor.is_contiguous():
+        return tensor
     return tensor.detach().to(dtype).contiguous()
+
+
+def output(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What native code will fill: an empty tensor, in huge pages where it is large and on the CPU."""
+    tensor = torch.empty(shape, dtype=dtype, device=device)
+    if device.type == "cpu":
+        _C.prefer_huge_pages(tensor.data_ptr(), tensor.nbytes)
+    return tensor
 
 
 def call(name: str, device: torch.device, args: object) -> Any:

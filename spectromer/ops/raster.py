@@ -5,7 +5,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import _C, call, dense, require
+from spectromer.ops._native import _C, call, dense, output, require
 
 COVERAGES = ("union", "agg")
 
@@ -119,7 +119,7 @@ def _forward(
     y, x = dense(y, torch.float32), dense(x, torch.float32)
     if band is not None:
         band = dense(band, torch.float32)
-    out = torch.empty((images, 1, height, width), dtype=torch.uint8, device=y.device)
+    out = output((images, 1, height, width), torch.uint8, y.device)
     args = _C.RasterizeArgs(
         y=y.data_ptr(),
         x=x.data_ptr(),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import _C, dense
+from spectromer.ops._native import _C, dense, output
 from spectromer.ops.composite import composite
 from spectromer.ops.picture import DTYPES, SCALES, Picture, Tables, frozen, wavelength_grid
 from spectromer.ops.raster import COVERAGES
@@ -146,7 +146,7 @@ def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Te
     drawn = None if marks is None else dense(marks, torch.uint8)
     tables = Tables.of(picture, device)
     fixed = (0.0, 0.0) if isinstance(picture.scale, str) else picture.scale
-    out = torch.empty(picture.shape(rows), dtype=DTYPES[picture.dtype], device=device)
+    out = output(picture.shape(rows), DTYPES[picture.dtype], device)
     args = _C.RenderArgs(
         spectra=spectra.args(),
         size=picture.size,

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import _C, call, dense, require
+from spectromer.ops._native import _C, call, dense, output, require
 
 METHODS = ("flux_conserving", "linear")
 
@@ -73,57 +73,55 @@ def check_spectra(
     flux: Tensor, ivar: Tensor, wavelength: Tensor, offsets: Tensor | None, shift: Tensor | None
 ) -> tuple[int, bool]:
     """Rows of a dense or ragged batch, and whether its wavelength is shared; ValueError where it is neither."""
+    # (Messages are put together where they are wanted alone: for few spectra they would take longer than the work.)
     if offsets is None:
-        require(flux.ndim == 2, f"flux must have shape [B, N], or [T] with offsets; got {tuple(flux.shape)}")
+        if flux.ndim != 2:
+            raise ValueError(f"flux must have shape [B, N], or [T] with offsets; got {tuple(flux.shape)}")
         rows = flux.shape[0]
     else:
-        require(flux.ndim == 1, f"flux must have shape [T] where offsets are given, got {tuple(flux.shape)}")
-        require(
-            offsets.ndim == 1 and offsets.shape[0] >= 1 and offsets.dtype == torch.int64,
-            f"offsets must be int64 of shape [B + 1], got {offsets.dtype} {tuple(offsets.shape)}",
-        )
+        if flux.ndim != 1:
+            raise ValueError(f"flux must have shape [T] where offsets are given, got {tuple(flux.shape)}")
+        if offsets.ndim != 1 or offsets.shape[0] < 1 or offsets.dtype != torch.int64:
+            raise ValueError(f"offsets must be int64 of shape [B + 1], got {offsets.dtype} {tuple(offsets.shape)}")
         rows = offsets.shape[0] - 1
-    require(ivar.shape == flux.shape, f"ivar must have the shape of flux, {tuple(flux.shape)}, got {tuple(ivar.shape)}")
+    if ivar.shape != flux.shape:
+        raise ValueError(f"ivar must have the shape of flux, {tuple(flux.shape)}, got {tuple(ivar.shape)}")
     if shift is not None:
-        require(
-            tuple(shift.shape) == (rows,) and shift.dtype == torch.int64,
-            f"shift must be int64 of shape [B] with B = {rows}, got {shift.dtype} {tuple(shift.shape)}",
-        )
-        require(wavelength.ndim == 1, f"wavelength must have shape [N] with shift, got {tuple(wavelength.shape)}")
+        if tuple(shift.shape) != (rows,) or shift.dtype != torch.int64:
+            raise ValueError(f"shift must be int64 of shape [B] with B = {rows}, got {shift.dtype} {tuple(shift.shape)}")
+        if wavelength.ndim != 1:
+            raise ValueError(f"wavelength must have shape [N] with shift, got {tuple(wavelength.shape)}")
         shared = True
     elif offsets is None:
         shared = wavelength.ndim == 1
-        require(
-            tuple(wavelength.shape) in (tuple(flux.shape[1:]), tuple(flux.shape)),
-            f"wavelength must have shape [N] or [B, N] with flux [B, N] = {tuple(flux.shape)}, "
-            f"got {tuple(wavelength.shape)}",
-        )
+        if wavelength.shape not in (flux.shape[1:], flux.shape):
+            raise ValueError(
+                f"wavelength must have shape [N] or [B, N] with flux [B, N] = {tuple(flux.shape)}, "
+                f"got {tuple(wavelength.shape)}"
+            )
     else:
         shared = False
-        require(
-            wavelength.shape == flux.shape,
-            f"wavelength must have the shape of flux, {tuple(flux.shape)}, or come with shift; "
-            f"got {tuple(wavelength.shape)}",
-        )
-    if offsets is None or shared:
-        least = wavelength.shape[-1]
-        require(least >= 2, f"wavelength must have at least 2 centres (edges lie between), got {least}")
-    for name, tensor in (("ivar", ivar), ("wavelength", wavelength), ("offsets", offsets), ("shift", shift)):
-        if tensor is not None:
-            require(
-                tensor.device == flux.device, f"{name} must be on flux's device, {flux.device}, got {tensor.device}"
+        if wavelength.shape != flux.shape:
+            raise ValueError(
+                f"wavelength must have the shape of flux, {tuple(flux.shape)}, or come with shift; "
+                f"got {tuple(wavelength.shape)}"
             )
+    if (offsets is None or shared) and wavelength.shape[-1] < 2:
+        raise ValueError(f"wavelength must have at least 2 centres (edges lie between), got {wavelength.shape[-1]}")
+    for name, tensor in (("ivar", ivar), ("wavelength", wavelength), ("offsets", offsets), ("shift", shift)):
+        if tensor is not None and tensor.device != flux.device:
+            raise ValueError(f"{name} must be on flux's device, {flux.device}, got {tensor.device}")
     return rows, shared
 
 
 def check_grid(flux: Tensor, grid: Tensor, rows: int) -> None:
     """ValueError for a grid that is not [M] or [B, M] on the spectra's device."""
-    require(
-        grid.ndim in (1, 2) and (grid.ndim == 1 or grid.shape[0] == rows),
-        f"grid must have shape [M] or [B, M] with B = {rows}, got {tuple(grid.shape)}",
-    )
-    require(grid.shape[-1] >= 2, f"grid must have at least 2 centres (edges lie between), got {grid.shape[-1]}")
-    require(grid.device == flux.device, f"grid must be on flux's device, {flux.device}, got {grid.device}")
+    if grid.ndim not in (1, 2) or (grid.ndim == 2 and grid.shape[0] != rows):
+        raise ValueError(f"grid must have shape [M] or [B, M] with B = {rows}, got {tuple(grid.shape)}")
+    if grid.shape[-1] < 2:
+        raise ValueError(f"grid must have at least 2 centres (edges lie between), got {grid.shape[-1]}")
+    if grid.device != flux.device:
+        raise ValueError(f"grid must be on flux's device, {flux.device}, got {grid.device}")
 
 
 def _check(
@@ -246,8 +244,8 @@ def _forward(
     shift: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     inputs = ResampleCall(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
-    out_flux = flux.new_empty((inputs.rows, grid.shape[-1]), dtype=torch.float32)
-    out_ivar = torch.empty_like(out_flux)
+    shape = (inputs.rows, grid.shape[-1])
+    out_flux, out_ivar = (output(shape, torch.float32, flux.device) for _ in range(2))
     inputs.run("resample", inputs.args(out_flux=out_flux, out_ivar=out_ivar))
     return out_flux, out_ivar
 
