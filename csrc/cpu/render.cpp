@@ -79,7 +79,7 @@ struct RenderScratch {
 class Renderer {
  public:
   explicit Renderer(const RenderArgs& args)
-      : a_(args), own_(args.spectra.bins == 0), resampler_(args.spectra, shows(args, Quantity::error)),
+      : a_(args), own_(args.spectra.bins == 0), errors_(shows(args, Quantity::error)), resampler_(args.spectra, errors_),
         canvas_{args.rows ? args.size / args.panels : args.size, args.size, args.linewidth, args.subcolumns} {
     stride_ = own_ ? args.spectra.pixels : args.spectra.bins;
     direct_ = a_.inks == nullptr && a_.colormap == nullptr && !a_.light && a_.type == PixelType::uint8;
@@ -138,15 +138,18 @@ class Renderer {
       }
     } else {
       s.flux.resize(values);
-      s.ivar.resize(values);
+      if (errors_) s.ivar.resize(values);
       resampler_.run(spectra.begin, spectra.count, s.flux.data(), s.ivar.data(), s.resample);
       for (int64_t r = 0; r < spectra.count; ++r) {
         spectra.bins[r] = stride_;
         spectra.flux[r] = spectra.value[r] = s.flux.data() + r * stride_;
-        spectra.ivar[r] = s.ivar.data() + r * stride_;
+        if (errors_) spectra.ivar[r] = s.ivar.data() + r * stride_;
         if (a_.marks != nullptr) spectra.marks[r] = a_.marks + (a_.shared_marks ? 0 : (spectra.begin + r) * stride_);
       }
     }
+    // Heights take the place of values that are wanted once only.
+    if (!own_ && a_.quantity_count == 1) s.y.swap(s.flux);
+    if (!own_ && !errors_) return;  // resampled fluxes are NaN already where they are masked
     for (int64_t r = 0; r < spectra.count; ++r) {
       SPECTROMER_BEST(mask_values)(spectra.flux[r], spectra.ivar[r], spectra.bins[r], spectra.value[r]);
     }
@@ -289,7 +292,7 @@ class Renderer {
   }
 
   const RenderArgs& a_;
-  const bool own_;
+  const bool own_, errors_;
   const Resampler resampler_;
   const Canvas canvas_;
   bool direct_;

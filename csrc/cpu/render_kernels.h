@@ -40,9 +40,9 @@ struct Keys {
   int64_t count;
 
   inline int64_t up_to(int most) const {
-    int64_t sum = 0;
-    for (int64_t i = 0; i < count; i += kLanes) sum += __builtin_popcount(lanes_of(~less(all(most), load(key + i))));
-    return sum;
+    Int sum = {};
+    for (int64_t i = 0; i < count; i += kLanes) sum = sum_where(~less(all(most), load(key + i)), sum, all(1));
+    return sum_of(sum);
   }
 
   // The least key above `bound`, and the greatest up to it.
@@ -76,58 +76,73 @@ struct Keys {
   }
 };
 
-// The ranks of a series of values. Values are cast into sets of about one size; as each set's least is a value of its
-// own, at least n values, and seldom many more, are as low as the n-th of these. So few values need to be put in order
-// for ranks near either end.
+// The ranks of a series of values. Values lie in sets of about one size; as each set's least is a value of its own, at
+// least n values, and seldom many more, are as low as the n-th of these. So few values need to be put in order for ranks
+// near either end.
 class Ranking {
  public:
-  inline Ranking(const float* values, int64_t count, std::vector<int>& room) : finite(0) {
-    const int64_t padded = (count + kLanes - 1) / kLanes * kLanes;
-    room.resize(static_cast<size_t>(2 * padded + 2 * kSets));
-    keys_ = Keys{room.data(), padded};
-    members_ = Keys{keys_.key + padded, 0};
-    for (int side = 0; side < 2; ++side) {
-      sets_[side] = Keys{members_.key + padded + side * kSets, kSets};
-      for (int64_t i = 0; i < kSets; i += kLanes) store(sets_[side].key + i, all(kNone));
+  inline Ranking(const float* values, int64_t count, std::vector<int>& room) : values_(values), count_(count) {
+    blocks_ = (count + kBlock - 1) / kBlock;
+    room.resize(static_cast<size_t>(2 * blocks_ * kLanes + count + 2 * kLanes));
+    for (int side = 0; side < 2; ++side) sets_[side] = Keys{room.data() + side * blocks_ * kLanes, blocks_ * kLanes};
+    members_ = Keys{room.data() + 2 * blocks_ * kLanes, 0};
+    Int numbers = {};
+    for (int64_t block = 0; block < blocks_; ++block) {
+      Float low = all(INFINITY), high = all(-INFINITY);
+      for (int64_t i = block * kBlock; i < (block + 1) * kBlock; i += kLanes) {
+        const Float value = at(i);
+        low = least(value, low);  // where the value is NaN, what there was
+        high = most(value, high);
+        numbers = sum_where(~is_nan(value), numbers, all(1));
+      }
+      store(sets_[0].key + block * kLanes, set_key(low));
+      store(sets_[1].key + block * kLanes, set_key(-high));
     }
-    for (int64_t i = 0, set = 0; i < padded; i += kLanes, set = (set + kLanes) % kSets) {
-      const Float value = load_between(values, i, count);
-      Mask number = ~is_nan(value);
-      if (i + kLanes > count) number = number & mask_of((1u << (count - i)) - 1u);
-      const Int order = order_of(value), key = choose(number, order, all(kNone));
-      store(keys_.key + i, key);
-      store(sets_[0].key + set, least(key, load(sets_[0].key + set)));
-      store(sets_[1].key + set, least(choose(number, ~order, all(kNone)), load(sets_[1].key + set)));
-      finite += __builtin_popcount(lanes_of(number));
-    }
+    finite = sum_of(numbers);
   }
 
   int64_t finite;  // values that are numbers
 
-  // The values of a rank below `finite` and of the next, or the same if there is none, counted from the lowest (flip =
-  // 0) or from the highest (-1).
-  inline void find(int64_t rank, int flip, float* found) {
-    const Keys& sets = sets_[-flip];
+  // The values of a rank below `finite` and of the next, or the same if there is none, counted from the lowest (side 0)
+  // or from the highest (side 1).
+  inline void find(int64_t rank, int side, float* found) {
+    const Keys& sets = sets_[side];
     const int bound = sets.up_to(kNone - 1) >= rank + 2 ? sets.of_rank(rank + 1) : kNone - 1;
+    const float sign = side == 0 ? 1.0f : -1.0f, highest = bound < kNone - 1 ? value_of(bound) : INFINITY;
     members_.count = 0;
-    for (int64_t i = 0; i < keys_.count; i += kLanes) {
-      const Int key = load(keys_.key + i);
-      const Mask wanted = ~same(key, all(kNone)) & ~less(all(bound), key ^ flip);
-      for (unsigned lanes = lanes_of(wanted); lanes != 0; lanes &= lanes - 1) {
-        members_.key[members_.count++] = key[__builtin_ctz(lanes)] ^ flip;
+    for (int64_t block = 0; block < blocks_; ++block) {
+      if (!any(~less(all(bound), load(sets.key + block * kLanes)))) continue;
+      for (int64_t i = block * kBlock; i < (block + 1) * kBlock; i += kLanes) {
+        const Float value = sign * at(i);
+        const Mask wanted = at_most(value, all(highest));
+        store_together(members_.key + members_.count, wanted, order_of(value));
+        members_.count += __builtin_popcount(lanes_of(wanted));
       }
     }
     while (members_.count % kLanes != 0) members_.key[members_.count++] = kNone;
     const int key = members_.of_rank(rank);
     const int next = members_.up_to(key) > rank + 1 ? key : members_.least_above(key);
-    found[0] = value_of(key ^ flip);
-    found[1] = next == kNone ? found[0] : value_of(next ^ flip);
+    found[0] = sign * value_of(key);
+    found[1] = next == kNone ? found[0] : sign * value_of(next);
   }
 
  private:
-  static constexpr int64_t kSets = 256;
+  static constexpr int64_t kBlock = 16 * kLanes;  // values, as many sets as there are lanes
 
-  Keys keys_, members_, sets_[2];
+  // kLanes values, NaN behind the last.
+  SPECTROMER_INLINE Float at(int64_t i) const {
+    if (i + kLanes <= count_) return load(values_ + i);
+    const Mask there = mask_of((1u << std::max<int64_t>(count_ - i, 0)) - 1u);
+    return choose(there, load_between(values_, i, count_), all(std::numeric_limits<float>::quiet_NaN()));
+  }
+
+  static SPECTROMER_INLINE Int set_key(const Float& least_value) {
+    return choose(less(least_value, all(INFINITY)), order_of(least_value), all(kNone));
+  }
+
+  const float* values_;
+  int64_t count_, blocks_;
+  Keys sets_[2], members_;
 };
 
 // numpy's linear percentiles of the values that are numbers.
@@ -141,12 +156,12 @@ inline void percentiles(const float* values, int64_t count, const double* percen
     const int64_t rank = static_cast<int64_t>(position);
     float near[2];  // the values of the rank and the next
     if (rank + 1 < finite && 2 * rank > finite) {
-      ranking.find(finite - 2 - rank, -1, near);
+      ranking.find(finite - 2 - rank, 1, near);
       std::swap(near[0], near[1]);
     } else if (rank + 1 < finite) {
       ranking.find(rank, 0, near);
     } else {
-      ranking.find(0, -1, near);
+      ranking.find(0, 1, near);
       near[1] = near[0];
     }
     found[k] = near[0] + (near[1] - near[0]) * static_cast<float>(position - static_cast<double>(rank));

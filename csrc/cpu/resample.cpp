@@ -146,7 +146,8 @@ Outcome Resampler::run_own(const SpectrumRow& s, const double* grid, float* out_
   const bool fresh = scratch.call != call_ || scratch.grid != grid;
   scratch.call = call_;
   scratch.grid = grid;
-  return SPECTROMER_BEST(resample_own)(s, grid, args_.bins, fresh, required_, scratch, out_flux, out_ivar);
+  return SPECTROMER_BEST(resample_own)(s, grid, args_.bins, fresh, required_, ivar_, scratch, out_flux,
+                                       out_ivar);
 }
 
 void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_ivar, ResampleScratch& scratch) const {
@@ -161,7 +162,7 @@ void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_iv
     for (int64_t i = 0; i < some; ++i) {
       rows[i] = spectrum_row(args_, begin + r + i);
       flux[i] = out_flux + (r + i) * args_.bins;
-      ivar[i] = out_ivar + (r + i) * args_.bins;
+      ivar[i] = ivar_ ? out_ivar + (r + i) * args_.bins : nullptr;
     }
     if (some == kPair && by_plan(SPECTROMER_BEST(resample_pair), rows, flux, ivar)) continue;
     for (int64_t i = 0; i < some; ++i) {
@@ -174,7 +175,10 @@ void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_iv
         if (outcome != Outcome::unusual || !check(s, begin + r + i)) continue;
       }
       walk_bins(args_.method, s.wavelength, s.pixels, grid, args_.bins, [&](int64_t m, int64_t first) {
-        resample_bin(args_.method, s, grid, args_.bins, m, first, required_, flux[i][m], ivar[i][m]);
+        float value;
+        resample_bin(args_.method, s, grid, args_.bins, m, first, required_, flux[i][m], value);
+        if (ivar_) ivar[i][m] = value;
+        else if (value == 0.0f) flux[i][m] = NAN;
       });
     }
   }

@@ -91,10 +91,10 @@ enum class Outcome { done, unusual, not_increasing };
 
 class Resampler {
  public:
-  // Without `ivar` the inverse variances that come out need only be positive where a bin is not masked.
+  // Without `ivar` no inverse variances come out, and fluxes of masked bins are NaN instead of 0.
   explicit Resampler(const ResampleArgs& args, bool ivar = true);
 
-  // Resamples rows [begin, begin + count); row r of them goes to out_flux + r * bins, out_ivar alike.
+  // Resamples rows [begin, begin + count); row r of them goes to out_flux + r * bins, out_ivar (if wanted) alike.
   // Those whose own wavelengths do not increase are left undefined.
   void run(int64_t begin, int64_t count, float* out_flux, float* out_ivar, ResampleScratch& scratch) const;
 

@@ -186,7 +186,7 @@ struct Sums {
     variance += other.variance;
   }
 
-  // `total`: the weight of bins all of whose pixels are good.
+  // `total`: the weight of bins all of whose pixels are good. Where no variances are wanted, masked bins become NaN.
   template <bool kAllGood, bool kVariance>
   SPECTROMER_INLINE void finish(const Weight& total, float required, float level, float scale, int64_t count,
                                 float* out_flux, float* out_ivar) const {
@@ -197,8 +197,13 @@ struct Sums {
       w.reciprocal = choose(less_than_total, reciprocal(choose(less(Float{}, weight), weight, all(1.0f))), w.reciprocal);
     }
     const Mask good = at_most(all(required), w.value);
-    store_some(out_flux, kept(good, product_sum(flux, w.reciprocal, all(level))), count);
-    store_some(out_ivar, kept(good, kVariance ? w.value * w.value * scale * reciprocal(variance) : all(1.0f)), count);
+    const Float mean = product_sum(flux, w.reciprocal, all(level));
+    if (!kVariance) {
+      store_some(out_flux, choose(good, mean, all(std::numeric_limits<float>::quiet_NaN())), count);
+      return;
+    }
+    store_some(out_flux, kept(good, mean), count);
+    store_some(out_ivar, kept(good, w.value * w.value * scale * reciprocal(variance)), count);
   }
 };
 
@@ -235,7 +240,7 @@ struct PlannedRows {
   SPECTROMER_INLINE void run_block(int64_t bin, int64_t count) {
     for (int r = 0; r < kRows; ++r) {
       ask_for_room(out_flux[r] + bin);
-      ask_for_room(out_ivar[r] + bin);
+      if (kVariance) ask_for_room(out_ivar[r] + bin);
     }
     const int64_t pixel = window->pixel;
     Sums sums[kRows];
@@ -537,9 +542,9 @@ SPECTROMER_INLINE Spot spot_of(double wavelength, const SpectrumRow& s, int64_t 
   return find_spot(wavelength, s, guess);
 }
 
-// A row whose wavelengths or grid are its own; `fresh` tells that the scratch does not hold the grid's bins.
-inline Outcome resample_own(const SpectrumRow& s, const double* grid, int64_t count, bool fresh, float required,
-                            ResampleScratch& scratch, float* out_flux, float* out_ivar) {
+template <bool kVariance>
+SPECTROMER_INLINE Outcome resample_own_as(const SpectrumRow& s, const double* grid, int64_t count, bool fresh,
+                                          float required, ResampleScratch& scratch, float* out_flux, float* out_ivar) {
   const double first = s.wavelength[0], last = s.wavelength[s.pixels - 1];
   const double mean_step = (last - first) / static_cast<double>(s.pixels);
   // Are 48 bits enough for pixels as narrow as these?
@@ -549,7 +554,7 @@ inline Outcome resample_own(const SpectrumRow& s, const double* grid, int64_t co
   const BinScratch& bins = scratch.bins;
   const double* edge = bins.edge.data();
   Spot here = find_spot(edge[0], s, first_pixel(Method::flux_conserving, s.wavelength, s.pixels, edge[0]));
-  Pixels<true> pixels(s, scratch.row[0]);
+  Pixels<kVariance> pixels(s, scratch.row[0]);
   Edges edges(s, scratch.row[0]);
   const int64_t start = start_of_piece(here.pixel);
   int64_t ready = start;              // pieces have been made of the pixels before this one
@@ -560,7 +565,7 @@ inline Outcome resample_own(const SpectrumRow& s, const double* grid, int64_t co
     const Spot next = spot_of(edge[begin + kLanes], s, here.pixel + static_cast<int64_t>(ahead));
     if (next.pixel < here.pixel) return Outcome::not_increasing;
     ask_for_room(out_flux + begin);
-    ask_for_room(out_ivar + begin);
+    if (kVariance) ask_for_room(out_ivar + begin);
     if (ready <= next.pixel + kPiece) {
       for (const int64_t far = next.pixel + kPiece + kAhead; ready <= far; ready += kPiece) {
         pixels.make_piece(ready);
@@ -584,23 +589,30 @@ inline Outcome resample_own(const SpectrumRow& s, const double* grid, int64_t co
       Places to;
       to.pixel = moved_back(from.pixel, static_cast<int>(next.pixel - here.pixel));
       to.before = moved_back(from.before, next.before);
-      add_between<true>(pixels.window<true>(here.pixel, level), window, from, to, share, sums);
-      sums.finish<true, true>(whole, required, level, pixels.limits.scale, count - begin, out_flux + begin,
-                              out_ivar + begin);
+      add_between<true>(pixels.template window<true>(here.pixel, level), window, from, to, share, sums);
+      sums.finish<true, kVariance>(whole, required, level, pixels.limits.scale, count - begin, out_flux + begin,
+                                   out_ivar + begin);
     } else {
       const Wavelengths high(bins.near.data() + begin + 1, bins.rest.data() + begin + 1);
       for (int64_t base = here.pixel; base <= next.pixel; base += kPiece) {
         const EdgeWindow window(edges, base);
         Sums part;
-        add_between<false>(pixels.window<false>(base, level), window, window.find_clamped(low),
+        add_between<false>(pixels.template window<false>(base, level), window, window.find_clamped(low),
                            window.find_clamped(high), share, part);
         sums.add(part);
       }
-      sums.finish<false, true>(whole, required, level, pixels.limits.scale, count - begin, out_flux + begin,
-                               out_ivar + begin);
+      sums.finish<false, kVariance>(whole, required, level, pixels.limits.scale, count - begin, out_flux + begin,
+                                    out_ivar + begin);
     }
     here = next;
   }
   if (!edges.increase(start, ready)) return Outcome::not_increasing;
   return pixels.unusual ? Outcome::unusual : Outcome::done;
+}
+
+// A row whose wavelengths or grid are its own; `fresh` tells that the scratch does not hold the grid's bins.
+inline Outcome resample_own(const SpectrumRow& s, const double* grid, int64_t bins, bool fresh, float required,
+                            bool ivar, ResampleScratch& scratch, float* out_flux, float* out_ivar) {
+  return ivar ? resample_own_as<true>(s, grid, bins, fresh, required, scratch, out_flux, out_ivar)
+              : resample_own_as<false>(s, grid, bins, fresh, required, scratch, out_flux, out_ivar);
 }

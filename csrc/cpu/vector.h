@@ -162,6 +162,16 @@ SPECTROMER_INLINE int least_of(const Int& v) {
 #endif
 }
 
+SPECTROMER_INLINE int sum_of(const Int& v) {
+#if SPECTROMER_LEVEL == 4
+  return _mm512_reduce_add_epi32((__m512i)v);
+#else
+  int sum = v[0];
+  for (int k = 1; k < kLanes; ++k) sum += v[k];
+  return sum;
+#endif
+}
+
 SPECTROMER_INLINE float least_of(const Float& v) {
 #if SPECTROMER_LEVEL == 4
   return _mm512_reduce_min_ps(v);
