@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -138,6 +138,9 @@ def test_draws_in_the_colours_of_a_map(by_cuda: Callable[..., Any], batch: Spect
     shared=st.booleans(),
     seed=st.integers(0, 2**31),
 )
+@example(  # a constant spectrum that has to stay one
+    rows=2, pixels=2, size=2, style="plot", coverage="union", scale="percentile", masked=0.3, shared=False, seed=0
+)
 def test_random_spectra(
     by_cuda: Callable[..., Any],
     rows: int,
@@ -176,6 +179,9 @@ def test_random_spectra(
     band=st.booleans(),
     gaps=st.booleans(),
     seed=st.integers(0, 2**31),
+)
+@example(  # vertices that lie half-way between where they may be snapped to
+    points=21, height=300, width=1, linewidth=0.25, coverage="agg", band=False, gaps=False, seed=1
 )
 def test_random_lines(
     by_cuda: Callable[..., Any],

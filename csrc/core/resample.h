@@ -108,11 +108,13 @@ SPECTROMER_HD float required_weight(const ResampleArgs& a) {
 }
 
 // out_flux = sum(w f) / sum(w), out_ivar = sum(w)^2 / sum(w^2 / ivar), both 0 where the good weight does not suffice.
-// (Single-precision divisions of what double precision has summed: fluxes of 1e-17 have variances beyond floats.)
+// (Of what double precision has summed, as fluxes of 1e-17 have variances beyond floats; but the division is one of
+// single precision, made exact enough by a step of Newton's for what is constant to stay so.)
 SPECTROMER_HD void finish_bin(double weight, double sum, double variance, float required, float& flux, float& ivar) {
   const float w = static_cast<float>(weight);
   const bool good = w >= required;
-  const double per_weight = static_cast<double>(1.0f / (good ? w : 1.0f));
+  const double guess = static_cast<double>(1.0f / (good ? w : 1.0f));
+  const double per_weight = guess * (2.0 - weight * guess);
   const float mean_variance = static_cast<float>(variance * per_weight * per_weight);
   flux = good ? static_cast<float>(sum * per_weight) : 0.0f;
   ivar = good ? 1.0f / mean_variance : 0.0f;

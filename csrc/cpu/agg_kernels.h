@@ -226,10 +226,11 @@ SPECTROMER_INLINE void add_stroke(const StrokeShape& shape, const float* x, cons
   for (int64_t i = 0; i < n; i += kLanes) {
     const Float dx = load_between(x, i + 1, points) - load_between(x, i, points);
     const Float dy = load_between(y, i + 1, points) - load_between(y, i, points);
-    const Float square = most(dx * dx + dy * dy, all(1e-30f)), per_length = inverse_root(square);
-    store(ux + i, dx * per_length);
-    store(uy + i, dy * per_length);
-    store(length + i, square * per_length);
+    // (Rounded as on a GPU: vertices are snapped, so that the last digit may move a side of the stroke by a level.)
+    const Float size = root(most(dx * dx + dy * dy, all(1e-30f)));
+    store(ux + i, dx / size);
+    store(uy + i, dy / size);
+    store(length + i, size);
   }
   const Cap start = make_cap(x[0], y[0], shape.half * uy[0], -shape.half * ux[0], true);
   area.add_edge(start.right_x, start.right_y, start.left_x, start.left_y);
