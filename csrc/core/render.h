@@ -22,7 +22,7 @@ SPECTROMER_HD ValueRange value_range(float bottom, float top) {
 
 // Share of the height at which a value stands, with `margin` left free at both ends.
 SPECTROMER_HD float height_share(float value, const ValueRange& range, float margin) {
-  return margin + (1.0f - 2.0f * margin) * (value - range.bottom) / range.span;
+  return margin + ((1.0f - 2.0f * margin) / range.span) * (value - range.bottom);
 }
 
 // A share as a level; NaN, which stands for no value, as 0.

@@ -86,13 +86,13 @@ class Pixels {
     float* to = variance_ + pixel;
     const bool whole = every(low & high);
     if (whole) {
-      store(to, variance(ivar.low));
-      store(to + kLanes, variance(ivar.high));
+      if (kVariance) store(to, variance(ivar.low));
+      if (kVariance) store(to + kLanes, variance(ivar.high));
       add_piece(pixel, true, std::copysign(least_of(least(bright.low, bright.high)), f[0]));
       return;
     }
-    store(to, kept(low, variance(ivar.low)));
-    store(to + kLanes, kept(high, variance(ivar.high)));
+    if (kVariance) store(to, kept(low, variance(ivar.low)));
+    if (kVariance) store(to + kLanes, kept(high, variance(ivar.high)));
     unusual |= any(good(flux.low, ivar.low) & ~low) || any(good(flux.high, ivar.high) & ~high);
     const Float none = all(INFINITY);
     const Float least_flux = all(least_of(least(choose(low, bright.low, none), choose(high, bright.high, none))));
@@ -118,10 +118,14 @@ class Pixels {
   template <bool kWhole>
   SPECTROMER_INLINE Window window(int64_t pixel, float level) const {
     const int64_t at = pixel - begin_, next = at + kLanes, end = end_ - begin_;
-    const Pair v = {load(variance_ + pixel), load(variance_ + pixel + kLanes)};
+    Pair v = {load(variance_ + pixel), load(variance_ + pixel + kLanes)};
     if (kWhole) return {{load(flux_ + at) - level, load(flux_ + next) - level}, v};
-    const Float low = load_between(flux_, at, end) - level, high = load_between(flux_, next, end) - level;
-    return {{kept(less(Float{}, v.low), low), kept(less(Float{}, v.high), high)}, v};
+    const Float low = load_between(flux_, at, end), high = load_between(flux_, next, end);
+    if (!kVariance) {
+      v = {kept(usual(low, load_between(ivar_, at, end)), all(1.0f)),
+           kept(usual(high, load_between(ivar_, next, end)), all(1.0f))};
+    }
+    return {{kept(less(Float{}, v.low), low - level), kept(less(Float{}, v.high), high - level)}, v};
   }
 
  private:
