@@ -14,9 +14,6 @@
 
 namespace spectromer {
 
-// AGG rounds its vertices to 1/256 pixel.
-SPECTROMER_HD_INLINE float snapped(float v) { return floorf(v * 256.0f + 0.5f) * (1.0f / 256.0f); }
-
 // What a stroke of some half-width looks like at its joins.
 struct StrokeShape {
   float half;
@@ -39,10 +36,14 @@ SPECTROMER_HD_INLINE bool less(float a, float b) { return a < b; }
 SPECTROMER_HD_INLINE bool at_most(float a, float b) { return a <= b; }
 SPECTROMER_HD_INLINE float choose(bool m, float a, float b) { return m ? a : b; }
 SPECTROMER_HD_INLINE float root(float v) { return sqrtf(v); }
+SPECTROMER_HD_INLINE float rounded_down(float v) { return floorf(v); }
 
 #include "join.h"
 
 }  // namespace one_lane
+
+using one_lane::agg_level;
+using one_lane::snapped;
 
 // One join's vertices on the left (side = 1) or right (-1), from left to right, to add(x, y).
 template <class Add>
@@ -138,8 +139,5 @@ SPECTROMER_HD_INLINE void visit_pieces(const float* x, const float* y, int64_t p
     open = s.drawn;
   }
 }
-
-// AGG's levels: 256 steps of area, the last two shared.
-SPECTROMER_HD_INLINE uint8_t agg_level(float area) { return static_cast<uint8_t>(smaller(256.0f * fabsf(area) + 1e-3f, 255.0f)); }
 
 }  // namespace spectromer

@@ -1,6 +1,15 @@
 // Where segments meet, in a stroke as Anti-Grain Geometry draws it. Included by core/agg.h for one join at a time and by
 // csrc/cpu for the lanes of each level, in a namespace that has Float, Mask and the functions of both.
 
+// AGG rounds its vertices to 1/256 pixel.
+SPECTROMER_HD_INLINE Float snapped(Float v) { return rounded_down(v * 256.0f + 0.5f) * (1.0f / 256.0f); }
+
+// AGG's levels, to be rounded down: 256 steps of area, the last two shared.
+SPECTROMER_HD_INLINE Float agg_level(Float area) {
+  const Float steps = 256.0f * choose(less(area, all(0.0f)), -area, area) + 1e-3f;
+  return choose(less(steps, all(255.0f)), steps, all(255.0f));
+}
+
 // One join, or several: where segments of directions (u1x, u1y) and (u2x, u2y), both of length 1, meet. The sides of the
 // segments lie at n1 and n2 from the point on the left (walking along the line, y downwards), at -n1 and -n2 on the
 // right.

@@ -31,8 +31,6 @@ SPECTROMER_INLINE void add_rows(float* to, const Rows& v) {
 
 #include "../core/join.h"
 
-SPECTROMER_INLINE Float snapped_lanes(const Float& v) { return rounded_down(v * 256.0f + 0.5f) * (1.0f / 256.0f); }
-
 // Signed area of the outline's cells, as differences from column to column: their prefix sum is the winding integral.
 //
 // Edges are cut at the borders of columns into parts, and these into blocks of kRows rows, all with the lanes side by
@@ -180,11 +178,11 @@ SPECTROMER_INLINE void add_joins(const Join& j, const StrokeShape& shape, const 
   const Mask inner = less(Float{}, side * j.turn), once = (inner & j.mitred) | (~inner & j.straight);
   const Mask curved = ~(inner | j.straight);
   // Where the side would leave the join, known before it is gone along, for the join behind.
-  const Float last_x = snapped_lanes(x + side * choose(once, j.mx, j.n2x));
-  const Float last_y = snapped_lanes(y + side * choose(once, j.my, j.n2y));
+  const Float last_x = snapped(x + side * choose(once, j.mx, j.n2x));
+  const Float last_y = snapped(y + side * choose(once, j.my, j.n2y));
   Float nx = side * j.n1x, ny = side * j.n1y;
-  Float at_x = snapped_lanes(x + choose(once, side * j.mx, nx));
-  Float at_y = snapped_lanes(y + choose(once, side * j.my, ny));
+  Float at_x = snapped(x + choose(once, side * j.mx, nx));
+  Float at_y = snapped(y + choose(once, side * j.my, ny));
   area.add_edges(moved_on(last_x, end.x), moved_on(last_y, end.y), at_x, at_y, side, wanted);
   for (float k = 1.0f; k <= shape.most_steps(); k += 1.0f) {
     const Mask goes_on = wanted & curved & at_most(all(k), j.steps);
@@ -192,7 +190,7 @@ SPECTROMER_INLINE void add_joins(const Join& j, const StrokeShape& shape, const 
     const Float turned = nx * j.cosine - side * ny * j.sine;
     ny = ny * j.cosine + side * nx * j.sine;
     nx = turned;
-    const Float to_x = snapped_lanes(x + nx), to_y = snapped_lanes(y + ny);
+    const Float to_x = snapped(x + nx), to_y = snapped(y + ny);
     area.add_edges(at_x, at_y, to_x, to_y, side, goes_on);
     at_x = choose(goes_on, to_x, at_x);
     at_y = choose(goes_on, to_y, at_y);
@@ -277,7 +275,7 @@ SPECTROMER_INLINE void resolve(Area& area, const TileRows& rows, int64_t width, 
           float* cell = area.cell + (left + c) * area.stride + row + part;
           sum += load(cell);
           store(cell, Float{});
-          store_bytes(level[c] + part, to_int(least(256.0f * magnitude(sum) + 1e-3f, all(255.0f))));
+          store_bytes(level[c] + part, to_int(agg_level(sum)));
         }
         store(s.sums.data() + row + part, sum);
       }

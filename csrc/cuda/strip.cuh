@@ -233,7 +233,7 @@ __device__ void put_outline(const Strip& strip, Put put) {
     const int sum = warp_sum(*cell);
     *cell = 0;
     if (lane == 0) cell[kWarp] = 0;
-    if (!strip.beside()) put(row, agg_level(static_cast<float>(sum) * (1.0f / kWholeArea)));
+    if (!strip.beside()) put(row, static_cast<uint8_t>(agg_level(static_cast<float>(sum) * (1.0f / kWholeArea))));
   }
   __syncthreads();
 }
