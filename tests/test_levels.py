@@ -20,6 +20,14 @@ def level(request: pytest.FixtureRequest) -> Iterator[int]:
     _C.set_vector_level(WIDEST)
 
 
+@pytest.fixture(params=[*LEVELS, WIDEST])
+def used_level(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Each level in turn, in use."""
+    _C.set_vector_level(request.param)
+    yield request.param
+    _C.set_vector_level(WIDEST)
+
+
 def drawn(level: int) -> dict[str, torch.Tensor]:
     """Of everything something, from spectra with masks, spikes and a constant one."""
     _C.set_vector_level(level)
@@ -67,21 +75,45 @@ def test_a_level_that_the_processor_lacks_is_refused() -> None:
             _C.set_vector_level(level)
 
 
-@pytest.mark.parametrize("level", [*LEVELS, WIDEST])
-def test_narrow_bins_are_exact_at_every_level(level: int) -> None:
+def resamples_exactly(flux: np.ndarray, ivar: np.ndarray, wavelength: np.ndarray, grid: np.ndarray) -> None:
+    """One spectrum, with a shared wavelength and with one of its own, as the reference does."""
+    want = spectromer.reference.resample(flux, ivar, wavelength, grid)
+    for axis in (torch.from_numpy(wavelength), torch.from_numpy(wavelength)[None]):
+        got = spectromer.resample(
+            torch.from_numpy(flux)[None], torch.from_numpy(ivar)[None], axis, torch.from_numpy(grid)
+        )
+        np.testing.assert_allclose(got[0][0], want[0], rtol=1e-5)
+        np.testing.assert_allclose(got[1][0], want[1], rtol=1e-5)
+
+
+def test_narrow_bins_are_exact_at_every_level(used_level: int) -> None:
     """A two-thousandth of a pixel wide, among wide ones, where the last bits of a wavelength count."""
-    _C.set_vector_level(level)
-    try:
-        rng = np.random.default_rng(0)
-        wavelength = np.arange(3001.0, 3029.0)
-        grid = (np.arange(3001.0, 3028.0, 0.9)[:, None] + [0.0, 5e-4, 1e-3]).ravel()
-        flux, ivar = rng.normal(5.0, 1.0, 28).astype(np.float32), rng.uniform(0.5, 2.0, 28).astype(np.float32)
-        want = spectromer.reference.resample(flux, ivar, wavelength, grid)
-        for axis in (torch.from_numpy(wavelength), torch.from_numpy(wavelength)[None]):
-            got = spectromer.resample(
-                torch.from_numpy(flux)[None], torch.from_numpy(ivar)[None], axis, torch.from_numpy(grid)
-            )
-            np.testing.assert_allclose(got[0][0], want[0], rtol=1e-5)
-            np.testing.assert_allclose(got[1][0], want[1], rtol=1e-5)
-    finally:
-        _C.set_vector_level(WIDEST)
+    rng = np.random.default_rng(0)
+    wavelength = np.arange(3001.0, 3029.0)
+    grid = (np.arange(3001.0, 3028.0, 0.9)[:, None] + [0.0, 5e-4, 1e-3]).ravel()
+    flux, ivar = rng.normal(5.0, 1.0, 28).astype(np.float32), rng.uniform(0.5, 2.0, 28).astype(np.float32)
+    resamples_exactly(flux, ivar, wavelength, grid)
+
+
+WAVELENGTHS = {
+    "even": np.linspace(4000.0, 5000.0, 900),
+    "log": np.geomspace(3600.0, 9000.0, 900),
+    "uneven": 4000.0 + np.cumsum(np.random.default_rng(1).uniform(0.02, 3.0, 900)),
+    "with a gap": np.concatenate((np.linspace(4000.0, 4400.0, 500), np.linspace(5600.0, 6000.0, 400))),
+    "of metres": np.linspace(4e-7, 9e-7, 900),
+    "around 0": np.linspace(-1000.0, 1300.0, 900),
+    "much narrower than their distance from 0": 1e6 + np.linspace(0.0, 5.0, 900),
+}
+
+
+@pytest.mark.parametrize("bins", [30, 700, 9000])
+@pytest.mark.parametrize("masked", [0.0, 0.02])
+@pytest.mark.parametrize("name", list(WAVELENGTHS))
+def test_wavelengths_of_any_kind_are_exact_at_every_level(name: str, masked: float, bins: int, used_level: int) -> None:
+    rng = np.random.default_rng(0)
+    wavelength = WAVELENGTHS[name]
+    flux = rng.normal(20.0, 1.0, len(wavelength)).astype(np.float32)
+    ivar = rng.uniform(0.5, 2.0, len(wavelength)).astype(np.float32)
+    ivar[rng.random(len(wavelength)) < masked] = 0.0
+    beyond = 0.0123 * (wavelength[-1] - wavelength[0])
+    resamples_exactly(flux, ivar, wavelength, np.linspace(wavelength[0] - beyond, wavelength[-1] + beyond, bins))

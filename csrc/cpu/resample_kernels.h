@@ -335,7 +335,7 @@ inline bool increases(const double* v, int64_t count) {
 // Beyond all wavelengths, and yet a number whose differences are numbers.
 constexpr float kFar = 1267650600228229401496703205376.0f;  // 2^100
 
-// Wavelengths as single-precision numbers and what those leave: 48 bits.
+// Wavelengths as single-precision numbers and what those leave, 48 bits together.
 struct Wavelengths {
   Float near, rest;
 
