@@ -79,7 +79,8 @@ struct RenderScratch {
 class Renderer {
  public:
   explicit Renderer(const RenderArgs& args)
-      : a_(args), own_(args.spectra.bins == 0), errors_(shows(args, Quantity::error)), resampler_(args.spectra, errors_),
+      : a_(args), own_(args.spectra.bins == 0), errors_(shows(args, Quantity::error)),
+        resampler_(args.spectra, errors_),
         canvas_{args.rows ? args.size / args.panels : args.size, args.size, args.linewidth, args.subcolumns} {
     stride_ = own_ ? args.spectra.pixels : args.spectra.bins;
     direct_ = a_.inks == nullptr && a_.colormap == nullptr && !a_.light && a_.type == PixelType::uint8;

@@ -77,8 +77,8 @@ struct Keys {
 };
 
 // The ranks of a series of values. Values lie in sets of about one size; as each set's least is a value of its own, at
-// least n values, and seldom many more, are as low as the n-th of these. So few values need to be put in order for ranks
-// near either end.
+// least n values, and seldom many more, are as low as the n-th of these. So few values need to be put in order for
+// ranks near either end.
 class Ranking {
  public:
   inline Ranking(const float* values, int64_t count, std::vector<int>& room) : values_(values), count_(count) {

@@ -29,6 +29,7 @@ struct Usual {
 
 // Pixels are made ready, and looked at through windows, this many at a time.
 constexpr int64_t kPiece = 2 * kLanes;
+
 // Pixels are made ready this far ahead, so that none is loaded that has just been stored.
 constexpr int64_t kAhead = 2 * kPiece;
 
@@ -196,9 +197,9 @@ struct Sums {
                                 float* out_flux, float* out_ivar) const {
     Weight w = total;
     if (!kAllGood) {
-      const Mask less_than_total = less(Float{}, lost);
-      w.value = choose(less_than_total, weight, w.value);
-      w.reciprocal = choose(less_than_total, reciprocal(choose(less(Float{}, weight), weight, all(1.0f))), w.reciprocal);
+      const Mask part = less(Float{}, lost);
+      w.value = choose(part, weight, w.value);
+      w.reciprocal = choose(part, reciprocal(choose(less(Float{}, weight), weight, all(1.0f))), w.reciprocal);
     }
     const Mask good = at_most(all(required), w.value);
     const Float mean = product_sum(flux, w.reciprocal, all(level));
@@ -230,9 +231,10 @@ struct PlannedRows {
   SPECTROMER_INLINE PlannedRows(const ResamplePlan& plan, const SpectrumRow* rows, float least_weight,
                                 ResampleScratch& scratch, float* const* to_flux, float* const* to_ivar)
       : one(rows[0], scratch.row[0]), other(rows[kRows - 1], scratch.row[kRows - 1]),
-        ready(start_of_piece(plan.window[0].pixel)), bins(static_cast<int64_t>(plan.grid.size())), window(plan.window.data()), indices(plan.index.data()),
-        weights(plan.weight.data()), totals(plan.total.data()), per_totals(plan.per_total.data()),
-        required(least_weight), out_flux(to_flux), out_ivar(to_ivar) {}
+        ready(start_of_piece(plan.window[0].pixel)), bins(static_cast<int64_t>(plan.grid.size())),
+        window(plan.window.data()), indices(plan.index.data()), weights(plan.weight.data()),
+        totals(plan.total.data()), per_totals(plan.per_total.data()), required(least_weight), out_flux(to_flux),
+        out_ivar(to_ivar) {}
 
   // Tells whether single precision does.
   SPECTROMER_INLINE bool run() {
