@@ -105,15 +105,14 @@ class Pixels {
   // Are all pixels of a window good?
   SPECTROMER_INLINE bool whole(int64_t pixel) const { return pieces_[piece_of(pixel)].whole; }
 
-  // The flux from which those of a window are counted, so that single precision does: none near them is nearer to 0, so
-  // that spikes spoil nothing, and what is constant stays exactly so.
-  SPECTROMER_INLINE float level(int64_t pixel) const { return finite(pieces_[piece_of(pixel)].level); }
-
-  // The same for windows from `pixel` to `last`.
+  // The flux from which those of windows from `pixel` to `last` are counted, so that single precision does: none near
+  // them is nearer to 0, so that spikes spoil nothing, and what is constant stays exactly so.
   SPECTROMER_INLINE float level(int64_t pixel, int64_t last) const {
-    float value = INFINITY;
-    for (int64_t piece = piece_of(pixel); piece <= piece_of(last); ++piece) value = nearer(value, pieces_[piece].level);
-    return finite(value);
+    float value = pieces_[piece_of(pixel)].level;
+    for (int64_t next = piece_of(pixel) + 2; next <= piece_of(last) + 1; ++next) {
+      value = nearer(value, pieces_[next].level);
+    }
+    return std::fabs(value) <= FLT_MAX ? value : 0.0f;
   }
 
   template <bool kWhole>
@@ -138,8 +137,6 @@ class Pixels {
   SPECTROMER_INLINE Float variance(const Float& ivar) const {
     return kVariance ? reciprocal(ivar * limits.per_scale) : all(1.0f);
   }
-
-  static SPECTROMER_INLINE float finite(float level) { return std::fabs(level) <= FLT_MAX ? level : 0.0f; }
 
   // Each piece also tells of the next, where the windows end that begin in it.
   SPECTROMER_INLINE void add_piece(int64_t pixel, bool whole, float level) {
@@ -248,30 +245,31 @@ struct PlannedRows {
       ask_for_room(out_flux[r] + bin);
       if (kVariance) ask_for_room(out_ivar[r] + bin);
     }
-    const int64_t pixel = window->pixel;
-    Sums sums[kRows];
-    if (window->ends_block) {
-      make_ready(pixel + kPiece);
-      const float level = one.level(pixel), other_level = kRows > 1 ? other.level(pixel) : level;
-      if (one.whole(pixel) && (kRows == 1 || other.whole(pixel))) {
-        add<true>(level, other_level, sums);
-        finish<true>(bin, count, level, other_level, sums);
-      } else {
-        add<false>(level, other_level, sums);
-        finish<false>(bin, count, level, other_level, sums);
-      }
-      return;
-    }
     const PlanWindow* end = window;
     while (!end->ends_block) ++end;
     make_ready(end->pixel + kPiece);
-    const float level = one.level(pixel, end->pixel), other_level = kRows > 1 ? other.level(pixel, end->pixel) : level;
-    while (window <= end) {
-      Sums part[kRows];
-      add<false>(level, other_level, part);
-      for (int r = 0; r < kRows; ++r) sums[r].add(part[r]);
+    bool whole = true;
+    for (const PlanWindow* next = window; next <= end; ++next) {
+      whole &= one.whole(next->pixel) && (kRows == 1 || other.whole(next->pixel));
     }
-    finish<false>(bin, count, level, other_level, sums);
+    if (whole) add_block<true>(bin, count, end); else add_block<false>(bin, count, end);
+  }
+
+  template <bool kAllGood>
+  SPECTROMER_INLINE void add_block(int64_t bin, int64_t count, const PlanWindow* end) {
+    const float level = one.level(window->pixel, end->pixel);
+    const float other_level = kRows > 1 ? other.level(window->pixel, end->pixel) : level;
+    Sums sums[kRows];
+    if (window == end) {
+      add<kAllGood>(level, other_level, sums);
+    } else {
+      while (window <= end) {
+        Sums part[kRows];
+        add<kAllGood>(level, other_level, part);
+        for (int r = 0; r < kRows; ++r) sums[r].add(part[r]);
+      }
+    }
+    finish<kAllGood>(bin, count, level, other_level, sums);
   }
 
   SPECTROMER_INLINE void make_ready(int64_t last) {
@@ -584,7 +582,7 @@ SPECTROMER_INLINE Outcome resample_own_as(const SpectrumRow& s, const double* gr
     reach = static_cast<float>(next.pixel - here.pixel) + next.share - here.share;
     Sums sums;
     const bool one_window = next.pixel < here.pixel + kPiece;
-    const float level = one_window ? pixels.level(here.pixel) : pixels.level(here.pixel, next.pixel);
+    const float level = pixels.level(here.pixel, one_window ? here.pixel : next.pixel);
     if (one_window && pixels.whole(here.pixel)) {
       // Among the pixels the bins' edges lie near a parabola through the ends of this block and the last.
       const float mean = 0.5f * (reach + before);
