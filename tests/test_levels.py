@@ -106,6 +106,19 @@ WAVELENGTHS = {
 }
 
 
+def test_rows_of_different_kinds_share_a_grid(used_level: int) -> None:
+    """The first, whose pixels are too narrow for single precision, leaves nothing behind that the others would use."""
+    wavelength = np.stack(
+        (1e6 + np.linspace(0.0, 5.0, 300), np.linspace(4000.0, 5000.0, 300), np.geomspace(4e3, 5e3, 300))
+    )
+    flux = torch.from_numpy(np.random.default_rng(0).normal(5.0, 1.0, wavelength.shape).astype(np.float32))
+    axes, grid = torch.from_numpy(wavelength), torch.linspace(4100.0, 4900.0, 100, dtype=torch.float64)
+    got, _ = spectromer.resample(flux, torch.ones_like(flux), axes, grid)
+    for row in range(3):
+        want, _ = spectromer.reference.resample(flux[row], np.ones(300), wavelength[row], grid)
+        np.testing.assert_allclose(got[row], want, rtol=1e-5)
+
+
 @pytest.mark.parametrize("bins", [30, 700, 9000])
 @pytest.mark.parametrize("masked", [0.0, 0.02])
 @pytest.mark.parametrize("name", list(WAVELENGTHS))

@@ -549,11 +549,11 @@ SPECTROMER_INLINE Spot spot_of(double wavelength, const SpectrumRow& s, int64_t 
 template <bool kVariance>
 SPECTROMER_INLINE Outcome resample_own_as(const SpectrumRow& s, const double* grid, int64_t count, bool fresh,
                                           float required, ResampleScratch& scratch, float* out_flux, float* out_ivar) {
+  if (fresh) fill_bins(grid, count, scratch.bins);
   const double first = s.wavelength[0], last = s.wavelength[s.pixels - 1];
   const double mean_step = (last - first) / static_cast<double>(s.pixels);
   // Are 48 bits enough for pixels as narrow as these?
   if (!(mean_step > std::ldexp(std::max(std::fabs(first), std::fabs(last)), -20))) return Outcome::unusual;
-  if (fresh) fill_bins(grid, count, scratch.bins);
   scratch.row[0].reserve(s.pixels + kRoom);
   const BinScratch& bins = scratch.bins;
   const double* edge = bins.edge.data();
