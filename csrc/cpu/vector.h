@@ -258,24 +258,17 @@ SPECTROMER_INLINE Float moved_on(const Float& v, float first) {
 }
 
 // Each lane's value in the lane before; the last gets `last`.
-SPECTROMER_INLINE Float moved_back(const Float& v, float last) {
+SPECTROMER_INLINE Int moved_back(const Int& v, const Int& last) {
 #if SPECTROMER_LEVEL == 4
-  return (Float)_mm512_alignr_epi32(_mm512_castps_si512(_mm512_set1_ps(last)), (__m512i)v, 1);
+  return (Int)_mm512_alignr_epi32((__m512i)last, (__m512i)v, 1);
 #elif SPECTROMER_LEVEL == 3
-  return __builtin_shufflevector(v, all(last), 1, 2, 3, 4, 5, 6, 7, 8);
+  return __builtin_shufflevector(v, last, 1, 2, 3, 4, 5, 6, 7, 8);
 #else
-  return __builtin_shufflevector(v, all(last), 1, 2, 3, 4);
+  return __builtin_shufflevector(v, last, 1, 2, 3, 4);
 #endif
 }
-SPECTROMER_INLINE Int moved_back(const Int& v, int last) {
-#if SPECTROMER_LEVEL == 4
-  return (Int)_mm512_alignr_epi32(_mm512_set1_epi32(last), (__m512i)v, 1);
-#elif SPECTROMER_LEVEL == 3
-  return __builtin_shufflevector(v, all(last), 1, 2, 3, 4, 5, 6, 7, 8);
-#else
-  return __builtin_shufflevector(v, all(last), 1, 2, 3, 4);
-#endif
-}
+SPECTROMER_INLINE Int moved_back(const Int& v, int last) { return moved_back(v, all(last)); }
+SPECTROMER_INLINE Float moved_back(const Float& v, float last) { return (Float)moved_back((Int)v, (Int)all(last)); }
 
 // Turns kLanes rows of kLanes into as many columns.
 SPECTROMER_INLINE void transpose(Float (&rows)[kLanes]) {
