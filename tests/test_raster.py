@@ -99,7 +99,10 @@ def test_union_equals_the_reference(points: int, linewidth: float, device: str) 
 
 def test_union_equals_cairo(device: str) -> None:
     """Cairo's own stroker with round caps and joins; its polygons deviate near sharp turns, hence percentiles."""
-    cairo = pytest.importorskip("cairocffi", reason="libcairo is not installed", exc_type=OSError)
+    try:
+        import cairocffi as cairo
+    except (ImportError, OSError) as error:  # the package, or the library it loads
+        pytest.skip(f"cairo is missing: {error}")
     for points in (512, 4096):
         y = wiggle(points)
         got = spectromer.rasterize(torch.from_numpy(y).to(device), subcolumns=256)[:, 0].cpu().numpy().astype(int)

@@ -346,7 +346,7 @@ struct Painter {
         const float number = shown(quantity, i);
         const float share = height_share(number, range, a.margin);
         if (a.block != 0) {
-          const float reach = number == number ? sigma / sqrtf(ivar[i]) : 0.0f;
+          const float reach = error && number == number ? sigma / sqrtf(ivar[i]) : 0.0f;
           levels[q * p.bins + i] = share_level(error ? reach : share);
           continue;
         }
