@@ -56,12 +56,16 @@ PYBIND11_MODULE(_C, m) {
                                  pointer<float>(out_flux),
                                  pointer<float>(out_ivar),
                                  pointer<const float>(grad_out),
-                                 pointer<float>(grad_flux)};
+                                 pointer<float>(grad_flux),
+                                 nullptr};
            }),
            py::kw_only(), py::arg("flux"), py::arg("ivar"), py::arg("wavelength"), py::arg("grid"),
            py::arg("offsets") = 0, py::arg("shift") = 0, py::arg("rows"), py::arg("pixels"), py::arg("bins"),
            py::arg("shared_wavelength"), py::arg("shared_grid"), py::arg("coverage"), py::arg("method"),
-           py::arg("out_flux") = 0, py::arg("out_ivar") = 0, py::arg("grad_out") = 0, py::arg("grad_flux") = 0);
+           py::arg("out_flux") = 0, py::arg("out_ivar") = 0, py::arg("grad_out") = 0, py::arg("grad_flux") = 0)
+      .def_property(
+          "plan", [](const ResampleArgs& args) { return reinterpret_cast<uintptr_t>(args.plan); },
+          [](ResampleArgs& args, uintptr_t plan) { args.plan = pointer<void>(plan); });
 
   py::class_<RasterizeArgs>(m, "RasterizeArgs")
       .def(py::init([](uintptr_t y, uintptr_t x, int64_t images, int64_t points, bool shared_x, int64_t height,
@@ -125,7 +129,8 @@ PYBIND11_MODULE(_C, m) {
            py::arg("scale"), py::arg("fixed"), py::arg("percentiles"), py::arg("per_panel"), py::arg("margin"),
            py::arg("side_margin"), py::arg("linewidth"), py::arg("subcolumns"), py::arg("coverage"), py::arg("marks"),
            py::arg("shared_marks"), py::arg("alpha"), py::arg("inks"), py::arg("light"), py::arg("colormap"),
-           py::arg("type"), py::arg("factor"), py::arg("offset"), py::arg("out"));
+           py::arg("type"), py::arg("factor"), py::arg("offset"), py::arg("out"))
+      .def_readonly("spectra", &RenderArgs::spectra);
 
   m.def("widest_vector_level", &widest_vector_level);
   m.def(
@@ -154,6 +159,11 @@ PYBIND11_MODULE(_C, m) {
   m.def("render_cpu", &render_cpu, release, py::arg("args"), py::arg("threads"));
 
 #ifdef SPECTROMER_CUDA
+  m.def("bin_plan_bytes", &bin_plan_bytes, py::arg("args"));
+  m.def(
+      "make_bin_plan_cuda",
+      [](const ResampleArgs& args, uintptr_t stream) { check(make_bin_plan_cuda(args, pointer<void>(stream))); }, release,
+      py::arg("args"), py::arg("stream"));
   m.def(
       "resample_cuda",
       [](const ResampleArgs& args, uintptr_t stream) { check(resample_cuda(args, pointer<void>(stream))); }, release,

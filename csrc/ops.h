@@ -31,6 +31,7 @@ struct ResampleArgs {
   float* out_ivar;        // [rows, bins]; 0 where masked. Unused by the backward.
   const float* grad_out;  // [rows, bins] gradient of out_flux. Used by the backward alone.
   float* grad_flux;       // like flux: gradient of flux. Used by the backward alone.
+  void* plan;             // what make_bin_plan_cuda has written for this wavelength and grid, or null. CUDA alone.
 };
 
 // Coordinates are pixels: x from the left edge, y down from the top edge; pixel (row j, column c) is the unit square
@@ -99,6 +100,12 @@ void rasterize_cpu(const RasterizeArgs& args, int threads);
 // Each returns a CUDA error code, 0 for success, or kTooLarge and has done nothing. The tables of RenderArgs lie on the
 // device, but for `quantities`.
 constexpr int kTooLarge = -1;  // one spectrum or image takes more than the memory that a block of threads shares
+
+// Bytes of a plan of the weights of a shared grid over shared wavelengths, which resampling and rendering read; 0 where
+// they do without one. A plan serves all flux, ivar, offsets and shifts.
+int64_t bin_plan_bytes(const ResampleArgs& args);
+int make_bin_plan_cuda(const ResampleArgs& args, void* stream);
+
 int resample_cuda(const ResampleArgs& args, void* stream);
 int resample_backward_cuda(const ResampleArgs& args, void* stream);
 int rasterize_cuda(const RasterizeArgs& args, void* stream);

@@ -68,7 +68,12 @@ def by_cuda(request: pytest.FixtureRequest) -> Callable[..., Any]:
         return on_gpu
     kernels = request.getfixturevalue("kernels")
 
-    def call(name: str, _: torch.device, args: object) -> Any:
+    def call(name: str, _: torch.device, args: Any) -> Any:
+        spectra = getattr(args, "spectra", args)
+        if name != "rasterize" and (size := kernels.bin_plan_bytes(spectra)) > 0:
+            plan = torch.empty(size, dtype=torch.uint8)
+            spectra.plan = plan.data_ptr()
+            kernels.make_bin_plan_cuda(spectra, 0)
         return getattr(kernels, f"{name}_cuda")(args, 0)
 
     def emulated(operator: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -229,9 +234,9 @@ def test_threads_that_wait_apart_are_told(tmp_path: Path) -> None:
     source.write_text(
         "#include <cuda/launch.h>\n#include <cstdio>\nusing namespace spectromer;\n"
         "void fine(int) { __syncthreads(); }\n"
-        "void skips(int) { if (threadIdx.x == 5) __shfl_xor_sync(~0u, 1, 1); }\n"
-        "int main() { launch(fine, 2, 16, nullptr, 1);\n"
-        " try { launch(skips, 1, 16, nullptr, 1); } catch (const std::runtime_error& e) { std::puts(e.what()); } }\n"
+        "void skips(int) { if (threadIdx.x == 5) __shfl_sync(~0u, 1, 1); }\n"
+        "int main() { launch(fine, Grid{2, 256, 16}, nullptr, 1);\n"
+        " try { launch(skips, Grid{1, 256, 16}, nullptr, 1); } catch (const std::runtime_error& e) { std::puts(e.what()); } }\n"
     )
     program = tmp_path / "apart"
     command = ["c++", "-std=c++17", "-DSPECTROMER_EMULATED", f"-I{FOLDER}", f"-I{FOLDER.parents[1] / 'csrc'}"]

@@ -69,8 +69,8 @@ struct EvenX {
 };
 
 // First point whose segment to the right can still touch the line at `at`.
-template <class Index>
-SPECTROMER_HD Index first_point(const float* x, Index points, float at, float r) {
+template <class X, class Index>
+SPECTROMER_HD Index first_point(X x, Index points, float at, float r) {
   Index low = 0, high = points > 0 ? points - 1 : 0;
   while (low < high) {
     const Index middle = (low + high) / 2;
@@ -92,8 +92,8 @@ SPECTROMER_HD Index first_point(EvenX x, Index points, float at, float r) {
 // Of the pieces of the line (broken where y is not drawable) that reach beyond `covered` at `at`, the interval that
 // starts highest up. Returns how many pieces meet the vertical line at all; `found` tells whether one reached beyond.
 // `sides`(i) are those of the segment from point i to the next.
-template <class X, class SidesOf, class Index>
-SPECTROMER_HD int next_interval(X x, const float* y, SidesOf sides, Index points, Index first, float at, float r,
+template <class X, class Y, class SidesOf, class Index>
+SPECTROMER_HD int next_interval(X x, Y y, SidesOf sides, Index points, Index first, float at, float r,
                                 float covered, Interval& next, bool& found) {
   int pieces = 0;
   found = false;
@@ -117,8 +117,8 @@ SPECTROMER_HD int next_interval(X x, const float* y, SidesOf sides, Index points
 }
 
 // Calls emit(interval) for disjoint intervals whose union is what the stroke covers of the vertical line at `at`.
-template <class X, class SidesOf, class Index, class Emit>
-SPECTROMER_HD void visit_column(X x, const float* y, SidesOf sides, Index points, Index first, float at, float r,
+template <class X, class Y, class SidesOf, class Index, class Emit>
+SPECTROMER_HD void visit_column(X x, Y y, SidesOf sides, Index points, Index first, float at, float r,
                                 Emit emit) {
   float covered = -INFINITY;
   for (;;) {
@@ -133,8 +133,8 @@ SPECTROMER_HD void visit_column(X x, const float* y, SidesOf sides, Index points
 }
 
 // The vertical line at `at` between two lines through the same x; empty where either is not drawable.
-template <class X, class Index>
-SPECTROMER_HD Interval band_interval(X x, const float* y, const float* other, Index points, float at) {
+template <class X, class Y, class Index>
+SPECTROMER_HD Interval band_interval(X x, Y y, Y other, Index points, float at) {
   if (points < 2 || !(at >= x[0] && at <= x[points - 1])) return nothing();
   const Index i = first_point(x, points - 1, at, 0.0f);
   if (!(drawable(y[i]) && drawable(y[i + 1]) && drawable(other[i]) && drawable(other[i + 1]))) return nothing();

@@ -10,7 +10,20 @@
 
 namespace spectromer {
 
-SPECTROMER_HD bool good_pixel(float flux, float ivar) { return isfinite(flux) && isfinite(ivar) && ivar > 0.0f; }
+SPECTROMER_HD bool good_pixel(float flux, float ivar) {
+  return fabsf(flux) <= FLT_MAX && ivar > 0.0f && ivar <= FLT_MAX;
+}
+
+// 1 / value, correctly rounded, for a value whose reciprocal is a normal number too.
+SPECTROMER_HD float reciprocal(float value) {
+#ifdef __CUDA_ARCH__
+  float guess;  // what a division begins with, without its branch for the other values
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(guess) : "f"(value));
+  return __fmaf_rn(guess, __fmaf_rn(-value, guess, 1.0f), guess);
+#else
+  return 1.0f / value;
+#endif
+}
 
 // Variance of a good pixel; what is too large for a float stays finite.
 SPECTROMER_HD float pixel_variance(float ivar) {
@@ -31,7 +44,13 @@ struct SpectrumRow {
   }
 };
 
+// `kStretch`: rows may be ragged or begin at a shift.
+template <bool kStretch = true>
 SPECTROMER_HD SpectrumRow spectrum_row(const ResampleArgs& a, int64_t row) {
+  if (!kStretch) {
+    return SpectrumRow{a.flux + row * a.pixels, a.ivar + row * a.pixels,
+                       a.wavelength + (a.shared_wavelength ? 0 : row * a.pixels), a.pixels, 0, a.pixels};
+  }
   const int64_t start = a.offsets != nullptr ? a.offsets[row] : row * a.pixels;
   const int64_t count = a.offsets != nullptr ? a.offsets[row + 1] - start : a.pixels;
   const float* flux = a.flux + start;
@@ -76,6 +95,20 @@ SPECTROMER_HD int64_t first_pixel(Method method, const double* wavelength, int64
   return low;
 }
 
+// Calls visit(pixel, share) for each pixel that covers a share of the bin from `low` to `high`, the first of them not
+// before `first`. edge(i) is the left edge of pixel i and the right one of the pixel before.
+template <class Edge, class Index, class Visit>
+SPECTROMER_HD void visit_overlaps(Edge edge, Index pixels, double low, double high, Index first, Visit visit) {
+  const double per_width = 1.0 / (high - low);
+  double left = first < pixels ? edge(first) : high;
+  for (Index i = first; i < pixels && left < high; ++i) {
+    const double right = edge(i + 1);
+    const double overlap = (right < high ? right : high) - (left > low ? left : low), share = overlap * per_width;
+    if (share > 0.0) visit(i, share);
+    left = right;
+  }
+}
+
 // Calls visit(pixel, weight) for each pixel that bin m meets, `first` being first_pixel(...) of the bin.
 // Weights are the shares of the bin that the pixels cover (flux_conserving) or the two interpolation weights (linear).
 template <class Visit>
@@ -91,15 +124,8 @@ SPECTROMER_HD void visit_bin(Method method, const double* wavelength, int64_t pi
     if (t > 0.0) visit(first + 1, t);
     return;
   }
-  const double low = pixel_edge(grid, bins, m), high = pixel_edge(grid, bins, m + 1);
-  const double per_width = 1.0 / (high - low);
-  double left = first < pixels ? pixel_edge(wavelength, pixels, first) : high;
-  for (int64_t i = first; i < pixels && left < high; ++i) {
-    const double right = pixel_edge(wavelength, pixels, i + 1);
-    const double weight = (fmin(right, high) - fmax(left, low)) * per_width;
-    if (weight > 0.0) visit(i, weight);
-    left = right;
-  }
+  visit_overlaps([&](int64_t i) { return pixel_edge(wavelength, pixels, i); }, pixels, pixel_edge(grid, bins, m),
+                 pixel_edge(grid, bins, m + 1), first, visit);
 }
 
 // The weight that good pixels must bring to a bin for it not to be masked, with room for rounding.
@@ -107,30 +133,54 @@ SPECTROMER_HD float required_weight(const ResampleArgs& a) {
   return larger((a.method == Method::linear ? 1.0f : a.coverage) * (1.0f - 1e-6f), FLT_MIN);
 }
 
-// out_flux = sum(w f) / sum(w), out_ivar = sum(w)^2 / sum(w^2 / ivar), both 0 where the good weight does not suffice.
-// (Of what double precision has summed, as fluxes of 1e-17 have variances beyond floats; but the division is one of
-// single precision, made exact enough by a step of Newton's for what is constant to stay so.)
-SPECTROMER_HD void finish_bin(double weight, double sum, double variance, float required, float& flux, float& ivar) {
-  const float w = static_cast<float>(weight);
-  const bool good = w >= required;
-  const double guess = static_cast<double>(1.0f / (good ? w : 1.0f));
-  const double per_weight = guess * (2.0 - weight * guess);
-  const float mean_variance = static_cast<float>(variance * per_weight * per_weight);
-  flux = good ? static_cast<float>(sum * per_weight) : 0.0f;
-  ivar = good ? 1.0f / mean_variance : 0.0f;
-}
+// What the good pixels of a bin add up to; variances only where they are asked for.
+//
+// Sums are taken in double precision, as fluxes of 1e-17 have variances beyond floats. The division is one of single
+// precision, made exact enough by a step of Newton's for what is constant to stay so.
+template <bool kVariance>
+struct BinSums {
+  double weight = 0.0, flux = 0.0, variance = 0.0;
 
-// Bin m of one spectrum.
+  // Adds a pixel if it is good.
+  SPECTROMER_HD void add(double w, float pixel_flux, float pixel_ivar) {
+    // Nearly all good pixels are usual; their variance takes no branch on a GPU.
+    const bool usual = kVariance && fabsf(pixel_flux) <= FLT_MAX && pixel_ivar >= FLT_MIN && pixel_ivar <= 1.0f / FLT_MIN;
+    if (usual) {
+      add_good(w, pixel_flux, reciprocal(pixel_ivar));
+    } else if (good_pixel(pixel_flux, pixel_ivar)) {
+      add_good(w, pixel_flux, kVariance ? pixel_variance(pixel_ivar) : 0.0f);
+    }
+  }
+
+  SPECTROMER_HD void add_good(double w, float pixel_flux, float pixel_variance) {
+    weight += w;
+    flux += w * static_cast<double>(pixel_flux);
+    if (kVariance) variance += w * w * static_cast<double>(pixel_variance);
+  }
+
+  // out_flux = sum(w f) / sum(w) and out_ivar = sum(w)^2 / sum(w^2 / ivar), both 0 where the good weight does not
+  // suffice. Without variances out_flux is NaN there, and out_ivar is left alone.
+  SPECTROMER_HD void finish(float required, float& out_flux, float& out_ivar) const {
+    const float w = static_cast<float>(weight);
+    const bool good = w >= required;
+    const double guess = static_cast<double>(reciprocal(good ? w : 1.0f));
+    const double per_weight = guess * (2.0 - weight * guess);
+    out_flux = good ? static_cast<float>(flux * per_weight) : kVariance ? 0.0f : NAN;
+    if (!kVariance) return;
+    const float mean_variance = static_cast<float>(variance * per_weight * per_weight);
+    out_ivar = good ? 1.0f / mean_variance : 0.0f;
+  }
+};
+
+// Bin m of one spectrum; see BinSums::finish.
+template <bool kVariance>
 SPECTROMER_HD void resample_bin(Method method, const SpectrumRow& s, const double* grid, int64_t bins, int64_t m,
                                 int64_t first, float required, float& flux, float& ivar) {
-  double weight = 0.0, sum = 0.0, variance = 0.0;
+  BinSums<kVariance> sums;
   visit_bin(method, s.wavelength, s.pixels, grid, bins, m, first, [&](int64_t i, double w) {
-    if (!s.good(i)) return;
-    weight += w;
-    sum += w * static_cast<double>(s.flux[i - s.begin]);
-    variance += w * w * static_cast<double>(pixel_variance(s.ivar[i - s.begin]));
+    if (i >= s.begin && i < s.end) sums.add(w, s.flux[i - s.begin], s.ivar[i - s.begin]);
   });
-  finish_bin(weight, sum, variance, required, flux, ivar);
+  sums.finish(required, flux, ivar);
 }
 
 // Weight by which bin m's sum is divided: sum(w) over good pixels, or 0 where the bin is masked.

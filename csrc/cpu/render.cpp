@@ -23,8 +23,7 @@ void draw_blocks(const uint8_t* levels, int64_t count, const RenderArgs& a, std:
   for (int64_t row = 0; row < side; ++row) {
     std::fill(line.begin(), line.end(), uint8_t{0});
     for (int64_t column = 0; column < side; ++column) {
-      const bool back = a.boustrophedon && row % 2 == 1;
-      const int64_t i = row * side + (back ? side - 1 - column : column);
+      const int64_t i = square_bin(row, column, side, a.boustrophedon);
       const uint64_t bytes = i < count ? levels[i] * uint64_t{0x0101010101010101} : 0;
       for (int64_t k = 0; k < a.block; k += kStore) std::memcpy(line.data() + column * a.block + k, &bytes, kStore);
     }
@@ -36,16 +35,15 @@ void draw_blocks(const uint8_t* levels, int64_t count, const RenderArgs& a, std:
   std::memset(plane + side * a.block * a.size, 0, static_cast<size_t>((a.size - side * a.block) * a.size));
 }
 
-// Inks the share of each pixel column that marked bins cover; a bin reaches half-way to its neighbours.
+// Inks the share of each pixel column that marked bins cover.
 void draw_columns(const float* x, const uint8_t* marked, int64_t count, int64_t width, int64_t height,
                   std::vector<float>& cover, uint8_t* plane) {
   cover.assign(static_cast<size_t>(width + 1), 0.0f);
   for (int64_t i = 0; i < count; ++i) {
     if (marked[i] == 0) continue;
-    const float step = i + 1 < count ? x[i + 1] - x[i] : i > 0 ? x[i] - x[i - 1] : 2.0f * static_cast<float>(width);
-    const float back = i > 0 ? x[i] - x[i - 1] : step;
-    const float right = smaller(x[i] + 0.5f * step, static_cast<float>(width));
-    float left = larger(x[i] - 0.5f * back, 0.0f);
+    const Extent extent = bin_extent(x, count, i, static_cast<float>(width));
+    const float right = smaller(extent.right, static_cast<float>(width));
+    float left = larger(extent.left, 0.0f);
     while (left < right) {
       const int64_t column = static_cast<int64_t>(left);
       const float end = smaller(right, static_cast<float>(column + 1));
@@ -169,15 +167,10 @@ class Renderer {
     for (int64_t panel = 0; panel < a_.panels; ++panel) {
       const int64_t from = panel_start(end - first, a_.panels, panel);
       const int64_t to = panel_start(end - first, a_.panels, panel + 1);
-      const auto place = [&](int64_t i) {
-        return a_.log_axis ? std::log(row.wavelength[first + i]) : row.wavelength[first + i];
-      };
       if (from == to) continue;
-      const double start = place(from), span = to - from > 1 ? place(to - 1) - start : 1.0;
-      const double side = static_cast<double>(a_.side_margin), size = static_cast<double>(a_.size);
-      for (int64_t i = from; i < to; ++i) {
-        x[i] = static_cast<float>(size * (side + (1.0 - 2.0 * side) * ((place(i) - start) / span)));
-      }
+      const double* wavelength = row.wavelength + first;
+      const OwnAxis axis(a_, wavelength[from], wavelength[to - 1], to - from);
+      for (int64_t i = from; i < to; ++i) x[i] = axis.x(wavelength[i]);
     }
   }
 
@@ -188,10 +181,9 @@ class Renderer {
 
   ValueRange range_of(const float* values, int64_t count, Quantity quantity, RenderScratch& s) const {
     float found[2] = {a_.fixed_low, a_.fixed_high};
-    const bool derivative = quantity == Quantity::first || quantity == Quantity::second;
     if (a_.scale == Scale::minmax) {
       SPECTROMER_BEST(extremes)(values, count, found);
-    } else if (a_.scale == Scale::percentile || derivative) {
+    } else if (a_.scale == Scale::percentile || is_derivative(quantity)) {
       SPECTROMER_BEST(percentiles)(values, count, a_.percentiles, s.ranking, found);
     }
     return value_range(found[0], found[1]);
@@ -213,7 +205,7 @@ class Renderer {
     const float height = static_cast<float>(canvas_.height);
     for (int64_t r = 0; r < spectra.count; ++r) {
       const float* values = spectra.value[r];
-      if (quantity == Quantity::first || quantity == Quantity::second) {
+      if (is_derivative(quantity)) {
         float* series = s.series.data() + r * stride_;
         SPECTROMER_BEST(take_gradient)(values, spectra.bins[r], series);
         if (quantity == Quantity::second) {
@@ -222,18 +214,17 @@ class Renderer {
         }
         values = series;
       }
-      const bool columns = quantity == Quantity::mask || quantity == Quantity::regions;
+      const bool marks = is_mark(quantity);
       ValueRange range{0.0f, 1.0f, true};
-      if (!columns && !a_.per_panel) range = range_of(values, spectra.bins[r], quantity, s);
+      if (!marks && !a_.per_panel) range = range_of(values, spectra.bins[r], quantity, s);
       for (int64_t panel = 0; panel < a_.panels; ++panel) {
         const int64_t from = panel_start(spectra.bins[r], a_.panels, panel);
         const int64_t count = panel_start(spectra.bins[r], a_.panels, panel + 1) - from;
-        if (!columns && a_.per_panel) range = range_of(values + from, count, quantity, s);
-        // One sigma, as a share of the height.
-        const float sigma = range.flat ? NAN : (1.0f - 2.0f * a_.margin) / range.span;
+        if (!marks && a_.per_panel) range = range_of(values + from, count, quantity, s);
+        const float sigma = sigma_share(range, a_.margin);
         const int64_t at = r * stride_ + from;
         uint8_t* plane = place_of(planes, r, q, panel);
-        if (columns) {
+        if (marks) {
           for (int64_t i = 0; i < count; ++i) {
             const bool masked = values[from + i] != values[from + i];
             s.marked[i] = quantity == Quantity::mask ? masked : spectra.marks[r][from + i] != 0;
@@ -258,7 +249,7 @@ class Renderer {
         draw_blocks(s.levels.data(), count, a_, s.line, plane);
       }
     }
-    if (a_.block == 0 && quantity != Quantity::mask && quantity != Quantity::regions) {
+    if (a_.block == 0 && !is_mark(quantity)) {
       draw_lines(spectra, q, quantity, planes, s);
     }
   }

@@ -175,10 +175,9 @@ void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_iv
         if (outcome != Outcome::unusual || !check(s, begin + r + i)) continue;
       }
       walk_bins(args_.method, s.wavelength, s.pixels, grid, args_.bins, [&](int64_t m, int64_t first) {
-        float value;
-        resample_bin(args_.method, s, grid, args_.bins, m, first, required_, flux[i][m], value);
-        if (ivar_) ivar[i][m] = value;
-        else if (value == 0.0f) flux[i][m] = NAN;
+        float none;
+        if (ivar_) resample_bin<true>(args_.method, s, grid, args_.bins, m, first, required_, flux[i][m], ivar[i][m]);
+        else resample_bin<false>(args_.method, s, grid, args_.bins, m, first, required_, flux[i][m], none);
       });
     }
   }

@@ -2,55 +2,155 @@
 #pragma once
 
 #include <algorithm>
+#include <climits>
 #include <cstdint>
 
+#include "../core/macros.h"
+
 namespace spectromer {
-constexpr int kWarp = 32, kThreads = 256;  // of a warp, of a block
-}
+
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = ~0u;
+
+// A stretch of the memory that a block of threads shares, in bytes; none where `offset` is below 0.
+struct Reserved {
+  int offset = -1, bytes = 0;
+
+  SPECTROMER_HD explicit operator bool() const { return offset >= 0; }
+};
+
+// Blocks of threads, and the memory that each shares.
+struct Grid {
+  int64_t blocks;
+  int threads;
+  int64_t shared;
+};
+
+}  // namespace spectromer
 
 #ifdef SPECTROMER_EMULATED
 #include "emulation.h"
 #else
 #include <cuda_runtime.h>
 
+#include <vector>
+
 namespace spectromer {
 
-// The bytes that the threads of a block share, as many as the launch asked for.
-__device__ inline unsigned char* shared_bytes() {
-  extern __shared__ __align__(16) unsigned char bytes[];
-  return bytes;
+// Points into shared memory. The emulation checks every access through it.
+template <class T>
+using Shared = T*;
+
+template <class T>
+__device__ __forceinline__ Shared<T> shared_at(const Reserved& reserved) {
+  extern __shared__ __align__(16) unsigned char shared_bytes[];
+  return reinterpret_cast<T*>(shared_bytes + reserved.offset);
 }
 
-template <class Kernel>
-int allow_shared(Kernel kernel, int64_t bytes) {
-  return bytes <= 48 * 1024 ? cudaSuccess
-                            : cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                   static_cast<int>(bytes));
+// The least, the greatest, the sum and the union of the bits of a value over a warp.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+__device__ __forceinline__ int warp_min(int value) { return __reduce_min_sync(kAllLanes, value); }
+__device__ __forceinline__ int warp_max(int value) { return __reduce_max_sync(kAllLanes, value); }
+__device__ __forceinline__ int warp_sum(int value) { return __reduce_add_sync(kAllLanes, value); }
+__device__ __forceinline__ unsigned warp_or(unsigned value) { return __reduce_or_sync(kAllLanes, value); }
+#else
+template <class T, class Combine>
+__device__ __forceinline__ T warp_reduce(T value, Combine combine) {
+  for (int step = kWarp / 2; step > 0; step /= 2) value = combine(value, __shfl_xor_sync(kAllLanes, value, step));
+  return value;
+}
+__device__ __forceinline__ int warp_min(int value) { return warp_reduce(value, [](int a, int b) { return min(a, b); }); }
+__device__ __forceinline__ int warp_max(int value) { return warp_reduce(value, [](int a, int b) { return max(a, b); }); }
+__device__ __forceinline__ int warp_sum(int value) { return warp_reduce(value, [](int a, int b) { return a + b; }); }
+__device__ __forceinline__ unsigned warp_or(unsigned value) {
+  return warp_reduce(value, [](unsigned a, unsigned b) { return a | b; });
+}
+#endif
+
+// Asks for the cache line at `address`, which is read later.
+__device__ __forceinline__ void prefetch(const void* address) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
+}
+
+// The same address, which the compiler then keeps in a register instead of working it out again wherever it is used.
+template <class T>
+__device__ __forceinline__ T* kept(T* address) {
+  asm("" : "+l"(address));
+  return address;
+}
+
+// Two floats as the nearest values of bfloat16, the first one in the lower half.
+__device__ __forceinline__ uint32_t two_bfloat16(float low, float high) {
+  uint32_t both;
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+#else
+  const auto nearest = [](float value) {
+    const uint32_t bits = __float_as_uint(value);
+    return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  };
+  both = nearest(high) << 16 | nearest(low);
+#endif
+  return both;
+}
+
+inline int device_attribute(int device, cudaDeviceAttr attribute) {
+  int value = 0;
+  return cudaDeviceGetAttribute(&value, attribute, device) == cudaSuccess ? value : 0;
+}
+
+// What is asked of the driver once for each device, or for each kernel with its shared memory.
+struct DeviceLimits {
+  int device, shared_bytes, multiprocessors;
+};
+
+inline const DeviceLimits& device_limits() {
+  static thread_local std::vector<DeviceLimits> known;
+  int device = 0;
+  cudaGetDevice(&device);
+  for (const DeviceLimits& limits : known) {
+    if (limits.device == device) return limits;
+  }
+  known.push_back({device, device_attribute(device, cudaDevAttrMaxSharedMemoryPerBlockOptin),
+                   device_attribute(device, cudaDevAttrMultiProcessorCount)});
+  return known.back();
+}
+
+inline int most_shared_bytes() { return device_limits().shared_bytes; }
+
+struct Residency {
+  const void* kernel;
+  int device, threads;
+  int64_t shared;
+  int blocks;  // on one multiprocessor
+};
+
+// As many blocks as run at once, or fewer: for a loop over `items` with a block for each. Allows the kernel its shared
+// memory.
+template <class... Parameters>
+int64_t resident_blocks(void (*kernel)(Parameters...), int threads, int64_t shared, int64_t items) {
+  static thread_local std::vector<Residency> known;
+  const DeviceLimits& limits = device_limits();
+  const void* name = reinterpret_cast<const void*>(kernel);
+  int blocks = 0;
+  for (const Residency& r : known) {
+    if (r.kernel == name && r.device == limits.device && r.threads == threads && r.shared == shared) blocks = r.blocks;
+  }
+  if (blocks == 0) {
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, limits.shared_bytes);
+    cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, static_cast<size_t>(shared));
+    blocks = std::max(blocks, 1);  // where the driver has refused, the launch tells why
+    if (known.size() == 256) known.clear();
+    known.push_back({name, limits.device, threads, shared, blocks});
+  }
+  return std::min<int64_t>(items, static_cast<int64_t>(blocks) * limits.multiprocessors);
 }
 
 template <class... Parameters>
-int launch(void (*kernel)(Parameters...), int64_t blocks, int64_t shared, void* stream, Parameters... arguments) {
-  if (const int error = allow_shared(kernel, shared)) return error;
-  kernel<<<static_cast<unsigned>(blocks), kThreads, static_cast<size_t>(shared), static_cast<cudaStream_t>(stream)>>>(
-      arguments...);
+int launch(void (*kernel)(Parameters...), Grid grid, void* stream, Parameters... arguments) {
+  kernel<<<static_cast<unsigned>(grid.blocks), static_cast<unsigned>(grid.threads), static_cast<size_t>(grid.shared),
+           static_cast<cudaStream_t>(stream)>>>(arguments...);
   return cudaGetLastError();
-}
-
-inline int device_attribute(cudaDeviceAttr attribute) {
-  int device = 0, value = 0;
-  if (cudaGetDevice(&device) != cudaSuccess || cudaDeviceGetAttribute(&value, attribute, device) != cudaSuccess) return 0;
-  return value;
-}
-
-inline int most_shared_bytes() { return device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
-
-// As many blocks as run at once, or fewer: for a loop over `items` with a block for each.
-template <class Kernel>
-int64_t resident_blocks(Kernel kernel, int64_t items, int64_t shared) {
-  int blocks = 0;
-  allow_shared(kernel, shared);  // an error shows again at the launch
-  cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, kThreads, static_cast<size_t>(shared));
-  return std::min<int64_t>(items, std::max(1, blocks * device_attribute(cudaDevAttrMultiProcessorCount)));
 }
 
 }  // namespace spectromer
@@ -58,30 +158,35 @@ int64_t resident_blocks(Kernel kernel, int64_t items, int64_t shared) {
 
 namespace spectromer {
 
-// Enough blocks for a loop in steps of the whole grid.
-inline int64_t blocks_for(int64_t items) { return std::min<int64_t>((items + kThreads - 1) / kThreads, 1 << 20); }
-
-__device__ inline int64_t first_item() { return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
-__device__ inline int64_t item_step() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
-
-// The least and the greatest of a value over a warp.
-__device__ inline int warp_least(int value) {
-  for (int step = kWarp / 2; step > 0; step /= 2) {
-    const int other = __shfl_xor_sync(~0u, value, step);
-    value = other < value ? other : value;
-  }
-  return value;
-}
-
-__device__ inline int warp_most(int value) { return -warp_least(-value); }
+__device__ __forceinline__ int thread_index() { return static_cast<int>(threadIdx.x); }
+__device__ __forceinline__ int block_threads() { return static_cast<int>(blockDim.x); }
+__device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x) % kWarp; }
+__device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x) / kWarp; }
+__device__ __forceinline__ int block_warps() { return static_cast<int>(blockDim.x) / kWarp; }
 
 // The sum of a value over this lane and those before it.
-__device__ inline int warp_sum(int value) {
+__device__ __forceinline__ int warp_prefix_sum(int value) {
   for (int step = 1; step < kWarp; step *= 2) {
-    const int other = __shfl_up_sync(~0u, value, static_cast<unsigned>(step));
-    if (static_cast<int>(threadIdx.x) % kWarp >= step) value += other;
+    const int other = __shfl_up_sync(kAllLanes, value, static_cast<unsigned>(step));
+    if (lane_index() >= step) value += other;
   }
   return value;
 }
+
+// Lays out the memory that a block shares, reservation after reservation.
+class SharedLayout {
+ public:
+  int64_t bytes = 0;
+
+  template <class T>
+  Reserved reserve(int64_t count) {
+    const int64_t size = count * static_cast<int64_t>(sizeof(T)), start = bytes;
+    bytes = (start + size + kAligned - 1) / kAligned * kAligned;
+    return Reserved{static_cast<int>(start), static_cast<int>(size)};
+  }
+
+ private:
+  static constexpr int64_t kAligned = 16;
+};
 
 }  // namespace spectromer

@@ -1,66 +1,205 @@
-#include "../core/raster.h"
+#include <cmath>
 
-#include "../ops.h"
 #include "launch.h"
-#include "strip.cuh"
+#include "strip_agg.cuh"
+#include "strip_union.cuh"
 
 namespace spectromer {
 namespace {
 
+constexpr int kImageThreads = 256;
 
-// Bytes of shared memory: a strip, and where they fit, the line with its sides.
+// How a block lays out its shared memory: a strip, and the line where it fits.
 struct RasterPlan {
-  int64_t strip, staged;
-  int rows;  // drawn at a time
+  StripLayout strip;
+  AggLayout agg;
+  Reserved x, y;    // [points] of the line
+  Reserved sides;   // [points]
+  Reserved starts;  // [width] first point that can touch a pixel column
+  Reserved gaps;    // [strips] whether the line has a gap near its columns
+  int rows, access;
+  int64_t bytes;
+
+  bool staged() const { return static_cast<bool>(y); }
 };
 
-__global__ void __launch_bounds__(kThreads, 3) rasterize_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan plan) {
-  const int points = static_cast<int>(a.points), height = static_cast<int>(a.height);
-  const int width = static_cast<int>(a.width), tiles = (width + kWarp - 1) / kWarp;
-  int* shared = reinterpret_cast<int*>(shared_bytes());
-  Strip strip{0, width, height, 1, plan.rows, 0, shared + kThreads + 2, shared + kThreads, shared};
-  float* staged_y = reinterpret_cast<float*>(shared_bytes() + plan.strip);
-  Sides* staged_sides = reinterpret_cast<Sides*>(staged_y + points + points % 2);
-  const float r = 0.5f * a.linewidth;
-  const StrokeShape shape(a.linewidth);
-  const bool area = a.coverage == Coverage::area_union || a.band != nullptr, staged = plan.staged > 0;
-  clear_strip(strip);
+RasterPlan make_plan(const RasterizeArgs& a) {
+  RasterPlan p{};
+  SharedLayout layout;
+  const bool band = a.band != nullptr, agg = a.coverage == Coverage::agg && !band;
+  p.rows = static_cast<int>(std::min<int64_t>(a.height, kMostRows));
+  if (agg) p.agg.reserve(layout, p.rows, kImageThreads / kWarp); else p.strip.reserve(layout, p.rows, kImageThreads / kWarp);
+  for (p.access = 16; (a.width | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a.out))) % p.access != 0;) p.access /= 2;
+  SharedLayout more = layout;
+  const Reserved x = more.reserve<float>(a.points), y = more.reserve<float>(a.points);
+  Reserved sides, starts, gaps;
+  if (!agg) sides = more.reserve<Sides>(a.points), starts = more.reserve<int>(a.width), gaps = more.reserve<int>((a.width + kWarp - 1) / kWarp);
+  if (!band && more.bytes <= most_shared_bytes()) {
+    p.x = x, p.y = y, p.sides = sides, p.starts = starts, p.gaps = gaps;
+    layout = more;
+  }
+  p.bytes = layout.bytes;
+  return p;
+}
+
+// Calls draw(column, top, rows) for each strip of an image.
+template <class Draw>
+__device__ void visit_strips(const RasterizeArgs& a, const RasterPlan& p, Draw draw) {
+  const int height = static_cast<int>(a.height), width = static_cast<int>(a.width);
+  for (int top = 0; top < height; top += p.rows) {
+    const int rows = height - top < p.rows ? height - top : p.rows;
+    for (int column = 0; column < width; column += kWarp) draw(column, top, rows);
+  }
+}
+
+// Puts 16 levels of a row of the strip.
+struct RowWriter {
+  uint8_t* out;  // of the image
+  int width, column, top, access;
+
+  __device__ void operator()(int row, int piece, const uint4& levels) const {
+    const int at = column + piece * kPiece;
+    if (at < width) store_bytes(out + (static_cast<int64_t>(top + row) * width + at), levels, width - at, access);
+  }
+  __device__ void operator()(int row, int piece) const { (*this)(row, piece, make_uint4(0, 0, 0, 0)); }
+};
+
+__device__ RowWriter writer_of(const RasterizeArgs& a, const RasterPlan& p, int64_t image, int column, int top) {
+  return RowWriter{a.out + image * a.height * a.width, static_cast<int>(a.width), column, top, p.access};
+}
+
+__device__ float level_scale(const RasterizeArgs& a) {
+  return 255.0f / static_cast<float>(subcolumn_weight(a.subcolumns) * a.subcolumns);
+}
+
+// Calls cover(column, at, emit) for each sub-column of the strip, with emit(interval) to draw what it covers.
+template <class Cover>
+__device__ __forceinline__ void draw_subcolumns(Strip& strip, const RasterizeArgs& a, int column, int top, int rows, Cover cover) {
+  strip.rows = rows;
+  const int own = column + lane_index(), weight = subcolumn_weight(a.subcolumns);
+  const float step = 1.0f / static_cast<float>(a.subcolumns), above = static_cast<float>(top), height = static_cast<float>(rows);
+  unsigned touched = 0;
+  for (int k = warp_index(); k < a.subcolumns; k += block_warps()) {
+    if (own >= a.width) break;
+    cover(own, static_cast<float>(own) + (static_cast<float>(k) + 0.5f) * step, [&](Interval hit) {
+      if (!hit.empty()) touched |= strip.add(Interval{hit.top - above, hit.bottom - above}, 0, height, weight);
+    });
+  }
+  strip.touch(touched);
+}
+
+__global__ void __launch_bounds__(kImageThreads, 4) rasterize_band_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
+  Strip strip(p.strip);
+  strip.clear();
   for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
+    const int points = static_cast<int>(a.points);
     const float* x = a.x + image * a.x_stride;
     const float* y = a.y + image * a.points;
-    const float* band = a.band == nullptr ? nullptr : a.band + image * a.points;
-    __syncthreads();
-    if (staged) {
-      for (int i = static_cast<int>(threadIdx.x); i < points; i += kThreads) {
-        staged_y[i] = y[i];
-        if (i + 1 < points) staged_sides[i] = make_sides(x[i], y[i], x[i + 1], y[i + 1], r);
-      }
+    const float* band = a.band + image * a.points;
+    visit_strips(a, p, [&](int column, int top, int rows) {
       __syncthreads();
+      draw_subcolumns(strip, a, column, top, rows, [&](int, float at, auto emit) { emit(band_interval(x, y, band, points, at)); });
+      const RowWriter write = writer_of(a, p, image, column, top);
+      strip.put_levels(level_scale(a), write, write);
+    });
+  }
+}
+
+// The line in shared memory, with what it takes to draw it.
+struct StagedLine {
+  Shared<float> x, y;
+  Shared<Sides> sides;
+  Shared<int> starts, gaps;
+  int points, width;
+  float r;
+
+  __device__ StagedLine(const RasterizeArgs& a, const RasterPlan& p)
+      : x(shared_at<float>(p.x)), y(shared_at<float>(p.y)), sides(shared_at<Sides>(p.sides)), starts(shared_at<int>(p.starts)),
+        gaps(shared_at<int>(p.gaps)), points(static_cast<int>(a.points)), width(static_cast<int>(a.width)), r(0.5f * a.linewidth) {}
+
+  // To be called by the whole block. A height that does not belong to the line becomes NaN.
+  __device__ void load(const RasterizeArgs& a, int64_t image) const {
+    const float* from_x = a.x + image * a.x_stride;
+    const float* from_y = a.y + image * a.points;
+    for (int i = thread_index(); i < points; i += block_threads()) {
+      const float height = from_y[i];
+      x[i] = from_x[i];
+      y[i] = drawable(height) ? height : NAN;
     }
-    const float* line = staged ? staged_y : y;
-    const auto sides = [&](int i) {
-      return staged ? staged_sides[i] : make_sides(x[i], y[i], x[i + 1], y[i + 1], r);
-    };
-    for (int tile = 0; tile < tiles * ((height + plan.rows - 1) / plan.rows); ++tile) {
-      strip.column = tile % tiles * kWarp;
-      strip.top = tile / tiles * plan.rows;
-      strip.height = height - strip.top < plan.rows ? height - strip.top : plan.rows;
-      uint8_t* out = a.out + (image * height + strip.top) * width + strip.column + strip.lane();
-      const auto put = [&](int row, uint8_t level) { out[static_cast<int64_t>(row) * width] = level; };
-      if (!area) {
-        if (points > 1) add_outline(strip, 0, x, line, points, shape);
-        put_outline(strip, put);
-        continue;
-      }
-      draw_area(strip, a.subcolumns, [&](int, float at, auto emit) {
-        if (band != nullptr) {
-          const Interval hit = band_interval(x, line, band, points, at);
-          if (!hit.empty()) emit(hit);
+    for (int i = thread_index(); i * kWarp < width; i += block_threads()) gaps[i] = 0;
+    __syncthreads();
+    for (int i = thread_index(); i + 1 < points; i += block_threads()) {
+      sides[i] = make_sides(x[i], y[i], x[i + 1], y[i + 1], r);
+      if (y[i] == y[i] && y[i + 1] != y[i + 1]) note_gap(i);
+    }
+    for (int column = thread_index(); column < width; column += block_threads()) {
+      starts[column] = first_point(Shared<const float>(x), points, static_cast<float>(column), r);
+    }
+    __syncthreads();
+  }
+
+  // A piece of the line ends at point i: strips where it meets the next one in a sub-column have a gap.
+  __device__ void note_gap(int i) const {
+    constexpr float kRoom = 1e-3f;
+    for (int k = i + 1; k < points && x[k] - x[i] <= 2.0f * r + kRoom; ++k) {
+      if (y[k] != y[k]) continue;
+      const auto strip_at = [&](float at) { return static_cast<int>(clamped(at, 0.0f, static_cast<float>(width - 1))) / kWarp; };
+      for (int strip = strip_at(x[k] - r - kRoom); strip <= strip_at(x[i] + r + kRoom); ++strip) atomicOr(gaps + strip, 1);
+      return;
+    }
+  }
+};
+
+template <bool kStaged>
+__global__ void __launch_bounds__(kImageThreads, 5) rasterize_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
+  Strip strip(p.strip);
+  strip.clear();
+  const StagedLine line(a, p);
+  for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
+    __syncthreads();
+    if (kStaged) line.load(a, image);
+    visit_strips(a, p, [&](int column, int top, int rows) {
+      const bool gap = kStaged && line.gaps[column / kWarp] != 0;
+      draw_subcolumns(strip, a, column, top, rows, [&](int own, float at, auto emit) {
+        if constexpr (kStaged) {
+          const Shared<const float> x = line.x, y = line.y;
+          const auto sides = [&](int i) -> Sides { return line.sides[i]; };
+          const int first = line.starts[own];
+          if (gap) visit_column(x, y, sides, line.points, first, at, line.r, emit);
+          else emit(hit_without_gaps(x, y, sides, line.points, first, at, line.r));
         } else {
-          visit_column(x, line, sides, points, first_point(x, points, at, r), at, r, emit);
+          const float* x = a.x + image * a.x_stride;
+          const float* y = a.y + image * a.points;
+          const auto sides = [&](int i) { return make_sides(x[i], y[i], x[i + 1], y[i + 1], line.r); };
+          visit_column(x, y, sides, line.points, first_point(x, line.points, at, line.r), at, line.r, emit);
         }
-      }, put);
-    }
+      });
+      const RowWriter write = writer_of(a, p, image, column, top);
+      strip.put_levels(level_scale(a), write, write);
+    });
+  }
+}
+
+template <bool kStaged>
+__global__ void __launch_bounds__(kImageThreads, 4) rasterize_agg_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
+  AggStrip strip(p.agg);
+  strip.clear();
+  const StrokeShape shape(a.linewidth);
+  const int points = static_cast<int>(a.points), width = static_cast<int>(a.width), height = static_cast<int>(a.height);
+  for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
+    const float* from_x = a.x + image * a.x_stride;
+    const float* from_y = a.y + image * a.points;
+    const Shared<float> staged_x = shared_at<float>(p.x), staged_y = shared_at<float>(p.y);
+    __syncthreads();
+    for (int i = thread_index(); kStaged && i < points; i += block_threads()) staged_x[i] = from_x[i], staged_y[i] = from_y[i];
+    __syncthreads();
+    visit_strips(a, p, [&](int column, int top, int rows) {
+      strip.column = column, strip.rows = rows, strip.top = top;
+      const auto add = [&](auto x, auto y) { strip.add_line(x, y, points, shape, width, height, 0, static_cast<float>(rows)); };
+      if constexpr (kStaged) add(Shared<const float>(staged_x), Shared<const float>(staged_y)); else add(from_x, from_y);
+      const RowWriter write = writer_of(a, p, image, column, top);
+      strip.put_levels(write, write);
+    });
   }
 }
 
@@ -68,16 +207,14 @@ __global__ void __launch_bounds__(kThreads, 3) rasterize_kernel(const __grid_con
 
 int rasterize_cuda(const RasterizeArgs& args, void* stream) {
   if (args.images * args.height * args.width == 0) return 0;
-  if (args.points > INT_MAX / 2) return kTooLarge;
-  const int64_t most = most_shared_bytes();
-  RasterPlan plan{0, 0, static_cast<int>(std::min<int64_t>(args.height, kMostRows))};
-  plan.strip = ((strip_cells(1, plan.rows) + kThreads + 2) * static_cast<int64_t>(sizeof(int)) + 15) / 16 * 16;
-  const int64_t line = (args.points + 1) * static_cast<int64_t>(sizeof(float) + sizeof(Sides));
-  const bool area = args.coverage == Coverage::area_union && args.band == nullptr;
-  if (area && plan.strip + line <= most) plan.staged = line;
-  const int64_t shared = plan.strip + plan.staged;
-  const int64_t blocks = resident_blocks(rasterize_kernel, args.images, shared);
-  return launch(rasterize_kernel, blocks, shared, stream, args, plan);
+  if (args.points > INT_MAX / 2 || args.width > INT_MAX / 2) return kTooLarge;
+  const RasterPlan plan = make_plan(args);
+  const auto kernel = args.band != nullptr ? rasterize_band_kernel
+                      : args.coverage == Coverage::agg
+                          ? plan.staged() ? rasterize_agg_kernel<true> : rasterize_agg_kernel<false>
+                      : plan.staged() ? rasterize_kernel<true>
+                                      : rasterize_kernel<false>;
+  return launch(kernel, Grid{resident_blocks(kernel, kImageThreads, plan.bytes, args.images), kImageThreads, plan.bytes}, stream, args, plan);
 }
 
 }  // namespace spectromer

@@ -1,53 +1,151 @@
-#include "../core/resample.h"
-
+#include "bin_plan.cuh"
 #include "launch.h"
+#include "own_edges.cuh"
 
 namespace spectromer {
 namespace {
+
+constexpr int kRowThreads = 256, kPlanThreads = 128;
+
+// A warp for each group.
+__global__ void __launch_bounds__(kPlanThreads) bin_plan_kernel(const __grid_constant__ ResampleArgs a,
+                                                                const __grid_constant__ BinPlan plan) {
+  const int group = static_cast<int>(blockIdx.x) * block_warps() + warp_index();
+  if (group >= plan.groups) return;
+  const int m = group * kWarp + lane_index(), pixels = static_cast<int>(a.pixels);
+  int from = pixels, to = 0;  // pixels that the bin meets
+  int64_t searched = 0;
+  if (m < a.bins) {
+    searched = first_pixel(a.method, a.wavelength, a.pixels, bin_start(a.method, a.grid, a.bins, m));
+    from = static_cast<int>(searched);
+    visit_bin(a.method, a.wavelength, a.pixels, a.grid, a.bins, m, searched, [&](int64_t i, double) {
+      if (to == 0) from = static_cast<int>(i);
+      to = static_cast<int>(i) + 1;
+    });
+  }
+  const int steps = warp_max(to > from ? to - from : 0), wanted = warp_min(from) + 2 * group, last = plan.rows - steps;
+  const int start = wanted < last ? wanted : last;  // wavelengths that do not increase must do no harm
+  const int first = from < pixels - steps ? from : pixels - steps;
+  double* weight = plan.weight + static_cast<int64_t>(start) * kWarp + lane_index();
+  for (int step = 0; step < steps; ++step) weight[step * kWarp] = 0.0;
+  if (to > from) {
+    visit_bin(a.method, a.wavelength, a.pixels, a.grid, a.bins, m, searched,
+              [&](int64_t i, double w) { weight[(i - first) * kWarp] = w; });
+  }
+  plan.first[m] = first;
+  if (lane_index() == 0) plan.start[group] = start, plan.steps[group] = steps;
+}
+
+// Shared wavelengths and grid. A block for each row, a lane for each bin.
+template <bool kStretch>
+__global__ void __launch_bounds__(kRowThreads) resample_planned_kernel(const __grid_constant__ ResampleArgs a,
+                                                                    const __grid_constant__ BinPlan plan) {
+  const int bins = static_cast<int>(a.bins);
+  const float required = required_weight(a);
+  for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
+    const SpectrumRow s = spectrum_row<kStretch>(a, row);
+    if (row + gridDim.x < a.rows) prefetch_row(spectrum_row<kStretch>(a, row + gridDim.x));
+    float* out_flux = a.out_flux + row * bins;
+    float* out_ivar = a.out_ivar + row * bins;
+    for (int group = warp_index(); group < plan.groups; group += block_warps()) {
+      const int m = group * kWarp + lane_index();
+      const BinSums<true> sums = planned_sums<true, kStretch>(plan, group, s);
+      float flux, ivar;
+      sums.finish(required, flux, ivar);
+      if (m < bins) out_flux[m] = flux, out_ivar[m] = ivar;
+    }
+  }
+}
+
+// Wavelengths of each row's own, whose pixels' edges find room in shared memory.
+__global__ void __launch_bounds__(kRowThreads) resample_own_kernel(const __grid_constant__ ResampleArgs a,
+                                                                const __grid_constant__ Reserved reserved) {
+  const Shared<double> edge = shared_at<double>(reserved);
+  const float required = required_weight(a);
+  for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
+    const SpectrumRow s = spectrum_row<false>(a, row);
+    __syncthreads();
+    put_edges(s, edge);
+    __syncthreads();
+    if (row + gridDim.x < a.rows) prefetch_row(spectrum_row<false>(a, row + gridDim.x));
+    float* out_flux = kept(a.out_flux + row * a.bins);
+    float* out_ivar = kept(a.out_ivar + row * a.bins);
+    visit_own_bins<true>(s, edge, grid_row(a, row), static_cast<int>(a.bins), required, [&](int m, float flux, float ivar) {
+      out_flux[m] = flux;
+      out_ivar[m] = ivar;
+    });
+  }
+}
 
 __device__ int64_t first_pixel_of_bin(const ResampleArgs& a, const SpectrumRow& s, const double* grid, int64_t m) {
   return first_pixel(a.method, s.wavelength, s.pixels, bin_start(a.method, grid, a.bins, m));
 }
 
-__global__ void resample_kernel(ResampleArgs a) {
-  for (int64_t item = first_item(); item < a.rows * a.bins; item += item_step()) {
-    const int64_t row = item / a.bins, m = item % a.bins;
+// Any rows.
+__global__ void __launch_bounds__(kRowThreads) resample_any_kernel(const __grid_constant__ ResampleArgs a) {
+  const float required = required_weight(a);
+  for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
     const SpectrumRow s = spectrum_row(a, row);
     const double* grid = grid_row(a, row);
-    resample_bin(a.method, s, grid, a.bins, m, first_pixel_of_bin(a, s, grid, m), required_weight(a),
-                 a.out_flux[item], a.out_ivar[item]);
+    for (int64_t m = thread_index(); m < a.bins; m += block_threads()) {
+      resample_bin<true>(a.method, s, grid, a.bins, m, first_pixel_of_bin(a, s, grid, m), required,
+                         a.out_flux[row * a.bins + m], a.out_ivar[row * a.bins + m]);
+    }
   }
 }
 
-// One thread per bin, scattering to the pixels the bin drew from; grad_flux arrives zeroed.
-__global__ void resample_backward_kernel(ResampleArgs a) {
-  for (int64_t item = first_item(); item < a.rows * a.bins; item += item_step()) {
-    const int64_t row = item / a.bins, m = item % a.bins;
+// A thread for each bin, which adds to the pixels that the bin drew from; grad_flux arrives zeroed.
+__global__ void __launch_bounds__(kRowThreads) resample_backward_kernel(const __grid_constant__ ResampleArgs a) {
+  const float required = required_weight(a);
+  for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
     const SpectrumRow s = spectrum_row(a, row);
     const double* grid = grid_row(a, row);
-    const int64_t first = first_pixel_of_bin(a, s, grid, m);
-    const double norm = bin_normalisation(a.method, s, grid, a.bins, m, first, required_weight(a));
-    if (norm == 0.0) continue;
-    const double scaled = static_cast<double>(a.grad_out[item]) / norm;
     float* grad = a.grad_flux + (s.flux - a.flux);
-    visit_bin(a.method, s.wavelength, s.pixels, grid, a.bins, m, first, [&](int64_t i, double w) {
-      if (s.good(i)) atomicAdd(grad + (i - s.begin), static_cast<float>(scaled * w));
-    });
+    for (int64_t m = thread_index(); m < a.bins; m += block_threads()) {
+      const int64_t first = first_pixel_of_bin(a, s, grid, m);
+      const double norm = bin_normalisation(a.method, s, grid, a.bins, m, first, required);
+      if (norm == 0.0) continue;
+      const double scaled = static_cast<double>(a.grad_out[row * a.bins + m]) / norm;
+      visit_bin(a.method, s.wavelength, s.pixels, grid, a.bins, m, first, [&](int64_t i, double w) {
+        if (s.good(i)) atomicAdd(grad + (i - s.begin), static_cast<float>(scaled * w));
+      });
+    }
   }
 }
 
-
-int launch_over_bins(void (*kernel)(ResampleArgs), const ResampleArgs& args, void* stream) {
-  const int64_t items = args.rows * args.bins;
-  return items == 0 ? 0 : launch(kernel, blocks_for(items), 0, stream, args);
+template <class... Parameters>
+int launch_over_rows(void (*kernel)(Parameters...), const ResampleArgs& args, int64_t shared, void* stream,
+                     Parameters... arguments) {
+  const int64_t blocks = resident_blocks(kernel, kRowThreads, shared, args.rows);
+  return launch(kernel, Grid{blocks, kRowThreads, shared}, stream, arguments...);
 }
 
 }  // namespace
 
-int resample_cuda(const ResampleArgs& args, void* stream) { return launch_over_bins(resample_kernel, args, stream); }
+int64_t bin_plan_bytes(const ResampleArgs& args) { return BinPlan::serves(args) ? BinPlan(args).bytes() : 0; }
+
+int make_bin_plan_cuda(const ResampleArgs& args, void* stream) {
+  const BinPlan plan(args);
+  const int64_t blocks = (int64_t{plan.groups} * kWarp + kPlanThreads - 1) / kPlanThreads;
+  return launch(bin_plan_kernel, Grid{blocks, kPlanThreads, 0}, stream, args, plan);
+}
+
+int resample_cuda(const ResampleArgs& args, void* stream) {
+  if (args.rows * args.bins == 0) return 0;
+  if (args.plan != nullptr) {
+    const auto kernel = args.offsets != nullptr ? resample_planned_kernel<true> : resample_planned_kernel<false>;
+    return launch_over_rows(kernel, args, 0, stream, args, BinPlan(args));
+  }
+  SharedLayout layout;
+  if (has_own_edges(args) && args.pixels <= kMostOwnPixels) {
+    const Reserved edges = layout.reserve<double>(args.pixels + 1);
+    if (layout.bytes <= most_shared_bytes()) return launch_over_rows(resample_own_kernel, args, layout.bytes, stream, args, edges);
+  }
+  return launch_over_rows(resample_any_kernel, args, 0, stream, args);
+}
 
 int resample_backward_cuda(const ResampleArgs& args, void* stream) {
-  return launch_over_bins(resample_backward_kernel, args, stream);
+  return args.rows * args.bins == 0 ? 0 : launch_over_rows(resample_backward_kernel, args, 0, stream, args);
 }
 
 const char* cuda_error_string(int code) { return cudaGetErrorString(static_cast<cudaError_t>(code)); }

@@ -1,0 +1,106 @@
+// Spectra with wavelengths of their own, resampled to a grid: their pixels' edges lie in shared memory.
+#pragma once
+
+#include "../core/resample.h"
+#include "launch.h"
+
+namespace spectromer {
+
+constexpr int64_t kMostOwnPixels = 1 << 20;
+
+// Whether a row's edges serve its resampling: all rows are of one length, and bins are what pixels cover of them.
+inline bool has_own_edges(const ResampleArgs& a) {
+  return !a.shared_wavelength && a.offsets == nullptr && a.method == Method::flux_conserving;
+}
+
+// Brings the values of a row that comes next nearer.
+__device__ __forceinline__ void prefetch_row(const SpectrumRow& s) {
+  constexpr int kLine = 128 / sizeof(float);
+  for (int64_t i = thread_index() * kLine; i < s.end - s.begin; i += block_threads() * kLine) {
+    prefetch(s.flux + i);
+    prefetch(s.ivar + i);
+  }
+}
+
+// edge: [pixels + 1]. The caller waits for the block.
+__device__ __forceinline__ void put_edges(const SpectrumRow& s, Shared<double> edge) {
+  const int pixels = static_cast<int>(s.pixels);
+  const double* centre = s.wavelength;
+  for (int i = thread_index() + 1; i < pixels; i += block_threads()) edge[i] = 0.5 * (__ldg(centre + i - 1) + __ldg(centre + i));
+  if (thread_index() < 2) {
+    const int i = thread_index() == 0 ? 0 : pixels;
+    edge[i] = pixel_edge(centre, pixels, i);
+  }
+}
+
+// Both edges of bin m of `bins`.
+__device__ __forceinline__ void bin_edges(const double* grid, int bins, int m, double& low, double& high) {
+  if (m > 0 && m + 1 < bins) {
+    const double centre = __ldg(grid + m);
+    low = 0.5 * (__ldg(grid + m - 1) + centre);
+    high = 0.5 * (centre + __ldg(grid + m + 1));
+  } else {
+    low = pixel_edge(grid, bins, m);
+    high = pixel_edge(grid, bins, m + 1);
+  }
+}
+
+// First pixel that ends behind `start`, which is the same for the whole warp.
+__device__ __forceinline__ int pixel_of_warp(Shared<double> edge, int pixels, double start) {
+  int low = 0, high = pixels;
+  while (low < high) {
+    const int step = (high - low + kWarp - 1) / kWarp, probe = low + lane_index() * step;
+    const int behind = __popc(__ballot_sync(kAllLanes, probe < high && edge[probe + 1] <= start));
+    if (behind == 0) break;
+    high = low + behind * step < high ? low + behind * step : high;
+    low += (behind - 1) * step + 1;
+  }
+  return low;
+}
+
+// First pixel that ends behind `start`: looked for where it lies if pixels are as wide as the one at `origin`.
+__device__ __forceinline__ int pixel_near(Shared<double> edge, int pixels, double start, int origin) {
+  constexpr float kRoom = 0.3f;  // by which pixels that differ may mislead
+  const double from = edge[origin];
+  const float per_width = reciprocal(static_cast<float>(edge[origin + 1] - from));
+  const int guess = origin + static_cast<int>(static_cast<float>(start - from) * per_width - kRoom);
+  int i = guess < 0 ? 0 : guess < pixels ? guess : pixels - 1;
+  i += edge[i + 1] <= start;
+  if ((i == 0 || edge[i] <= start) && (i == pixels || edge[i + 1] > start)) return i;
+  int low = 0, high = pixels;
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    if (edge[middle + 1] <= start) low = middle + 1; else high = middle;
+  }
+  return low;
+}
+
+// Calls put(m, flux, ivar) for all bins of a row; see BinSums::finish. A warp takes neighbouring groups of 32 bins, a lane
+// each: where a group's pixels end tells where to look for those of the next.
+template <bool kVariance, class Put>
+__device__ __forceinline__ void visit_own_bins(const SpectrumRow& s, Shared<double> edge, const double* grid, int bins,
+                                               float required, Put put) {
+  const int pixels = static_cast<int>(s.pixels), groups = (bins + kWarp - 1) / kWarp;
+  const int each = (groups + block_warps() - 1) / block_warps();
+  const int begin = warp_index() * each, end = begin + each < groups ? begin + each : groups;
+  const float* row_flux = kept(s.flux);
+  const float* row_ivar = kept(s.ivar);
+  int origin = 0;
+  for (int group = begin; group < end; ++group) {
+    const int m = group * kWarp + lane_index(), bin = m < bins ? m : bins - 1;
+    double low, high;
+    bin_edges(grid, bins, bin, low, high);
+    if (group == begin) origin = pixel_of_warp(edge, pixels, __shfl_sync(kAllLanes, low, 0));
+    const int first = pixel_near(edge, pixels, low, origin < pixels ? origin : pixels - 1);
+    origin = __shfl_sync(kAllLanes, first, kWarp - 1);
+    BinSums<kVariance> sums;
+    visit_overlaps([&](int i) { return static_cast<double>(edge[i]); }, pixels, low, high, first, [&](int i, double w) {
+      sums.add(w, __ldg(row_flux + i), __ldg(row_ivar + i));
+    });
+    float flux, ivar;
+    sums.finish(required, flux, ivar);
+    if (m < bins) put(m, flux, ivar);
+  }
+}
+
+}  // namespace spectromer

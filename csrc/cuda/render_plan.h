@@ -1,0 +1,210 @@
+// What follows from the arguments of a rendering alone, and how a block of threads lays out its shared memory.
+#pragma once
+
+#include <cmath>
+
+#include "../core/render.h"
+#include "../ops.h"
+#include "bin_plan.cuh"
+#include "image_writer.cuh"
+#include "own_edges.cuh"
+#include "percentiles.cuh"
+#include "strip_agg.cuh"
+#include "strip_union.cuh"
+
+namespace spectromer {
+
+constexpr int kMostQuantities = 16;
+
+// What is drawn of a spectrum, once for each panel or of all panels under one another.
+struct DrawnQuantity {
+  Quantity quantity;
+  int line;    // the first of its lines: one, or two for the edges of an error's band; of squares its row of levels
+  int range;   // whose scale it has: that of the flux (0), of the first (1) or of the second derivative (2)
+  bool first;  // the first quantity that needs this range
+};
+
+// Where the bins of a spectrum lie. Those of common bins lie panel after panel, with `padding` values that are NaN before
+// the first panel and behind each.
+struct BinLayout {
+  bool own;       // pixels as they are, from the first good one to the last
+  int most;       // bins of a spectrum
+  int of_panel;   // of common bins
+  int padding;
+  int room;       // for all of them and the padding
+  float step;     // pixels from bin to bin, of common bins
+};
+
+// An image is drawn pass by pass, as many rows as strips have room for: several panels under one another, or one, or a
+// part of one.
+struct PassLayout {
+  int canvas;  // height of a panel
+  int panels;  // drawn together
+  int rows;    // at most
+  int sheets;  // panels that are planes by themselves
+  int count;   // passes for all that lies under one another
+};
+
+struct RenderPlan {
+  DrawnQuantity quantities[kMostQuantities];
+  int quantity_count, lines;
+  bool strokes, bands;     // are drawn
+  int panels, ranges;      // ranges of each quantity: one, or one for each panel
+  BinLayout bins;
+  BinPlan weights;
+  bool variance;           // of bins, is asked for
+  PassLayout passes;
+  ImageLayout image;
+  RangeFinder::Layout finder;
+  StripLayout strip;
+  AggLayout agg;
+  NearLayout near;
+  bool in_place;           // the heights of the only line take the place of the values
+  Reserved value;          // [bins] good fluxes, NaN elsewhere
+  Reserved ivar;           // [bins] of common bins, for errors
+  Reserved x;              // [bins] of own pixels
+  Reserved edges;          // [pixels + 1] while bins are gathered from own wavelengths; overlaps strips and lines
+  Reserved state;          // first good pixel and end of the last, of own pixels
+  Reserved scales;         // [3, ranges] of values
+  Reserved y;              // [lines, bins] heights
+  Reserved sides;          // [lines, bins], or none: worked out wherever they are needed
+  Reserved gaps;           // [lines, panels] strips near whose columns a line has a gap, as bits
+  Reserved starts;         // [panels or 1, size] first point near a pixel column, where points lie anyhow
+  Reserved columns;        // [panels drawn together, 32] levels of marks
+  Reserved levels;         // [quantities, bins] of squares
+  Reserved layers;         // [planes, rows, 32] of a strip, for Mixing::layers
+  int threads;
+  int64_t bytes;
+
+};
+
+class RenderPlanner {
+ public:
+  explicit RenderPlanner(const RenderArgs& args) : a_(args) {}
+
+  // kTooLarge, or 0 and a plan.
+  int make(RenderPlan& plan) const {
+    const int64_t longest = std::max(a_.spectra.bins, a_.spectra.pixels);
+    if (a_.quantity_count > kMostQuantities || longest > (1 << 20) || a_.planes() > (1 << 10) || a_.size > (1 << 14)) return kTooLarge;
+    plan = RenderPlan{};
+    if (a_.spectra.plan != nullptr) plan.weights = BinPlan(a_.spectra);
+    list_quantities(plan);
+    divide(plan);
+    // Few blocks with a lot of memory get more threads each, so that as many run at once.
+    plan.threads = kFewThreads;
+    lay_out(plan, true);
+    if (most_shared_bytes() / (plan.bytes + kReservedByDriver) <= kFewBlocks) {
+      plan.threads = kManyThreads;
+      lay_out(plan, true);
+    }
+    if (plan.bytes > most_shared_bytes()) lay_out(plan, false);
+    return plan.bytes > most_shared_bytes() ? kTooLarge : 0;
+  }
+
+  static constexpr int kFewThreads = 256, kManyThreads = 512;
+
+ private:
+  static constexpr int kFewBlocks = 3;
+  static constexpr int64_t kReservedByDriver = 1024;
+
+  void list_quantities(RenderPlan& p) const {
+    bool ranged[3] = {};
+    for (int64_t q = 0; q < a_.quantity_count; ++q) {
+      const Quantity quantity = static_cast<Quantity>(a_.quantities[q]);
+      const int range = is_derivative(quantity) ? static_cast<int>(quantity) : 0;
+      DrawnQuantity& drawn = p.quantities[p.quantity_count++];
+      drawn = DrawnQuantity{quantity, a_.block != 0 ? static_cast<int>(q) : p.lines, range, !is_mark(quantity) && !ranged[range]};
+      if (is_mark(quantity)) continue;
+      ranged[range] = true;
+      p.variance = p.variance || quantity == Quantity::error;
+      if (a_.block == 0) p.lines += quantity == Quantity::error ? 2 : 1;
+      else if (is_derivative(quantity)) p.lines = 1;  // which takes its values
+      (quantity == Quantity::error ? p.bands : p.strokes) = a_.block == 0;
+    }
+    p.in_place = p.quantity_count == 1 && p.quantities[0].quantity == Quantity::flux && a_.block == 0;
+  }
+
+  void divide(RenderPlan& p) const {
+    const ResampleArgs& s = a_.spectra;
+    p.panels = static_cast<int>(a_.panels);
+    p.ranges = a_.per_panel ? p.panels : 1;
+    BinLayout& bins = p.bins;
+    bins.own = s.bins == 0;
+    bins.most = static_cast<int>(bins.own ? s.pixels : s.bins);
+    bins.of_panel = bins.own ? 0 : bins.most / p.panels;
+    bins.step = bins.own ? 0.0f : static_cast<float>(static_cast<double>(a_.size) / static_cast<double>(bins.of_panel));
+    PassLayout& passes = p.passes;
+    const int stacked = a_.rows ? p.panels : 1;
+    passes.canvas = static_cast<int>(a_.rows ? a_.size / a_.panels : a_.size);
+    passes.panels = std::min(stacked, std::max(1, kMostRows / passes.canvas));
+    passes.rows = std::min(kMostRows, passes.panels * passes.canvas);
+    passes.sheets = a_.rows ? 1 : p.panels;
+    const int down = (passes.canvas + kMostRows - 1) / kMostRows;  // passes for one panel
+    passes.count = down > 1 ? stacked * down : (stacked + passes.panels - 1) / passes.panels;
+    ImageLayout& image = p.image;
+    image.planes = static_cast<int>(a_.planes());
+    image.channels = static_cast<int>(a_.channels());
+    image.size = static_cast<int>(a_.size);
+    image.mixing = a_.inks != nullptr && image.planes > 1              ? Mixing::layers
+                   : a_.inks != nullptr || a_.colormap != nullptr ? Mixing::table
+                                                                  : Mixing::channels;
+    const int64_t pixel = a_.type == PixelType::uint8 ? 1 : a_.type == PixelType::bfloat16 ? 2 : 4;
+    image.access = 16;
+    while ((a_.size * pixel | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a_.out))) % image.access != 0) image.access /= 2;
+    for (int k = 0; k < 2; ++k) p.finder.share[k] = a_.percentiles[k] / 100.0;
+  }
+
+  // `sided`: with room for the sides of lines.
+  void lay_out(RenderPlan& p, bool sided) const {
+    SharedLayout layout;
+    const bool area = p.strokes && a_.coverage == Coverage::area_union;
+    p.finder.reserve(layout);
+    if (p.image.mixing != Mixing::layers) {
+      p.image.shown = layout.reserve<uint32_t>(int64_t{p.image.planes} * 256);
+      p.image.unchanged = layout.reserve<int>(p.image.planes);
+    }
+    p.scales = layout.reserve<ValueRange>(int64_t{3} * p.ranges);
+    p.near = NearLayout{};
+    if (area && !p.bins.own && NearLayout::serves(p.bins.step, a_.subcolumns, a_.size)) {
+      p.near.reserve(layout, p.bins.step, a_.linewidth, a_.subcolumns);
+    }
+    p.bins.padding = p.near.points ? NearLayout::padding(p.bins.step, a_.linewidth) : 0;
+    p.starts = area && !p.near.points ? layout.reserve<int>((p.bins.own ? p.panels : 1) * a_.size) : Reserved{};
+    p.bins.room = p.bins.most + p.bins.padding * (p.panels + 1);
+    const int64_t room = p.bins.room;
+    p.value = layout.reserve<float>(room);
+    if (p.variance && !p.bins.own) p.ivar = layout.reserve<float>(room);
+    if (p.bins.own) p.state = layout.reserve<int>(2);
+    if (p.bins.own && a_.block == 0) p.x = layout.reserve<float>(room);
+    const SharedLayout gathering = layout;  // what follows is not needed while values are gathered
+    if (area || p.bands) p.strip.reserve(layout, p.passes.rows, p.threads / kWarp);
+    if (p.strokes && !area) p.agg.reserve(layout, p.passes.rows, p.threads / kWarp);
+    if (p.in_place) p.y = p.value; else if (p.lines > 0) p.y = layout.reserve<float>(p.lines * room);
+    p.sides = area && sided ? layout.reserve<Sides>(p.lines * room) : Reserved{};
+    if (area) p.gaps = layout.reserve<unsigned>(int64_t{p.lines} * p.panels);
+    if (a_.block == 0 && marks(p)) p.columns = layout.reserve<uint4>(int64_t{p.passes.panels} * kWarp / kPiece);
+    if (a_.block != 0) p.levels = layout.reserve<uint8_t>(a_.quantity_count * room);
+    if (p.image.mixing == Mixing::layers && a_.block == 0) {
+      p.layers = layout.reserve<uint4>(int64_t{p.image.planes} * p.passes.rows * kWarp / kPiece);
+    }
+    p.bytes = layout.bytes;
+    p.edges = Reserved{};
+    if (p.bins.own || !has_own_edges(a_.spectra)) return;
+    SharedLayout before = gathering;
+    const Reserved edges = before.reserve<double>(a_.spectra.pixels + 1);
+    if (before.bytes > most_shared_bytes()) return;
+    p.edges = edges;
+    p.bytes = std::max(p.bytes, before.bytes);
+  }
+
+  bool marks(const RenderPlan& p) const {
+    for (int q = 0; q < p.quantity_count; ++q) {
+      if (is_mark(p.quantities[q].quantity)) return true;
+    }
+    return false;
+  }
+
+  const RenderArgs& a_;
+};
+
+}  // namespace spectromer
