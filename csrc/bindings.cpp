@@ -92,7 +92,8 @@ PYBIND11_MODULE(_C, m) {
                        uintptr_t quantities, int64_t quantity_count, int64_t block, bool boustrophedon, int scale,
                        std::pair<float, float> fixed, std::pair<double, double> percentiles, bool per_panel,
                        float margin, float side_margin, float linewidth, int subcolumns, int coverage, uintptr_t marks,
-                       bool shared_marks, uintptr_t alpha, uintptr_t inks, bool light, uintptr_t colormap, int type,
+                       bool shared_marks, uintptr_t alpha, uintptr_t inks, bool light, bool plain, uintptr_t colormap,
+                       int type,
                        uintptr_t factor, uintptr_t offset, uintptr_t out) {
              return RenderArgs{spectra,
                                size,
@@ -118,6 +119,7 @@ PYBIND11_MODULE(_C, m) {
                                pointer<const float>(alpha),
                                pointer<const float>(inks),
                                light,
+                               plain,
                                pointer<const uint8_t>(colormap),
                                static_cast<PixelType>(type),
                                pointer<const float>(factor),
@@ -128,7 +130,7 @@ PYBIND11_MODULE(_C, m) {
            py::arg("quantities"), py::arg("quantity_count"), py::arg("block"), py::arg("boustrophedon"),
            py::arg("scale"), py::arg("fixed"), py::arg("percentiles"), py::arg("per_panel"), py::arg("margin"),
            py::arg("side_margin"), py::arg("linewidth"), py::arg("subcolumns"), py::arg("coverage"), py::arg("marks"),
-           py::arg("shared_marks"), py::arg("alpha"), py::arg("inks"), py::arg("light"), py::arg("colormap"),
+           py::arg("shared_marks"), py::arg("alpha"), py::arg("inks"), py::arg("light"), py::arg("plain"), py::arg("colormap"),
            py::arg("type"), py::arg("factor"), py::arg("offset"), py::arg("out"))
       .def_readonly("spectra", &RenderArgs::spectra);
 

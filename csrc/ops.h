@@ -77,6 +77,7 @@ struct RenderArgs {
   const float* alpha;       // [planes] opacity, 0 to 1
   const float* inks;        // [planes, 3] levels of R, G, B, or null: planes are channels
   bool light;               // the ground is 255 and (without inks) the ink 0, else the other way round
+  bool plain;               // every plane is a channel by itself, opaque and on the dark ground: levels are shown as they are
   const uint8_t* colormap;  // [256, 3] levels of R, G, B for one plane's levels, or null
   PixelType type;
   const float* factor;  // [channels] of the output, which is factor * level + offset unless uint8

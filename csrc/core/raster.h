@@ -29,7 +29,7 @@ struct Segment {
 };
 
 // What of it takes a division and a root.
-struct Sides {
+struct alignas(8) Sides {
   float slope, drop;
 };
 

@@ -81,8 +81,7 @@ class Renderer {
         resampler_(args.spectra, errors_),
         canvas_{args.rows ? args.size / args.panels : args.size, args.size, args.linewidth, args.subcolumns} {
     stride_ = own_ ? args.spectra.pixels : args.spectra.bins;
-    direct_ = a_.inks == nullptr && a_.colormap == nullptr && !a_.light && a_.type == PixelType::uint8;
-    for (int64_t k = 0; k < a_.planes(); ++k) direct_ = direct_ && a_.alpha[k] == 1.0f;
+    direct_ = a_.plain && a_.type == PixelType::uint8;
     if (!own_) {
       const int64_t points = stride_ / a_.panels;
       const float step = static_cast<float>(static_cast<double>(a_.size) / static_cast<double>(std::max<int64_t>(points, 1)));

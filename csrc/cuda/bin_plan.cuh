@@ -49,15 +49,18 @@ __device__ __forceinline__ BinSums<kVariance> planned_sums(const BinPlan& plan, 
   const float* ivar = s.ivar + at;
   const double* weight = plan.weight + (static_cast<int64_t>(__ldg(plan.start + group)) * kWarp + lane_index());
   BinSums<kVariance> sums;
+  const auto add = [&](int step) {
+    if (kStretch && (at + step < 0 || at + step >= count)) return;
+    sums.add(__ldg(weight + step * kWarp), __ldg(flux + step), __ldg(ivar + step));
+  };
+  int steps = __ldg(plan.steps + group);
 #pragma unroll 1
-  for (int step = __ldg(plan.steps + group); step > 0; --step) {
-    if (!kStretch || (at >= 0 && at < count)) {
-      const float pixel_flux = __ldg(flux), pixel_ivar = __ldg(ivar);
-      sums.add(__ldg(weight), pixel_flux, pixel_ivar);
-    }
-    ++flux, ++ivar, ++at;
-    weight += kWarp;
+  for (; steps > 1; steps -= 2) {
+    add(0);
+    add(1);
+    flux += 2, ivar += 2, at += 2, weight += 2 * kWarp;
   }
+  if (steps > 0) add(0);
   return sums;
 }
 

@@ -72,11 +72,19 @@ __device__ __forceinline__ void prefetch(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
 
-// The same address, which the compiler then keeps in a register instead of working it out again wherever it is used.
+// The same number or address, which the compiler then keeps in a register instead of working it out again wherever it is
+// used.
 template <class T>
-__device__ __forceinline__ T* kept(T* address) {
-  asm("" : "+l"(address));
-  return address;
+__device__ __forceinline__ T kept(T number) {
+  asm("" : "+l"(number));
+  return number;
+}
+
+// The same number, but a new one to the compiler: what follows from it is worked out here, and not ahead of a loop to be
+// kept in registers through all that the loop does.
+__device__ __forceinline__ int renewed(int number) {
+  asm volatile("" : "+r"(number));
+  return number;
 }
 
 // Two floats as the nearest values of bfloat16, the first one in the lower half.
@@ -160,9 +168,9 @@ namespace spectromer {
 
 __device__ __forceinline__ int thread_index() { return static_cast<int>(threadIdx.x); }
 __device__ __forceinline__ int block_threads() { return static_cast<int>(blockDim.x); }
-__device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x) % kWarp; }
-__device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x) / kWarp; }
-__device__ __forceinline__ int block_warps() { return static_cast<int>(blockDim.x) / kWarp; }
+__device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x % kWarp); }
+__device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x / kWarp); }
+__device__ __forceinline__ int block_warps() { return static_cast<int>(blockDim.x / kWarp); }
 
 // The sum of a value over this lane and those before it.
 __device__ __forceinline__ int warp_prefix_sum(int value) {

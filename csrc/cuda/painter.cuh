@@ -5,49 +5,61 @@
 
 namespace spectromer {
 
-// `kOwn`: spectra's own pixels, else common bins; `kAgg`: lines as AGG draws them, else by true area.
-template <bool kOwn, bool kAgg>
+// What is drawn: common bins whose weights have been planned, in images that levels make as they are (ImageLayout::direct);
+// spectra's own pixels, in any image; or anything.
+enum class Source { planned, pixels, any };
+
+// What stands for bins: lines by true area or as AGG draws them, or squares.
+enum class Shapes { areas, outlines, squares };
+
+template <Source kSource, Shapes kShapes>
 class Painter {
  public:
   __device__ Painter(const RenderArgs& args, const RenderPlan& plan)
-      : a_(args), p_(plan), writer_(args, plan.image), value_(shared_at<float>(plan.value)), y_(shared_at<float>(plan.y)),
-        sides_(shared_at<Sides>(plan.sides)), strip_(plan.strip),
+      : a_(args), p_(plan), writer_(args, plan.image), strip_(plan.strip),
         near_(plan.near, args.linewidth, args.subcolumns, plan.bins.step), agg_(plan.agg) {
-    RangeFinder(p_.finder, value_).clear();
+    writer_.prepare();
+    RangeFinder(p_.finder, values()).clear();
     if (p_.near.points) near_.prepare();
-    if (!kOwn && p_.starts) find_starts(0);
+    if (!own_pixels() && p_.starts) find_starts(0);
+    put_padding();
     clear_strips();
   }
 
   __device__ __forceinline__ void draw(int64_t row) {
     __syncthreads();
     writer_.begin(row);
-    if constexpr (kOwn) gather_own(row); else gather_bins(row);
+    if (own_pixels()) gather_pixels(row); else gather_bins(row);
     __syncthreads();
-    if constexpr (!kOwn) {
-      if (p_.edges) clear_strips();  // whose place the edges had
+    if (p_.edges) clear_strips();  // whose place the edges had
+    if (own_pixels() && p_.starts) {
+#pragma unroll 1
+      for (int panel = 0; panel < p_.panels; ++panel) find_starts(panel);
     }
-    if constexpr (kOwn) {
-      if (p_.starts) {
-        for (int panel = 0; panel < p_.panels; ++panel) find_starts(panel);
-      }
-    }
+#pragma unroll 1
     for (int q = 0; q < p_.quantity_count; ++q) prepare(q);
-    if (a_.block != 0) draw_squares(); else draw_strips();
+    if constexpr (kShapes == Shapes::squares) draw_squares(); else draw_strips();
   }
 
  private:
+  static constexpr bool kLines = kShapes != Shapes::squares;
+
+  __device__ bool own_pixels() const { return kSource == Source::pixels || (kSource == Source::any && p_.bins.own); }
+
   // ---- where bins lie ----
 
   __device__ int begin_of(int panel) const {
-    return kOwn ? static_cast<int>(panel_start(count_, p_.panels, panel)) : panel * p_.bins.of_panel;
+    return own_pixels() ? static_cast<int>(panel_start(count_, p_.panels, panel)) : panel * p_.bins.of_panel;
   }
+
+  __device__ Shared<float> values() const { return shared_at<float>(p_.value); }
+  __device__ Shared<float> lines() const { return shared_at<float>(p_.y); }
 
   // The first of a panel's bins in shared memory.
   __device__ int place_of_panel(int panel) const { return begin_of(panel) + p_.bins.padding * (panel + 1); }
 
   __device__ int place_of(int bin) const {
-    if (kOwn || p_.bins.padding == 0) return bin;
+    if (p_.bins.padding == 0) return bin;
     const int panel = static_cast<int>((static_cast<float>(bin) + 0.5f) / static_cast<float>(p_.bins.of_panel));
     return bin + p_.bins.padding * (panel + 1);
   }
@@ -57,7 +69,7 @@ class Painter {
 
   // The x of a panel's bins.
   __device__ auto x_of(int panel) const {
-    if constexpr (kOwn) return Shared<const float>(shared_at<float>(p_.x) + begin_of(panel));
+    if constexpr (kSource == Source::pixels) return Shared<const float>(shared_at<float>(p_.x) + begin_of(panel));
     else return EvenX{p_.bins.step};
   }
 
@@ -70,65 +82,64 @@ class Painter {
     const Shared<float> ivar = shared_at<float>(p_.ivar);
     count_ = p_.bins.most;
     marks_ = a_.marks == nullptr ? nullptr : a_.marks + (a_.shared_marks ? 0 : row * s.bins);
-    put_padding();
     const auto put = [&](int m, float flux, float variance) {
       const bool good = !p_.variance || (variance > 0.0f && variance <= FLT_MAX);
       const int place = place_of(m);
-      value_[place] = good && fabsf(flux) <= FLT_MAX ? flux : NAN;
+      values()[place] = good && fabsf(flux) <= FLT_MAX ? flux : NAN;
       if (p_.variance) ivar[place] = variance;
     };
-    if (s.plan != nullptr) {
-      if (p_.variance) gather_planned<true>(spectrum, required, put); else gather_planned<false>(spectrum, required, put);
-    } else if (p_.edges) {
-      const Shared<double> edge = shared_at<double>(p_.edges);
-      put_edges(spectrum, edge);
-      __syncthreads();
-      const int bins = static_cast<int>(s.bins);
-      if (p_.variance) visit_own_bins<true>(spectrum, edge, s.grid, bins, required, put);
-      else visit_own_bins<false>(spectrum, edge, s.grid, bins, required, put);
-    } else {
-      for (int m = thread_index(); m < count_; m += block_threads()) {
-        const int64_t first = first_pixel(s.method, spectrum.wavelength, spectrum.pixels, bin_start(s.method, s.grid, s.bins, m));
-        float flux, variance = 1.0f;
-        if (p_.variance) resample_bin<true>(s.method, spectrum, s.grid, s.bins, m, first, required, flux, variance);
-        else resample_bin<false>(s.method, spectrum, s.grid, s.bins, m, first, required, flux, variance);
-        put(m, flux, variance);
-      }
-    }
+    if (p_.variance) gather<true>(spectrum, required, put); else gather<false>(spectrum, required, put);
     if (row + gridDim.x < s.rows) prefetch_row(spectrum_row<false>(s, row + gridDim.x));
   }
 
   template <bool kVariance, class Put>
-  __device__ void gather_planned(const SpectrumRow& spectrum, float required, Put put) const {
-    for (int group = warp_index(); group < p_.weights.groups; group += block_warps()) {
-      const int m = group * kWarp + lane_index();
-      const BinSums<kVariance> sums = planned_sums<kVariance, false>(p_.weights, group, spectrum);
-      float flux, ivar = 1.0f;
-      sums.finish(required, flux, ivar);
-      if (m < count_) put(m, flux, ivar);
+  __device__ __forceinline__ void gather(const SpectrumRow& spectrum, float required, Put put) const {
+    const ResampleArgs& s = a_.spectra;
+    if (kSource == Source::planned || s.plan != nullptr) {
+#pragma unroll 1
+      for (int group = warp_index(); group < p_.weights.groups; group += block_warps()) {
+        const int m = group * kWarp + lane_index();
+        const BinSums<kVariance> sums = planned_sums<kVariance, false>(p_.weights, group, spectrum);
+        float flux, ivar = 1.0f;
+        sums.finish(required, flux, ivar);
+        if (m < count_) put(m, flux, ivar);
+      }
+    } else if (p_.edges) {
+      const Shared<double> edge = shared_at<double>(p_.edges);
+      put_edges(spectrum, edge);
+      __syncthreads();
+      visit_own_bins<kVariance>(spectrum, edge, s.grid, count_, required, put);
+    } else {
+#pragma unroll 1
+      for (int m = thread_index(); m < count_; m += block_threads()) {
+        const int64_t first = first_pixel(s.method, spectrum.wavelength, spectrum.pixels, bin_start(s.method, s.grid, s.bins, m));
+        float flux, ivar = 1.0f;
+        resample_bin<kVariance>(s.method, spectrum, s.grid, s.bins, m, first, required, flux, ivar);
+        put(m, flux, ivar);
+      }
     }
   }
 
+  // Values of the padding, which stay NaN.
   __device__ void put_padding() const {
-    const int padding = p_.bins.padding;
-    if (padding == 0) return;
-    const auto pad = [&](Shared<float> values) {
-      for (int panel = warp_index(); panel <= p_.panels; panel += block_warps()) {
-        for (int i = lane_index(); i < padding; i += kWarp) values[panel * (p_.bins.of_panel + padding) + i] = NAN;
-      }
-    };
-    pad(value_);
-    if (p_.variance && !kOwn) pad(shared_at<float>(p_.ivar));
+    const int padding = p_.bins.padding, stride = p_.bins.of_panel + padding;
+#pragma unroll 1
+    for (int i = thread_index(); i < padding * (p_.panels + 1); i += block_threads()) {
+      const int place = i / padding * stride + i % padding;
+      values()[place] = NAN;
+      if (p_.ivar) shared_at<float>(p_.ivar)[place] = NAN;
+    }
   }
 
   // The spectrum's own pixels from the first good one to the last.
-  __device__ void gather_own(int64_t row) {
+  __device__ void gather_pixels(int64_t row) {
     const SpectrumRow s = spectrum_row<false>(a_.spectra, row);
     const Shared<int> state = shared_at<int>(p_.state);
     const int pixels = static_cast<int>(s.pixels);
     if (thread_index() == 0) state[0] = INT_MAX, state[1] = 0;
     __syncthreads();
     int low = INT_MAX, end = 0;
+#pragma unroll 1
     for (int i = thread_index(); i < pixels; i += block_threads()) {
       if (!good_pixel(s.flux[i], s.ivar[i])) continue;
       low = i < low ? i : low;
@@ -143,13 +154,16 @@ class Painter {
     ivar_ = s.ivar + first;
     marks_ = a_.marks == nullptr ? nullptr : a_.marks + (row * s.pixels + first);
     const float* flux = s.flux + first;
-    for (int i = thread_index(); i < count_; i += block_threads()) value_[i] = good_pixel(flux[i], ivar_[i]) ? flux[i] : NAN;
+#pragma unroll 1
+    for (int i = thread_index(); i < count_; i += block_threads()) values()[i] = good_pixel(flux[i], ivar_[i]) ? flux[i] : NAN;
     const Shared<float> x = shared_at<float>(p_.x);
     const double* wavelength = s.wavelength + first;
+#pragma unroll 1
     for (int panel = 0; panel < p_.panels && p_.x; ++panel) {
       const int from = begin_of(panel), to = begin_of(panel + 1);
       if (from == to) continue;
       const OwnAxis axis(a_, wavelength[from], wavelength[to - 1], to - from);
+#pragma unroll 1
       for (int i = from + thread_index(); i < to; i += block_threads()) x[i] = axis.x(wavelength[i]);
     }
     if (row + gridDim.x < a_.spectra.rows) prefetch_row(spectrum_row<false>(a_.spectra, row + gridDim.x));
@@ -157,12 +171,12 @@ class Painter {
 
   // A value's inverse variance.
   __device__ float ivar_at(int place) const {
-    if constexpr (kOwn) return ivar_[place]; else return shared_at<float>(p_.ivar)[place];
+    return own_pixels() ? ivar_[place] : static_cast<float>(shared_at<float>(p_.ivar)[place]);
   }
 
   // A derivative of the values between neighbouring bins.
   __device__ float derivative(Quantity quantity, int bin) const {
-    const auto plain = [&](int k) { return k >= 0 && k < count_ ? static_cast<float>(value_[place_of(k)]) : NAN; };
+    const auto plain = [&](int k) { return k >= 0 && k < count_ ? static_cast<float>(values()[place_of(k)]) : NAN; };
     const auto slope = [&](int k) { return k >= 0 && k < count_ ? gradient(plain(k - 1), plain(k), plain(k + 1)) : NAN; };
     return quantity == Quantity::first ? slope(bin) : gradient(slope(bin - 1), slope(bin), slope(bin + 1));
   }
@@ -173,19 +187,22 @@ class Painter {
   __device__ void prepare(int q) {
     const DrawnQuantity& drawn = p_.quantities[q];
     if (is_mark(drawn.quantity)) {
-      if (a_.block != 0) put_mark_levels(q);
+      if (!kLines) put_mark_levels(q);
       return;
     }
     const int room = p_.bins.room;
-    Shared<float> series = value_;
+    Shared<float> series = values();
     if (is_derivative(drawn.quantity)) {
-      series = y_ + (a_.block != 0 ? 0 : drawn.line * room);
+      series = lines() + (!kLines ? 0 : drawn.line * room);
+#pragma unroll 1
       for (int i = thread_index(); i < places(); i += block_threads()) series[i] = NAN;
       __syncthreads();
+#pragma unroll 1
       for (int i = thread_index(); i < count_; i += block_threads()) series[place_of(i)] = derivative(drawn.quantity, i);
       __syncthreads();
     }
     const Shared<ValueRange> scales = shared_at<ValueRange>(p_.scales) + drawn.range * p_.ranges;
+#pragma unroll 1
     for (int r = 0; r < p_.ranges; ++r) {
       // With the padding before it, and the last one's behind it.
       const int begin = r == 0 ? 0 : place_of_panel(r) - p_.bins.padding;
@@ -196,11 +213,11 @@ class Painter {
         __syncthreads();
       }
       const ValueRange scale = scales[r];
-      if (a_.block != 0) put_levels(drawn, series, begin, end, scale); else put_heights(drawn, series, begin, end, scale, room);
+      if (!kLines) put_levels(drawn, series, begin, end, scale); else put_heights(drawn, series, begin, end, scale, room);
     }
     __syncthreads();
-    if (p_.gaps && drawn.quantity != Quantity::error) {
-      finish_line(drawn.line, room);
+    if (kShapes == Shapes::areas && drawn.quantity != Quantity::error) {
+      finish_line(drawn);
       __syncthreads();
     }
   }
@@ -213,6 +230,7 @@ class Painter {
   __device__ void put_levels(const DrawnQuantity& drawn, Shared<float> series, int begin, int end, const ValueRange& scale) const {
     const Shared<uint8_t> levels = shared_at<uint8_t>(p_.levels) + drawn.line * p_.bins.room;
     const float sigma = sigma_share(scale, a_.margin);
+#pragma unroll 1
     for (int i = begin + thread_index(); i < end; i += block_threads()) {
       const float number = series[i];
       const bool error = drawn.quantity == Quantity::error;
@@ -222,15 +240,17 @@ class Painter {
 
   __device__ void put_mark_levels(int q) const {
     const Shared<uint8_t> levels = shared_at<uint8_t>(p_.levels) + p_.quantities[q].line * p_.bins.room;
+#pragma unroll 1
     for (int i = thread_index(); i < count_; i += block_threads()) levels[i] = marked(p_.quantities[q].quantity, i) ? 255 : 0;
   }
 
   // A height that does not belong to a line is NaN, but for AGG, which tells by itself.
   __device__ void put_heights(const DrawnQuantity& drawn, Shared<float> series, int begin, int end, const ValueRange& scale, int room) const {
-    const Shared<float> heights = y_ + drawn.line * room;
+    const Shared<float> heights = lines() + drawn.line * room;
     const float height = static_cast<float>(p_.passes.canvas);
     if (drawn.quantity == Quantity::error) {
       const float sigma = sigma_share(scale, a_.margin);
+#pragma unroll 1
       for (int i = begin + thread_index(); i < end; i += block_threads()) {
         const float at_height = height * (1.0f - height_share(series[i], scale, a_.margin));
         const float reach = height * sigma / sqrtf(ivar_at(i));
@@ -238,26 +258,30 @@ class Painter {
         heights[room + i] = at_height + reach;
       }
     } else {
+#pragma unroll 1
       for (int i = begin + thread_index(); i < end; i += block_threads()) {
         const float at_height = height * (1.0f - height_share(series[i], scale, a_.margin));
-        heights[i] = kAgg || drawable(at_height) ? at_height : NAN;
+        heights[i] = kShapes == Shapes::outlines || drawable(at_height) ? at_height : NAN;
       }
     }
   }
 
   // The sides of a line, and where it has gaps.
-  __device__ void finish_line(int line, int room) const {
-    const Shared<unsigned> gaps = shared_at<unsigned>(p_.gaps) + line * p_.panels;
+  __device__ void finish_line(const DrawnQuantity& drawn) const {
+    const Shared<unsigned> gaps = shared_at<unsigned>(p_.gaps) + drawn.stroke * p_.panels;
+#pragma unroll 1
     for (int panel = thread_index(); panel < p_.panels; panel += block_threads()) gaps[panel] = 0;
     __syncthreads();
     const float r = 0.5f * a_.linewidth;
+#pragma unroll 1
     for (int panel = 0; panel < p_.panels; ++panel) {
       const int points = begin_of(panel + 1) - begin_of(panel), place = place_of_panel(panel), padding = p_.bins.padding;
       const auto x = x_of(panel);
-      const Shared<const float> y = y_ + (line * room + place);
-      const Shared<Sides> sides = sides_ + (line * room + place);
+      const Shared<const float> y = lines() + (drawn.line * p_.bins.room + place);
+      const Shared<Sides> sides = shared_at<Sides>(p_.sides) + (drawn.stroke * p_.bins.room + place);
       // From the padding before the panel to the padding behind it, which is the next one's before it.
       const int end = padding == 0 ? points - 1 : panel + 1 < p_.panels ? points : points + padding - 1;
+#pragma unroll 1
       for (int i = thread_index() - padding; i < end; i += block_threads()) {
         const float here = y[i], next = y[i + 1];
         if (p_.sides) sides[i] = make_sides(x[i], here, x[i + 1], next, r);
@@ -270,6 +294,7 @@ class Painter {
   template <class X>
   __device__ void note_gap(Shared<unsigned> gaps, X x, Shared<const float> y, int points, int i, float r) const {
     constexpr float kRoom = 1e-3f;
+#pragma unroll 1
     for (int k = i + 1; k < points && x[k] - x[i] <= 2.0f * r + kRoom; ++k) {
       if (y[k] != y[k]) continue;
       const int first = strip_at(x[k] - r - kRoom), last = strip_at(x[i] + r + kRoom);
@@ -284,6 +309,7 @@ class Painter {
   __device__ void find_starts(int panel) const {
     const Shared<int> starts = shared_at<int>(p_.starts) + panel * p_.image.size;
     const int points = begin_of(panel + 1) - begin_of(panel);
+#pragma unroll 1
     for (int column = thread_index(); column < p_.image.size; column += block_threads()) {
       starts[column] = first_point(x_of(panel), points, static_cast<float>(column), 0.5f * a_.linewidth);
     }
@@ -296,16 +322,19 @@ class Painter {
     if (p_.agg.cells) agg_.clear();
   }
 
-  __device__ void draw_strips() {
-    const PassLayout& passes = p_.passes;
-    for (int pass = 0; pass < passes.count; ++pass) {
+  __device__ __forceinline__ void draw_strips() {
+#pragma unroll 1
+    for (int pass = 0; pass < p_.passes.count; ++pass) {
       choose_rows(pass);
+#pragma unroll 1
       for (int column = 0; column < p_.image.size; column += kWarp) {
         strip_.column = agg_.column = column;
+#pragma unroll 1
         for (int q = 0; q < p_.quantity_count; ++q) {
-          for (int sheet = 0; sheet < passes.sheets; ++sheet) draw_plane(q, sheet);
+#pragma unroll 1
+          for (int sheet = 0; sheet < p_.passes.sheets; ++sheet) draw_plane(q, sheet);
         }
-        if (p_.image.mixing == Mixing::layers) put_layers();
+        if (kSource != Source::planned && p_.image.mixing == Mixing::layers) put_staged(0);
       }
     }
   }
@@ -330,104 +359,142 @@ class Painter {
   }
 
   // One quantity, of one panel or of those of the pass, in the strip.
-  __device__ void draw_plane(int q, int sheet) {
-    const DrawnQuantity& drawn = p_.quantities[q];
+  __device__ __forceinline__ void draw_plane(int q, int sheet) {
     const int plane = q * p_.passes.sheets + sheet;
-    const auto put = [&](int row, int piece, const uint4& levels) {
-      const int column = strip_.column + piece * kPiece;
-      if (p_.image.mixing == Mixing::layers) {
-        shared_at<uint4>(p_.layers)[(plane * p_.passes.rows + row) * (kWarp / kPiece) + piece] = levels;
-      } else if (column < p_.image.size) {
-        writer_.put(plane, image_row_ + row, column, levels);
-      }
-    };
-    const auto blank = [&](int row, int piece) {
-      const int column = strip_.column + piece * kPiece;
-      if (p_.image.mixing == Mixing::layers) put(row, piece, make_uint4(0, 0, 0, 0));
-      else if (column < p_.image.size) writer_.put_blank(plane, image_row_ + row, column);
-    };
-    const int panel = first_panel_ + sheet;
-    if (is_mark(drawn.quantity)) {
-      draw_columns(drawn.quantity, panel, put);
-    } else if (kAgg && drawn.quantity != Quantity::error) {
-      if constexpr (kAgg) {
-        draw_outlines(drawn.line, panel);
-        agg_.put_levels(put, blank);
-      }
+    if constexpr (kSource == Source::planned) {
+      const ImageWriter::Place place = writer_.place(plane, image_row_, strip_.column);
+      if (a_.type == PixelType::uint8) draw_into(q, sheet, writer_.template rows<PixelType::uint8>(place));
+      else draw_into(q, sheet, writer_.template rows<PixelType::bfloat16>(place));
     } else {
-      draw_areas(drawn, panel);
-      strip_.put_levels(255.0f / static_cast<float>(subcolumn_weight(a_.subcolumns) * a_.subcolumns), put, blank);
+      const bool layers = p_.image.mixing == Mixing::layers;
+      draw_into(q, sheet, StagedRows{shared_at<uint4>(p_.image.staged) + (layers ? plane : 0) * p_.passes.rows * (kWarp / kPiece)});
+      if (!layers) put_staged(plane);
     }
   }
 
-  // True area: a warp for each sub-column of each panel.
-  __device__ void draw_areas(const DrawnQuantity& drawn, int first_panel) const {
-    const int room = p_.bins.room, column = strip_.column + lane_index();
-    const int weight = subcolumn_weight(a_.subcolumns);
-    const float step = 1.0f / static_cast<float>(a_.subcolumns), height = static_cast<float>(shown_), top = static_cast<float>(top_);
+  // Rows of levels that are put into the image later on.
+  struct StagedRows {
+    Shared<uint4> to;
+
+    __device__ void put(int row, int piece, const uint4& levels) const { to[row * (kWarp / kPiece) + piece] = levels; }
+    __device__ void put_blank(int row, int piece) const { put(row, piece, make_uint4(0, 0, 0, 0)); }
+  };
+
+  template <class Rows>
+  __device__ __forceinline__ void draw_into(int q, int sheet, const Rows& rows) {
+    const DrawnQuantity& drawn = p_.quantities[q];
+    const int panel = first_panel_ + sheet;
+    if (is_mark(drawn.quantity)) {
+      draw_columns(drawn.quantity, panel, rows);
+    } else if (kShapes == Shapes::outlines && drawn.quantity != Quantity::error) {
+      draw_outlines(drawn.line, panel);
+      agg_.put_levels(rows);
+    } else {
+      draw_areas(drawn, panel);
+      strip_.put_levels(p_.level_scale, rows);
+    }
+  }
+
+  // The staged levels of a strip: those of one plane, or all planes over one another. By the whole block.
+  __device__ void put_staged(int plane) const {
+    __syncthreads();
+    const Shared<unsigned> staged = shared_at<unsigned>(p_.image.staged);
+#pragma unroll 1
+    for (int i = thread_index(); i < strip_.rows * (kWarp / kPiece); i += block_threads()) {
+      const int row = i / (kWarp / kPiece), piece = i % (kWarp / kPiece);
+      if (strip_.column + piece * kPiece >= p_.image.size) continue;
+      writer_.put(plane, image_row_ + row, strip_.column + piece * kPiece, [&](int k, int word) -> unsigned {
+        const int layer = p_.image.mixing == Mixing::layers ? k : 0;
+        return staged[((layer * p_.passes.rows + row) * (kWarp / kPiece) + piece) * 4 + word];
+      });
+    }
+    __syncthreads();
+  }
+
+  // True area: a warp for each sub-column of each panel. With more warps than sub-columns, they take several panels at once.
+  __device__ __forceinline__ void draw_areas(const DrawnQuantity& drawn, int first_panel) const {
+    const int column = strip_.column + lane_index(), warps = block_warps();
+    const bool several = p_.subcolumn_shift >= 0 && warps > a_.subcolumns;
+    const int first_k = several ? warp_index() & (a_.subcolumns - 1) : warp_index(), first_part = several ? warp_index() >> p_.subcolumn_shift : 0;
+    const int parts_step = several ? warps >> p_.subcolumn_shift : 1;
+    const float top = static_cast<float>(top_), height = static_cast<float>(shown_);
     unsigned touched = 0;
-    int part = 0;
-    for (int k = warp_index(); part < panels_; k += block_warps()) {
-      for (; k >= a_.subcolumns; k -= a_.subcolumns) ++part;
-      if (part >= panels_) break;
-      if (column >= p_.image.size) continue;
-      const float at = static_cast<float>(column) + (static_cast<float>(k) + 0.5f) * step;
-      const auto emit = [&](Interval hit) {
-        if (!hit.empty()) touched |= strip_.add(Interval{hit.top - top, hit.bottom - top}, part * shown_, height, weight);
-      };
-      const int panel = first_panel + part, place = drawn.line * room + place_of_panel(panel);
-      if (drawn.quantity == Quantity::error) {
-        const int points = begin_of(panel + 1) - begin_of(panel);
-        emit(band_interval(x_of(panel), Shared<const float>(y_ + place), Shared<const float>(y_ + (room + place)), points, at));
-      } else if constexpr (!kAgg) {
-        draw_line(drawn.line, panel, place, column, k, at, emit);
+#pragma unroll 1
+    for (int k = first_k; k < a_.subcolumns; k += warps) {
+#pragma unroll 1
+      for (int part = first_part; part < panels_; part += parts_step) {
+        const auto emit = [&](Interval hit) {
+          if (!hit.empty()) touched |= strip_.add(Interval{hit.top - top, hit.bottom - top}, part * shown_, height, p_.weight);
+        };
+        if (column >= p_.image.size) continue;
+        if (drawn.quantity == Quantity::error) draw_band(drawn, first_panel + part, column, k, emit);
+        else if constexpr (kShapes == Shapes::areas) draw_line(drawn, first_panel + part, column, k, emit);
       }
     }
     strip_.touch(touched);
   }
 
+  // The middle of sub-column k.
+  __device__ float middle_of(int column, int k) const {
+    const float step = 1.0f / static_cast<float>(a_.subcolumns);
+    return static_cast<float>(column) + (static_cast<float>(k) + 0.5f) * step;
+  }
+
   template <class Emit>
-  __device__ __forceinline__ void draw_line(int line, int panel, int place, int column, int k, float at, Emit emit) const {
-    const unsigned gaps = shared_at<unsigned>(p_.gaps)[line * p_.panels + panel];
+  __device__ __forceinline__ void draw_band(const DrawnQuantity& drawn, int panel, int column, int k, Emit emit) const {
+    const int points = begin_of(panel + 1) - begin_of(panel);
+    const Shared<const float> upper = lines() + (drawn.line * p_.bins.room + place_of_panel(panel)), lower = upper + p_.bins.room;
+    emit(band_interval(x_of(panel), upper, lower, points, middle_of(column, k)));
+  }
+
+  template <class Emit>
+  __device__ __forceinline__ void draw_line(const DrawnQuantity& drawn, int panel, int column, int k, Emit emit) const {
+    const unsigned gaps = shared_at<unsigned>(p_.gaps)[drawn.stroke * p_.panels + panel];
     const bool gap = (gaps >> (strip_.column / kWarp & 31) & 1u) != 0;
-    const Shared<const float> y = y_ + place;
-    const Shared<const Sides> sides = sides_ + place;
-    if (!gap && p_.near.points) {
+    const int place = place_of_panel(panel);
+    const Shared<const float> y = lines() + (drawn.line * p_.bins.room + place);
+    const Shared<const Sides> sides = shared_at<Sides>(p_.sides) + (drawn.stroke * p_.bins.room + place);
+    if (!gap && p_.near.points && p_.sides) {
       emit(near_.hit(column, k, y, sides));
       return;
     }
+    column = renewed(column);  // what follows is seldom needed
     const int points = begin_of(panel + 1) - begin_of(panel);
     const auto x = x_of(panel);
-    const float r = 0.5f * a_.linewidth;
+    const float r = 0.5f * a_.linewidth, at = middle_of(column, k);
     const auto sides_of = [&](int i) -> Sides { return p_.sides ? static_cast<Sides>(sides[i]) : make_sides(x[i], y[i], x[i + 1], y[i + 1], r); };
-    const int first = p_.starts ? static_cast<int>(shared_at<int>(p_.starts)[(kOwn ? panel : 0) * p_.image.size + column])
+    const int first = p_.starts ? static_cast<int>(shared_at<int>(p_.starts)[(own_pixels() ? panel : 0) * p_.image.size + column])
                                 : first_point(x, points, at, r);
     if (gap) visit_column(x, y, sides_of, points, first, at, r, emit);
     else emit(hit_without_gaps(x, y, sides_of, points, first, at, r));
   }
 
-  __device__ void draw_outlines(int line, int first_panel) const {
+  __device__ __forceinline__ void draw_outlines(int line, int first_panel) const {
     const StrokeShape shape(a_.linewidth);
+    unsigned touched = 0;
+#pragma unroll 1
     for (int part = 0; part < panels_; ++part) {
       const int panel = first_panel + part, points = begin_of(panel + 1) - begin_of(panel);
-      agg_.add_line(x_of(panel), Shared<const float>(y_ + (line * p_.bins.room + place_of_panel(panel))), points, shape, p_.image.size,
+      touched |= agg_.add_line(x_of(panel), Shared<const float>(lines() + (line * p_.bins.room + place_of_panel(panel))), points, shape, p_.image.size,
                     p_.passes.canvas, part * shown_, static_cast<float>(shown_));
     }
+    agg_.touch(touched);
   }
 
   __device__ bool marked(Quantity quantity, int bin) const {
     if (quantity == Quantity::regions) return marks_[bin] != 0;
-    const float number = value_[place_of(bin)];
+    const float number = values()[place_of(bin)];
     return number != number;
   }
 
   // Inks the share of each pixel column that marked bins cover, all rows of a panel alike.
-  template <class Put>
-  __device__ void draw_columns(Quantity quantity, int first_panel, Put put) const {
+  template <class Rows>
+  __device__ __forceinline__ void draw_columns(Quantity quantity, int first_panel, const Rows& rows) const {
     const Shared<uint8_t> levels = shared_at<uint8_t>(p_.columns);
     const Shared<uint4> pieces = shared_at<uint4>(p_.columns);
     const int column = strip_.column + lane_index();
     const float low = static_cast<float>(column), high = static_cast<float>(column + 1), width = static_cast<float>(p_.image.size);
+#pragma unroll 1
     for (int part = warp_index(); part < panels_; part += block_warps()) {
       const int panel = first_panel + part, from = begin_of(panel), points = begin_of(panel + 1) - from;
       const auto x = x_of(panel);
@@ -441,50 +508,37 @@ class Painter {
     }
     __syncthreads();
     const float per_row = 1.0f / static_cast<float>(shown_);
+#pragma unroll 1
     for (int i = thread_index(); i < panels_ * shown_ * (kWarp / kPiece); i += block_threads()) {
       const int row = i / (kWarp / kPiece), piece = i % (kWarp / kPiece);
       const int part = static_cast<int>((static_cast<float>(row) + 0.5f) * per_row);
-      put(row, piece, pieces[part * (kWarp / kPiece) + piece]);
-    }
-    __syncthreads();
-  }
-
-  // All planes of the strip over one another.
-  __device__ void put_layers() const {
-    __syncthreads();
-    const Shared<unsigned> layers = shared_at<unsigned>(p_.layers);
-    for (int i = thread_index(); i < strip_.rows * (kWarp / kPiece); i += block_threads()) {
-      const int row = i / (kWarp / kPiece), piece = i % (kWarp / kPiece), column = strip_.column + piece * kPiece;
-      if (column >= p_.image.size) continue;
-      writer_.put_layers(image_row_ + row, column, [&](int plane, int word) -> unsigned {
-        return layers[((plane * p_.passes.rows + row) * (kWarp / kPiece) + piece) * 4 + word];
-      });
+      rows.put(row, piece, pieces[part * (kWarp / kPiece) + piece]);
     }
     __syncthreads();
   }
 
   // Bins as squares. A thread takes 16 columns of one row of squares, which it puts in all rows of pixels that they fill.
-  __device__ __forceinline__ void draw_squares() const {
+  __device__ void draw_squares() const {
     __syncthreads();
     const int size = p_.image.size, block = static_cast<int>(a_.block), side = size / block, pieces = (size + kPiece - 1) / kPiece;
-    int line = thread_index() / pieces, piece = thread_index() % pieces;
+    const bool layers = p_.image.mixing == Mixing::layers;
     const int lines_step = block_threads() / pieces, pieces_step = block_threads() % pieces;
-    while (line * block < size) {
-      const int column = piece * kPiece, end = (line + 1) * block < size ? (line + 1) * block : size;
-      if (p_.image.mixing == Mixing::layers) {
+#pragma unroll 1
+    for (int plane = 0; plane < (layers ? 1 : p_.image.planes); ++plane) {
+      int line = thread_index() / pieces, piece = thread_index() % pieces;
+      while (line * block < size) {
+        const int column = piece * kPiece, end = (line + 1) * block < size ? (line + 1) * block : size;
+        unsigned words[4];
+        for (int word = 0; word < 4; ++word) words[word] = layers ? 0 : square_levels(plane, line, column + 4 * word, side, block);
+#pragma unroll 1
         for (int row = line * block; row < end; ++row) {
-          writer_.put_layers(row, column, [&](int plane, int word) { return square_levels(plane, line, column + 4 * word, side, block); });
+          writer_.put(plane, row, column, [&](int k, int word) -> unsigned {
+            return layers ? square_levels(k, line, column + 4 * word, side, block) : words[word];
+          });
         }
-      } else {
-        for (int plane = 0; plane < p_.image.planes; ++plane) {
-          unsigned words[4];
-#pragma unroll
-          for (int word = 0; word < 4; ++word) words[word] = square_levels(plane, line, column + 4 * word, side, block);
-          for (int row = line * block; row < end; ++row) writer_.put(plane, row, column, make_uint4(words[0], words[1], words[2], words[3]));
-        }
+        line += lines_step, piece += pieces_step;
+        if (piece >= pieces) piece -= pieces, ++line;
       }
-      line += lines_step, piece += pieces_step;
-      if (piece >= pieces) piece -= pieces, ++line;
     }
   }
 
@@ -508,10 +562,8 @@ class Painter {
   const RenderArgs& a_;
   const RenderPlan& p_;
   ImageWriter writer_;
-  const Shared<float> value_, y_;
-  const Shared<Sides> sides_;
   Strip strip_;
-  const UnionPainter near_;
+  const NearPainter near_;
   AggStrip agg_;
   // Of the spectrum at hand.
   int count_ = 0;  // bins

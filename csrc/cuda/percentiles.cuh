@@ -22,65 +22,65 @@ __device__ __forceinline__ float value_of(int order) {
   return value;
 }
 
+struct RangeLayout {
+  static constexpr int kBins = 1024, kMembers = kWarp, kStates = 16;
+
+  Reserved state, histogram, members;
+  double share[2];  // the percentiles, 0 to 1
+
+  void reserve(SharedLayout& layout) {
+    state = layout.reserve<int>(kStates);
+    members = layout.reserve<float>(2 * kMembers);
+  }
+
+  // Needed while a range is looked for.
+  void reserve_histogram(SharedLayout& layout) { histogram = layout.reserve<int>(kBins + kBins / kWarp); }
+};
+
 // Finds the exact percentiles of numbers without sorting them: a histogram tells in which of its bins the wanted ranks
 // lie, and only the members of these bins are ranked. Values that are NaN do not count.
 class RangeFinder {
  public:
-  static constexpr int kBins = 1024, kMembers = kWarp;
-
-  struct Layout {
-    Reserved state, histogram, members;
-    double share[2];  // the percentiles, 0 to 1
-
-    void reserve(SharedLayout& layout) {
-      state = layout.reserve<int>(kStates);
-      histogram = layout.reserve<int>(kBins + kBins / kWarp);
-      members = layout.reserve<float>(2 * kMembers);
-    }
-  };
-
-  __device__ RangeFinder(const Layout& layout, Shared<float> values)
-      : layout_(layout), values_(values), state_(shared_at<int>(layout.state)), histogram_(shared_at<int>(layout.histogram)),
-        members_(shared_at<float>(layout.members)) {}
+  __device__ RangeFinder(const RangeLayout& layout, Shared<float> values) : layout_(layout), values_(values) {}
 
   // Once a kernel; the caller waits for the block.
   __device__ void clear() const {
-    clear_histogram();
     if (thread_index() == 0) clear_state();
   }
 
   // The range of values [begin, end), which all threads learn. To be called by all of them, with the values in place.
   __device__ ValueRange find(int begin, int end, bool extremes) const {
     count(begin, end);
+    clear_histogram();
     __syncthreads();
-    const int finite = state_[kCount];
-    const float low = value_of(state_[kLow]), high = value_of(state_[kHigh]);
+    const int finite = *state(kCount);
+    const float low = value_of(*state(kLow)), high = value_of(*state(kHigh));
     if (finite == 0 || extremes || low == high) {
       __syncthreads();
       if (thread_index() == 0) clear_state();
       return finite == 0 ? value_range(0.0f, 0.0f) : value_range(low, high);
     }
     const Slots slots(low, high);
+#pragma unroll 1
     for (int i = begin + thread_index(); i < end; i += block_threads()) {
       const float value = values_[i];
-      if (value == value) atomicAdd(histogram_ + padded(slots.of(value)), 1);
+      if (value == value) atomicAdd(histogram(padded(slots.of(value))), 1);
     }
     __syncthreads();
     const int k = warp_index();
     if (k < 2) place_rank(k, rank(k, finite), finite);
     __syncthreads();
     list_members(begin, end, slots);
-    clear_histogram();
     __syncthreads();
     if (k < 2) rank_members(k, rank(k, finite));
     __syncthreads();
     for (int which = 0; which < 2; ++which) {
-      if (state_[kListed + which] > kMembers) find_by_counting(which, rank(which, finite), begin, end);
+      if (*state(kListed + which) > kMembers) find_by_counting(which, rank(which, finite), begin, end);
     }
     float found[2];
     for (int which = 0; which < 2; ++which) {
       const double position = layout_.share[which] * static_cast<double>(finite - 1);
-      const float here = value_of(state_[kHere + which]), next = value_of(state_[kNext + which]);
+      const float here = value_of(*state(kHere + which)), next = value_of(*state(kNext + which));
       found[which] = here + (next - here) * static_cast<float>(position - static_cast<double>(static_cast<int>(position)));
     }
     __syncthreads();
@@ -89,6 +89,8 @@ class RangeFinder {
   }
 
  private:
+  static constexpr int kBins = RangeLayout::kBins, kMembers = RangeLayout::kMembers;
+
   // Numbers that the block works out together; pairs for the lower and the upper percentile.
   enum State {
     kCount, kLow, kHigh,             // of all values
@@ -97,9 +99,9 @@ class RangeFinder {
     kListed = kBelow + 2,            // members of the two bins
     kHere = kListed + 2,             // the values of the rank and of the next, as orders
     kNext = kHere + 2,
-    kTally = kNext + 2,
-    kStates
+    kTally = kNext + 2
   };
+  static_assert(kTally < RangeLayout::kStates);
 
   // Which bin of the histogram a value falls in: as many equal steps as there are bins from the least to the greatest.
   struct Slots {
@@ -120,16 +122,18 @@ class RangeFinder {
   __device__ int rank(int k, int finite) const { return static_cast<int>(layout_.share[k] * static_cast<double>(finite - 1)); }
 
   __device__ void clear_histogram() const {
-    for (int i = thread_index(); i < kBins + kBins / kWarp; i += block_threads()) histogram_[i] = 0;
+#pragma unroll 1
+    for (int i = thread_index(); i < kBins + kBins / kWarp; i += block_threads()) *histogram(i) = 0;
   }
 
   __device__ void clear_state() const {
-    state_[kCount] = 0, state_[kLow] = INT_MAX, state_[kHigh] = INT_MIN;
+    *state(kCount) = 0, *state(kLow) = INT_MAX, *state(kHigh) = INT_MIN;
   }
 
   __device__ void count(int begin, int end) const {
     int finite = 0;
     float low = INFINITY, high = -INFINITY;
+#pragma unroll 1
     for (int i = begin + thread_index(); i < end; i += block_threads()) {
       const float value = values_[i];
       finite += value == value ? 1 : 0;
@@ -139,19 +143,19 @@ class RangeFinder {
     finite = warp_sum(finite);
     const int least = warp_min(order_of(low)), greatest = warp_max(order_of(high));
     if (lane_index() != 0) return;
-    atomicAdd(state_ + kCount, finite);
-    atomicMin(state_ + kLow, least);
-    atomicMax(state_ + kHigh, greatest);
+    atomicAdd(state(kCount), finite);
+    atomicMin(state(kLow), least);
+    atomicMax(state(kHigh), greatest);
   }
 
   // One warp finds the bins of a rank and the next.
   __device__ void place_rank(int k, int rank, int finite) const {
     const int lane = lane_index();
     int own = 0;
-    for (int i = 0; i < kBins / kWarp; ++i) own += histogram_[lane * (kBins / kWarp + 1) + i];
+    for (int i = 0; i < kBins / kWarp; ++i) own += *histogram(lane * (kBins / kWarp + 1) + i);
     const int before = warp_prefix_sum(own) - own;
     const int chunk = __ffs(__ballot_sync(kAllLanes, rank < before + own)) - 1;
-    const int inside = histogram_[chunk * (kBins / kWarp + 1) + lane];
+    const int inside = *histogram(chunk * (kBins / kWarp + 1) + lane);
     const int below = __shfl_sync(kAllLanes, before, chunk) + warp_prefix_sum(inside) - inside;
     const int at = __ffs(__ballot_sync(kAllLanes, rank < below + inside)) - 1;
     const int first = __shfl_sync(kAllLanes, below, at), members = __shfl_sync(kAllLanes, inside, at);
@@ -160,69 +164,73 @@ class RangeFinder {
     if (rank + 1 >= first + members && rank + 1 < finite) {
       const unsigned later = __ballot_sync(kAllLanes, inside > 0 && lane > at);
       const int other = __ffs(later != 0 ? 1u << chunk : __ballot_sync(kAllLanes, own > 0 && lane > chunk)) - 1;
-      const int there = histogram_[other * (kBins / kWarp + 1) + lane];
+      const int there = *histogram(other * (kBins / kWarp + 1) + lane);
       const int place = later != 0 ? __ffs(later) - 1 : __ffs(__ballot_sync(kAllLanes, there > 0)) - 1;
       next = other * kWarp + place;
     }
     if (lane != 0) return;
-    state_[kBin + k] = chunk * kWarp + at;
-    state_[kNextBin + k] = next;
-    state_[kBelow + k] = first;
-    state_[kListed + k] = 0;
+    *state(kBin + k) = chunk * kWarp + at;
+    *state(kNextBin + k) = next;
+    *state(kBelow + k) = first;
+    *state(kListed + k) = 0;
   }
 
   __device__ void list_members(int begin, int end, const Slots& slots) const {
     int bin[2], next[2];
-    for (int k = 0; k < 2; ++k) bin[k] = state_[kBin + k], next[k] = state_[kNextBin + k];
+    for (int k = 0; k < 2; ++k) bin[k] = *state(kBin + k), next[k] = *state(kNextBin + k);
+#pragma unroll 1
     for (int i = begin + thread_index(); i < end; i += block_threads()) {
       const float value = values_[i];
       if (value != value) continue;
       const int slot = slots.of(value);
       for (int k = 0; k < 2; ++k) {
         if (slot != bin[k] && slot != next[k]) continue;
-        const int place = atomicAdd(state_ + kListed + k, 1);
-        if (place < kMembers) members_[k * kMembers + place] = value;
+        const int place = atomicAdd(state(kListed + k), 1);
+        if (place < kMembers) *member(k, place) = value;
       }
     }
   }
 
   // One warp puts the members in order, unless they are too many.
   __device__ void rank_members(int k, int rank) const {
-    const int listed = state_[kListed + k], wanted = rank - state_[kBelow + k], lane = lane_index();
+    const int listed = *state(kListed + k), wanted = rank - *state(kBelow + k), lane = lane_index();
     if (listed > kMembers) return;
-    const int own = lane < listed ? order_of(members_[k * kMembers + lane]) : INT_MAX;
+    const int own = lane < listed ? order_of(*member(k, lane)) : INT_MAX;
     int place = 0;
+#pragma unroll 1
     for (int i = 0; i < listed; ++i) {
       const int other = __shfl_sync(kAllLanes, own, i);
       place += other < own || (other == own && i < lane) ? 1 : 0;
     }
-    if (lane < listed && place == wanted) state_[kHere + k] = own;
-    if (lane < listed && place == (wanted + 1 < listed ? wanted + 1 : wanted)) state_[kNext + k] = own;
+    if (lane < listed && place == wanted) *state(kHere + k) = own;
+    if (lane < listed && place == (wanted + 1 < listed ? wanted + 1 : wanted)) *state(kNext + k) = own;
   }
 
   // The same for any number of members, by the whole block: halves the stretch of orders in which the rank's lies.
   __device__ void find_by_counting(int k, int rank, int begin, int end) const {
     const auto up_to = [&](int order) {
       int counted = 0;
+#pragma unroll 1
       for (int i = begin + thread_index(); i < end; i += block_threads()) {
         const float value = values_[i];
         counted += value == value && order_of(value) <= order ? 1 : 0;
       }
       return tallied(0, warp_sum(counted), [](Shared<int> tally, int some) { atomicAdd(tally, some); });
     };
-    int low = state_[kLow], high = state_[kHigh];
+    int low = *state(kLow), high = *state(kHigh);
     while (low < high) {
       const int middle = low + static_cast<int>((static_cast<unsigned>(high) - static_cast<unsigned>(low)) / 2);
       if (up_to(middle) > rank) high = middle; else low = middle + 1;
     }
     int above = INT_MAX;
+#pragma unroll 1
     for (int i = begin + thread_index(); i < end; i += block_threads()) {
       const float value = values_[i];
       if (value == value && order_of(value) > low && order_of(value) < above) above = order_of(value);
     }
     const int next = tallied(INT_MAX, warp_min(above), [](Shared<int> tally, int some) { atomicMin(tally, some); });
     const bool again = up_to(low) > rank + 1 || next == INT_MAX;
-    if (thread_index() == 0) state_[kHere + k] = low, state_[kNext + k] = again ? low : next;
+    if (thread_index() == 0) *state(kHere + k) = low, *state(kNext + k) = again ? low : next;
     __syncthreads();
   }
 
@@ -230,17 +238,19 @@ class RangeFinder {
   template <class Combine>
   __device__ int tallied(int nothing, int of_warp, Combine combine) const {
     __syncthreads();
-    if (thread_index() == 0) state_[kTally] = nothing;
+    if (thread_index() == 0) *state(kTally) = nothing;
     __syncthreads();
-    if (lane_index() == 0) combine(state_ + kTally, of_warp);
+    if (lane_index() == 0) combine(state(kTally), of_warp);
     __syncthreads();
-    return state_[kTally];
+    return *state(kTally);
   }
 
-  const Layout& layout_;
+  __device__ Shared<int> state(int which) const { return shared_at<int>(layout_.state) + which; }
+  __device__ Shared<int> histogram(int place) const { return shared_at<int>(layout_.histogram) + place; }
+  __device__ Shared<float> member(int k, int place) const { return shared_at<float>(layout_.members) + (k * kMembers + place); }
+
+  const RangeLayout& layout_;
   const Shared<float> values_;
-  const Shared<int> state_, histogram_;
-  const Shared<float> members_;
 };
 
 }  // namespace spectromer

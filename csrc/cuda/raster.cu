@@ -7,7 +7,7 @@
 namespace spectromer {
 namespace {
 
-constexpr int kImageThreads = 256;
+constexpr int kImageThreads = 256, kImageWarps = kImageThreads / kWarp;
 
 // How a block lays out its shared memory: a strip, and the line where it fits.
 struct RasterPlan {
@@ -28,7 +28,7 @@ RasterPlan make_plan(const RasterizeArgs& a) {
   SharedLayout layout;
   const bool band = a.band != nullptr, agg = a.coverage == Coverage::agg && !band;
   p.rows = static_cast<int>(std::min<int64_t>(a.height, kMostRows));
-  if (agg) p.agg.reserve(layout, p.rows, kImageThreads / kWarp); else p.strip.reserve(layout, p.rows, kImageThreads / kWarp);
+  if (agg) p.agg.reserve(layout, p.rows, kImageWarps); else p.strip.reserve(layout, p.rows, kImageWarps), p.strip.reserve_turned(layout, kImageWarps);
   for (p.access = 16; (a.width | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a.out))) % p.access != 0;) p.access /= 2;
   SharedLayout more = layout;
   const Reserved x = more.reserve<float>(a.points), y = more.reserve<float>(a.points);
@@ -52,20 +52,28 @@ __device__ void visit_strips(const RasterizeArgs& a, const RasterPlan& p, Draw d
   }
 }
 
-// Puts 16 levels of a row of the strip.
-struct RowWriter {
+// Rows of a strip, 16 levels at a time.
+struct RasterRows {
   uint8_t* out;  // of the image
   int width, column, top, access;
 
-  __device__ void operator()(int row, int piece, const uint4& levels) const {
+  __device__ __forceinline__ void put(int row, int piece, const uint4& levels) const {
     const int at = column + piece * kPiece;
-    if (at < width) store_bytes(out + (static_cast<int64_t>(top + row) * width + at), levels, width - at, access);
+    uint8_t* to = out + (static_cast<int64_t>(top + row) * width + at);
+    if (access == 16) {
+      if (at < width) *reinterpret_cast<uint4*>(to) = levels;
+    } else {
+      store_word(to, levels.x, width - at, access);
+      store_word(to + 4, levels.y, width - at - 4, access);
+      store_word(to + 8, levels.z, width - at - 8, access);
+      store_word(to + 12, levels.w, width - at - 12, access);
+    }
   }
-  __device__ void operator()(int row, int piece) const { (*this)(row, piece, make_uint4(0, 0, 0, 0)); }
+  __device__ __forceinline__ void put_blank(int row, int piece) const { put(row, piece, make_uint4(0, 0, 0, 0)); }
 };
 
-__device__ RowWriter writer_of(const RasterizeArgs& a, const RasterPlan& p, int64_t image, int column, int top) {
-  return RowWriter{a.out + image * a.height * a.width, static_cast<int>(a.width), column, top, p.access};
+__device__ RasterRows rows_of(const RasterizeArgs& a, const RasterPlan& p, int64_t image, int column, int top) {
+  return RasterRows{a.out + image * a.height * a.width, static_cast<int>(a.width), column, top, p.access};
 }
 
 __device__ float level_scale(const RasterizeArgs& a) {
@@ -79,7 +87,7 @@ __device__ __forceinline__ void draw_subcolumns(Strip& strip, const RasterizeArg
   const int own = column + lane_index(), weight = subcolumn_weight(a.subcolumns);
   const float step = 1.0f / static_cast<float>(a.subcolumns), above = static_cast<float>(top), height = static_cast<float>(rows);
   unsigned touched = 0;
-  for (int k = warp_index(); k < a.subcolumns; k += block_warps()) {
+  for (int k = warp_index(); k < a.subcolumns; k += kImageWarps) {
     if (own >= a.width) break;
     cover(own, static_cast<float>(own) + (static_cast<float>(k) + 0.5f) * step, [&](Interval hit) {
       if (!hit.empty()) touched |= strip.add(Interval{hit.top - above, hit.bottom - above}, 0, height, weight);
@@ -99,8 +107,7 @@ __global__ void __launch_bounds__(kImageThreads, 4) rasterize_band_kernel(const 
     visit_strips(a, p, [&](int column, int top, int rows) {
       __syncthreads();
       draw_subcolumns(strip, a, column, top, rows, [&](int, float at, auto emit) { emit(band_interval(x, y, band, points, at)); });
-      const RowWriter write = writer_of(a, p, image, column, top);
-      strip.put_levels(level_scale(a), write, write);
+      strip.put_levels(level_scale(a), rows_of(a, p, image, column, top));
     });
   }
 }
@@ -121,18 +128,18 @@ struct StagedLine {
   __device__ void load(const RasterizeArgs& a, int64_t image) const {
     const float* from_x = a.x + image * a.x_stride;
     const float* from_y = a.y + image * a.points;
-    for (int i = thread_index(); i < points; i += block_threads()) {
+    for (int i = thread_index(); i < points; i += kImageThreads) {
       const float height = from_y[i];
       x[i] = from_x[i];
       y[i] = drawable(height) ? height : NAN;
     }
-    for (int i = thread_index(); i * kWarp < width; i += block_threads()) gaps[i] = 0;
+    for (int i = thread_index(); i * kWarp < width; i += kImageThreads) gaps[i] = 0;
     __syncthreads();
-    for (int i = thread_index(); i + 1 < points; i += block_threads()) {
+    for (int i = thread_index(); i + 1 < points; i += kImageThreads) {
       sides[i] = make_sides(x[i], y[i], x[i + 1], y[i + 1], r);
       if (y[i] == y[i] && y[i + 1] != y[i + 1]) note_gap(i);
     }
-    for (int column = thread_index(); column < width; column += block_threads()) {
+    for (int column = thread_index(); column < width; column += kImageThreads) {
       starts[column] = first_point(Shared<const float>(x), points, static_cast<float>(column), r);
     }
     __syncthreads();
@@ -174,8 +181,7 @@ __global__ void __launch_bounds__(kImageThreads, 5) rasterize_kernel(const __gri
           visit_column(x, y, sides, line.points, first_point(x, line.points, at, line.r), at, line.r, emit);
         }
       });
-      const RowWriter write = writer_of(a, p, image, column, top);
-      strip.put_levels(level_scale(a), write, write);
+      strip.put_levels(level_scale(a), rows_of(a, p, image, column, top));
     });
   }
 }
@@ -191,14 +197,13 @@ __global__ void __launch_bounds__(kImageThreads, 4) rasterize_agg_kernel(const _
     const float* from_y = a.y + image * a.points;
     const Shared<float> staged_x = shared_at<float>(p.x), staged_y = shared_at<float>(p.y);
     __syncthreads();
-    for (int i = thread_index(); kStaged && i < points; i += block_threads()) staged_x[i] = from_x[i], staged_y[i] = from_y[i];
+    for (int i = thread_index(); kStaged && i < points; i += kImageThreads) staged_x[i] = from_x[i], staged_y[i] = from_y[i];
     __syncthreads();
     visit_strips(a, p, [&](int column, int top, int rows) {
       strip.column = column, strip.rows = rows, strip.top = top;
-      const auto add = [&](auto x, auto y) { strip.add_line(x, y, points, shape, width, height, 0, static_cast<float>(rows)); };
+      const auto add = [&](auto x, auto y) { strip.touch(strip.add_line(x, y, points, shape, width, height, 0, static_cast<float>(rows))); };
       if constexpr (kStaged) add(Shared<const float>(staged_x), Shared<const float>(staged_y)); else add(from_x, from_y);
-      const RowWriter write = writer_of(a, p, image, column, top);
-      strip.put_levels(write, write);
+      strip.put_levels(rows_of(a, p, image, column, top));
     });
   }
 }

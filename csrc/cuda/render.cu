@@ -5,17 +5,24 @@
 namespace spectromer {
 namespace {
 
-template <bool kOwn, bool kAgg, int kThreads>
-__global__ void __launch_bounds__(kThreads, kThreads == RenderPlanner::kManyThreads ? 2 : kAgg ? 4 : 5)
+// The registers that so many threads leave each: 48, so that five blocks of 256 run at once, and 64.
+constexpr int kMost48 = 640, kMost64 = kManyThreads;
+
+template <Source kSource, Shapes kShapes>
+__global__ void __launch_bounds__(kSource == Source::planned ? kMost48 : kMost64, 2)
     render_kernel(const __grid_constant__ RenderArgs args, const __grid_constant__ RenderPlan plan) {
-  Painter<kOwn, kAgg> painter(args, plan);
+  Painter<kSource, kShapes> painter(args, plan);
   for (int64_t row = blockIdx.x; row < args.spectra.rows; row += gridDim.x) painter.draw(row);
 }
 
-template <bool kOwn, bool kAgg>
-auto kernel_for(int threads) {
-  return threads == RenderPlanner::kManyThreads ? render_kernel<kOwn, kAgg, RenderPlanner::kManyThreads>
-                                                : render_kernel<kOwn, kAgg, RenderPlanner::kFewThreads>;
+auto kernel_for(const RenderArgs& args, const RenderPlan& plan) {
+  const bool own_pixels = plan.bins.own;
+  if (args.block != 0) return render_kernel<Source::any, Shapes::squares>;
+  if (args.coverage == Coverage::agg) {
+    return own_pixels ? render_kernel<Source::pixels, Shapes::outlines> : render_kernel<Source::any, Shapes::outlines>;
+  }
+  if (own_pixels) return render_kernel<Source::pixels, Shapes::areas>;
+  return plan.image.direct ? render_kernel<Source::planned, Shapes::areas> : render_kernel<Source::any, Shapes::areas>;
 }
 
 }  // namespace
@@ -24,10 +31,7 @@ int render_cuda(const RenderArgs& args, void* stream) {
   if (args.spectra.rows == 0) return 0;
   RenderPlan plan;
   if (const int error = RenderPlanner(args).make(plan)) return error;
-  const bool agg = args.coverage == Coverage::agg;
-  const auto kernel = plan.bins.own ? agg ? kernel_for<true, true>(plan.threads) : kernel_for<true, false>(plan.threads)
-                      : agg         ? kernel_for<false, true>(plan.threads)
-                                    : kernel_for<false, false>(plan.threads);
+  const auto kernel = kernel_for(args, plan);
   const int64_t blocks = resident_blocks(kernel, plan.threads, plan.bytes, args.spectra.rows);
   return launch(kernel, Grid{blocks, plan.threads, plan.bytes}, stream, args, plan);
 }

@@ -15,11 +15,13 @@
 namespace spectromer {
 
 constexpr int kMostQuantities = 16;
+constexpr int kFewThreads = 256, kManyThreads = 512;  // of a block
 
 // What is drawn of a spectrum, once for each panel or of all panels under one another.
 struct DrawnQuantity {
   Quantity quantity;
   int line;    // the first of its lines: one, or two for the edges of an error's band; of squares its row of levels
+  int stroke;  // its number among the lines that have sides
   int range;   // whose scale it has: that of the flux (0), of the first (1) or of the second derivative (2)
   bool first;  // the first quantity that needs this range
 };
@@ -47,15 +49,18 @@ struct PassLayout {
 
 struct RenderPlan {
   DrawnQuantity quantities[kMostQuantities];
-  int quantity_count, lines;
-  bool strokes, bands;     // are drawn
+  int quantity_count, lines, strokes;
+  bool bands;              // errors are drawn as such
   int panels, ranges;      // ranges of each quantity: one, or one for each panel
   BinLayout bins;
   BinPlan weights;
   bool variance;           // of bins, is asked for
   PassLayout passes;
+  int subcolumn_shift;     // binary logarithm of the sub-columns, -1 if they are no power of two
+  int weight;              // of a sub-column
+  float level_scale;       // from weights to levels
   ImageLayout image;
-  RangeFinder::Layout finder;
+  RangeLayout finder;
   StripLayout strip;
   AggLayout agg;
   NearLayout near;
@@ -67,12 +72,11 @@ struct RenderPlan {
   Reserved state;          // first good pixel and end of the last, of own pixels
   Reserved scales;         // [3, ranges] of values
   Reserved y;              // [lines, bins] heights
-  Reserved sides;          // [lines, bins], or none: worked out wherever they are needed
-  Reserved gaps;           // [lines, panels] strips near whose columns a line has a gap, as bits
+  Reserved sides;          // [strokes, bins], or none: worked out wherever they are needed
+  Reserved gaps;           // [strokes, panels] strips near whose columns a line has a gap, as bits
   Reserved starts;         // [panels or 1, size] first point near a pixel column, where points lie anyhow
   Reserved columns;        // [panels drawn together, 32] levels of marks
   Reserved levels;         // [quantities, bins] of squares
-  Reserved layers;         // [planes, rows, 32] of a strip, for Mixing::layers
   int threads;
   int64_t bytes;
 
@@ -86,6 +90,7 @@ class RenderPlanner {
   int make(RenderPlan& plan) const {
     const int64_t longest = std::max(a_.spectra.bins, a_.spectra.pixels);
     if (a_.quantity_count > kMostQuantities || longest > (1 << 20) || a_.planes() > (1 << 10) || a_.size > (1 << 14)) return kTooLarge;
+    if (a_.channels() * a_.size * a_.size > INT_MAX / 4) return kTooLarge;  // bytes of an image are counted in 32 bits
     plan = RenderPlan{};
     if (a_.spectra.plan != nullptr) plan.weights = BinPlan(a_.spectra);
     list_quantities(plan);
@@ -101,8 +106,6 @@ class RenderPlanner {
     return plan.bytes > most_shared_bytes() ? kTooLarge : 0;
   }
 
-  static constexpr int kFewThreads = 256, kManyThreads = 512;
-
  private:
   static constexpr int kFewBlocks = 3;
   static constexpr int64_t kReservedByDriver = 1024;
@@ -113,13 +116,17 @@ class RenderPlanner {
       const Quantity quantity = static_cast<Quantity>(a_.quantities[q]);
       const int range = is_derivative(quantity) ? static_cast<int>(quantity) : 0;
       DrawnQuantity& drawn = p.quantities[p.quantity_count++];
-      drawn = DrawnQuantity{quantity, a_.block != 0 ? static_cast<int>(q) : p.lines, range, !is_mark(quantity) && !ranged[range]};
+      drawn = DrawnQuantity{quantity, a_.block != 0 ? static_cast<int>(q) : p.lines, p.strokes, range, !is_mark(quantity) && !ranged[range]};
       if (is_mark(quantity)) continue;
       ranged[range] = true;
       p.variance = p.variance || quantity == Quantity::error;
-      if (a_.block == 0) p.lines += quantity == Quantity::error ? 2 : 1;
-      else if (is_derivative(quantity)) p.lines = 1;  // which takes its values
-      (quantity == Quantity::error ? p.bands : p.strokes) = a_.block == 0;
+      if (a_.block != 0) {
+        if (is_derivative(quantity)) p.lines = 1;  // where its values are put
+      } else if (quantity == Quantity::error) {
+        p.lines += 2, p.bands = true;
+      } else {
+        ++p.lines, ++p.strokes;
+      }
     }
     p.in_place = p.quantity_count == 1 && p.quantities[0].quantity == Quantity::flux && a_.block == 0;
   }
@@ -141,6 +148,12 @@ class RenderPlanner {
     passes.sheets = a_.rows ? 1 : p.panels;
     const int down = (passes.canvas + kMostRows - 1) / kMostRows;  // passes for one panel
     passes.count = down > 1 ? stacked * down : (stacked + passes.panels - 1) / passes.panels;
+    p.subcolumn_shift = -1;
+    for (int shift = 0; shift <= 10; ++shift) {
+      if (a_.subcolumns == 1 << shift) p.subcolumn_shift = shift;
+    }
+    p.weight = subcolumn_weight(a_.subcolumns);
+    p.level_scale = 255.0f / static_cast<float>(p.weight * a_.subcolumns);
     ImageLayout& image = p.image;
     image.planes = static_cast<int>(a_.planes());
     image.channels = static_cast<int>(a_.channels());
@@ -151,18 +164,17 @@ class RenderPlanner {
     const int64_t pixel = a_.type == PixelType::uint8 ? 1 : a_.type == PixelType::bfloat16 ? 2 : 4;
     image.access = 16;
     while ((a_.size * pixel | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a_.out))) % image.access != 0) image.access /= 2;
+    image.direct = a_.spectra.plan != nullptr && a_.block == 0 && a_.coverage == Coverage::area_union && a_.plain &&
+                   a_.type != PixelType::float32 && a_.size % kWarp == 0 && image.access == 16;
     for (int k = 0; k < 2; ++k) p.finder.share[k] = a_.percentiles[k] / 100.0;
   }
 
   // `sided`: with room for the sides of lines.
   void lay_out(RenderPlan& p, bool sided) const {
     SharedLayout layout;
-    const bool area = p.strokes && a_.coverage == Coverage::area_union;
+    const bool area = p.strokes > 0 && a_.coverage == Coverage::area_union;
     p.finder.reserve(layout);
-    if (p.image.mixing != Mixing::layers) {
-      p.image.shown = layout.reserve<uint32_t>(int64_t{p.image.planes} * 256);
-      p.image.unchanged = layout.reserve<int>(p.image.planes);
-    }
+    if (!p.image.direct && p.image.mixing != Mixing::layers) p.image.shown = layout.reserve<uint32_t>(int64_t{p.image.planes} * 256);
     p.scales = layout.reserve<ValueRange>(int64_t{3} * p.ranges);
     p.near = NearLayout{};
     if (area && !p.bins.own && NearLayout::serves(p.bins.step, a_.subcolumns, a_.size)) {
@@ -177,15 +189,21 @@ class RenderPlanner {
     if (p.bins.own) p.state = layout.reserve<int>(2);
     if (p.bins.own && a_.block == 0) p.x = layout.reserve<float>(room);
     const SharedLayout gathering = layout;  // what follows is not needed while values are gathered
+    // A range has been found before strips are drawn.
+    SharedLayout drawing = layout;
+    p.finder.reserve_histogram(layout);
+    if (area || p.bands) p.strip.reserve_turned(drawing, p.threads / kWarp);
+    layout.bytes = std::max(layout.bytes, drawing.bytes);
     if (area || p.bands) p.strip.reserve(layout, p.passes.rows, p.threads / kWarp);
-    if (p.strokes && !area) p.agg.reserve(layout, p.passes.rows, p.threads / kWarp);
+    if (p.strokes > 0 && !area) p.agg.reserve(layout, p.passes.rows, p.threads / kWarp);
     if (p.in_place) p.y = p.value; else if (p.lines > 0) p.y = layout.reserve<float>(p.lines * room);
-    p.sides = area && sided ? layout.reserve<Sides>(p.lines * room) : Reserved{};
-    if (area) p.gaps = layout.reserve<unsigned>(int64_t{p.lines} * p.panels);
+    p.sides = area && sided ? layout.reserve<Sides>(p.strokes * room) : Reserved{};
+    if (area) p.gaps = layout.reserve<unsigned>(int64_t{p.strokes} * p.panels);
     if (a_.block == 0 && marks(p)) p.columns = layout.reserve<uint4>(int64_t{p.passes.panels} * kWarp / kPiece);
     if (a_.block != 0) p.levels = layout.reserve<uint8_t>(a_.quantity_count * room);
-    if (p.image.mixing == Mixing::layers && a_.block == 0) {
-      p.layers = layout.reserve<uint4>(int64_t{p.image.planes} * p.passes.rows * kWarp / kPiece);
+    if (!p.image.direct && a_.block == 0) {
+      const int planes = p.image.mixing == Mixing::layers ? p.image.planes : 1;
+      p.image.staged = layout.reserve<uint4>(int64_t{planes} * p.passes.rows * kWarp / kPiece);
     }
     p.bytes = layout.bytes;
     p.edges = Reserved{};

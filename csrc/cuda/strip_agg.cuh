@@ -16,12 +16,12 @@ constexpr float kWholeArea = 1 << 20;         // of a cell; sums are whole numbe
 
 struct AggLayout {
   Reserved cells;    // [groups of rows and one more, 16, 33] zeros between strips
-  Reserved touched;  // [2]
+  Reserved touched;  // as of a StripLayout
   Reserved sums;     // [2, 2, warps, 32]
 
   void reserve(SharedLayout& layout, int rows, int warps) {
     cells = layout.reserve<int>(int64_t{StripLayout::groups(rows + 2)} * kGroupRows * kAggColumns);
-    touched = layout.reserve<unsigned>(2);
+    touched = layout.reserve<unsigned>(int64_t{2} * warps);
     sums = layout.reserve<int>(int64_t{4} * warps * kWarp);
   }
 };
@@ -59,66 +59,71 @@ class AggStrip {
   int rows = 0;    // drawn at a time
   int top = 0;     // row of the canvas at which they begin
 
-  __device__ explicit AggStrip(const AggLayout& layout)
-      : cells_(shared_at<int>(layout.cells)), touched_(shared_at<unsigned>(layout.touched)), sums_(shared_at<int>(layout.sums)),
-        count_(layout.cells.bytes / static_cast<int>(sizeof(int))) {}
+  __device__ explicit AggStrip(const AggLayout& layout) : l_(layout), touched_(layout.touched) {}
 
   // Before the first strip; the caller waits for the block.
   __device__ void clear() const {
-    for (int i = thread_index(); i < count_; i += block_threads()) cells_[i] = 0;
-    if (thread_index() < 2) touched_[thread_index()] = 0;
+    const Shared<int> cells = shared_at<int>(l_.cells);
+#pragma unroll 1
+    for (int i = thread_index(); i < l_.cells.bytes / static_cast<int>(sizeof(int)); i += block_threads()) cells[i] = 0;
   }
 
   // Adds the outline of what a line has near the strip: a lane for each segment, which draws both its sides and what lies
   // between it and the next. The part has ends of its own, which lie too far off to be seen. Of the canvas' `height` rows, `shown` are
-  // drawn from `top` on, beginning with row `first` of the strip.
+  // drawn from `top` on, beginning with row `first` of the strip. Returns the groups that the lane touches.
   template <class X, class Y>
-  __device__ void add_line(X x, Y y, int points, const StrokeShape& shape, int width, int height, int first, float shown) const {
+  __device__ __forceinline__ unsigned add_line(X x, Y y, int points, const StrokeShape& shape, int width, int height, int first, float shown) const {
     const float reach = 2.0f * shape.half + 1.0f;
     const int nearest = first_point(x, points, static_cast<float>(column), reach);
     const int farthest = first_point(x, points, static_cast<float>(column + kWarp), -reach);
     const int begin = nearest > 0 ? nearest - 1 : 0, end = farthest + 2 < points - 1 ? farthest + 2 : points - 1;
     unsigned touched = 0;
     constexpr int kEach = kWarp - 2;  // the first and the last lane only tell their neighbours
+#pragma unroll 1
     for (int base = begin + warp_index() * kEach; base < end; base += block_warps() * kEach) {
       const int i = base - 1 + lane_index();
       touched |= add_segment(x, y, i, lane_index() > 0 && lane_index() <= kEach, begin, end, shape, width, height, first, shown);
     }
-    const unsigned of_warp = warp_or(touched);
-    if (lane_index() == 0 && of_warp != 0) atomicOr(touched_ + turn_, of_warp);
+    return touched;
   }
 
+  // Each warp says once a strip what groups it has touched.
+  __device__ __forceinline__ void touch(unsigned groups) const { touched_.note(groups); }
+
   // As Strip::put_levels.
-  template <class Put, class Blank>
-  __device__ void put_levels(Put put, Blank blank) {
+  template <class Rows>
+  __device__ __forceinline__ void put_levels(const Rows& to) {
     __syncthreads();
-    const unsigned touched = touched_[turn_];
-    for (int group = warp_index(); group * kGroupRows < rows; group += block_warps()) {
-      const int row = group * kGroupRows + lane_index() / 2;
-      if ((touched >> group & 1u) == 0 && row < rows) blank(row, lane_index() % 2);
-    }
-    int slope = 0, height = 0;  // of the column at the end of the groups above this round's
-    for (int done = 0; done < __popc(touched); done += block_warps()) {
+    const unsigned touched = touched_.take();
+    put_blank_groups(touched, rows, to);
+    const int groups = __popc(touched);
+    int slope = 0, height = 0;  // of the column where the groups taken so far end
+#pragma unroll 1
+    for (int done = 0; done < groups; done += block_warps()) {
       const int group = nth_bit(touched, done + warp_index());
-      const Shared<int> sums = sums_ + parity_ * 2 * block_warps() * kWarp + lane_index();
+      const Shared<int> sums = shared_at<int>(l_.sums) + (parity_ * 2 * block_warps() * kWarp + lane_index());
       int value[kGroupRows];
-      if (group >= 0) take(group, value, sums + warp_index() * 2 * kWarp);
+      if (group >= 0) {
+        take(group, value, sums + warp_index() * 2 * kWarp);
+      } else {  // set on all ways, or the compiler keeps room for it everywhere
+#pragma unroll
+        for (int row = 0; row < kGroupRows; ++row) value[row] = 0;
+      }
       __syncthreads();
-      const int here = __popc(touched) - done < block_warps() ? __popc(touched) - done : block_warps();
+      const int here = groups - done < block_warps() ? groups - done : block_warps(), own = warp_index() < here ? warp_index() : here;
       const auto pass = [&](int from, int to) {
+#pragma unroll 1
         for (int warp = from; warp < to; ++warp) {
           height += kGroupRows * slope + sums[(warp * 2 + 1) * kWarp];
           slope += sums[warp * 2 * kWarp];
         }
       };
-      pass(0, warp_index() < here ? warp_index() : here);
-      if (group >= 0) put_group(group, slope, height, value, put);
-      pass(warp_index() < here ? warp_index() : here, here);
+      pass(0, own);
+      if (group >= 0) put_group(group, slope, height, value, to);
+      pass(own, here);
       parity_ ^= 1;
     }
     __syncthreads();
-    if (thread_index() == 0) touched_[turn_] = 0;
-    turn_ ^= 1;
   }
 
  private:
@@ -193,6 +198,7 @@ class AggStrip {
     unsigned touched = 0;
     Vertex from = left;
     float nx = 0.0f, ny = 0.0f;
+#pragma unroll 1
     for (int e = 0; __any_sync(kAllLanes, e < edges); ++e) {
       if (e >= edges) continue;
       const bool on_right = e >= lefts;
@@ -239,6 +245,7 @@ class AggStrip {
     int c = static_cast<int>(floorf(clamped(low, kBorder, kLast)));
     const float per_x = 1.0f / slope;
     const auto at = [&](int border) { return clamped(from + (static_cast<float>(border) - x0) * per_x, from, to); };
+#pragma unroll 1
     for (; c <= last; ++c) {
       const float origin = static_cast<float>(c < 0 ? 0 : c);
       float begin = from, end = to;
@@ -247,10 +254,9 @@ class AggStrip {
       if (!(begin < end)) continue;
       const float f0 = clamped(x0 + slope * (begin - from) - origin, 0.0f, 1.0f);
       const float f1 = clamped(x0 + slope * (end - from) - origin, 0.0f, 1.0f);
-      add_piece(cells_ + (first * kAggColumns + (c < 0 ? 0 : c)), begin, end, c < 0 ? 0.0f : f0, c < 0 ? 0.0f : f1, c < 0 ? 0.0f : slope, sign);
+      add_piece(shared_at<int>(l_.cells) + (first * kAggColumns + (c < 0 ? 0 : c)), begin, end, c < 0 ? 0.0f : f0, c < 0 ? 0.0f : f1, c < 0 ? 0.0f : slope, sign);
     }
-    const int begin_row = first + static_cast<int>(from), end_row = first + static_cast<int>(to) + 2;
-    return (2u << (end_row / kGroupRows)) - (1u << (begin_row / kGroupRows));
+    return rows_mask(first + static_cast<int>(from), first + static_cast<int>(to) + 2);
   }
 
   static __device__ __forceinline__ int whole(float area) { return static_cast<int>(floorf(area + 0.5f)); }
@@ -297,7 +303,7 @@ class AggStrip {
 
   // A group's second differences, and what they come to at its end by themselves: the slope, then the height.
   __device__ __forceinline__ void take(int group, int* value, Shared<int> sums) const {
-    const Shared<int> cell = cells_ + (group * kGroupRows * kAggColumns + lane_index());
+    const Shared<int> cell = shared_at<int>(l_.cells) + (group * kGroupRows * kAggColumns + lane_index());
     int slope = 0, height = 0;
 #pragma unroll
     for (int row = 0; row < kGroupRows; ++row) {
@@ -310,9 +316,9 @@ class AggStrip {
   }
 
   // Sums down the columns, then along the rows: two lanes for each row.
-  template <class Put>
-  __device__ __forceinline__ void put_group(int group, int slope, int height, const int* value, Put put) const {
-    const Shared<int> cell = cells_ + group * kGroupRows * kAggColumns;
+  template <class Rows>
+  __device__ __forceinline__ void put_group(int group, int slope, int height, const int* value, const Rows& to) const {
+    const Shared<int> cell = shared_at<int>(l_.cells) + group * kGroupRows * kAggColumns;
 #pragma unroll
     for (int row = 0; row < kGroupRows; ++row) {
       slope += value[row];
@@ -340,14 +346,12 @@ class AggStrip {
       words[i / 4] |= static_cast<unsigned>(level) << (i % 4 * 8);
     }
     const int row = group * kGroupRows + own_row;
-    if (row < rows) put(row, half, make_uint4(words[0], words[1], words[2], words[3]));
+    if (row < rows) to.put(row, half, make_uint4(words[0], words[1], words[2], words[3]));
   }
 
-  const Shared<int> cells_;
-  const Shared<unsigned> touched_;
-  const Shared<int> sums_;
-  const int count_;
-  int turn_ = 0, parity_ = 0;
+  const AggLayout& l_;
+  TouchedGroups touched_;
+  int parity_ = 0;
 };
 
 }  // namespace spectromer

@@ -8,10 +8,11 @@ namespace spectromer {
 // Points of a line that lie side by side at a distance which is a power of two lie alike around a sub-column of every
 // pixel column: which of them are near it, and how far they reach, is worked out once. `step` and sub-columns being
 // powers of two, all distances are exact.
-struct NearPoints {
+struct alignas(16) NearPoints {
   int first;     // whose segment to the right is the first that can touch the sub-column, from the column's first point
   int segments;  // from there on
   float from;    // from the middle of the first segment to the sub-column
+  int reach;     // where the discs' are found
 };
 
 struct NearLayout {
@@ -42,25 +43,23 @@ struct NearLayout {
   }
 };
 
-class UnionPainter {
+class NearPainter {
  public:
-  __device__ UnionPainter(const NearLayout& layout, float linewidth, int subcolumns, float step)
-      : near_(shared_at<NearPoints>(layout.points)), reach_(shared_at<float>(layout.reach)), most_(layout.most),
-        points_shift_(layout.points_shift), subcolumns_(subcolumns), radius_(0.5f * linewidth), step_(step) {}
+  __device__ NearPainter(const NearLayout& layout, float linewidth, int subcolumns, float step)
+      : l_(layout), linewidth_(linewidth), step_(step), subcolumns_(subcolumns) {}
 
   // Makes the tables; the caller waits for the block.
   __device__ void prepare() const {
+    const float radius = 0.5f * linewidth_;
     for (int k = thread_index(); k < subcolumns_; k += block_threads()) {
       const float at = (static_cast<float>(k) + 0.5f) / static_cast<float>(subcolumns_);
       // The segment from point d to the next reaches from (d + 0.5) step - radius to (d + 1.5) step + radius.
-      const int first = static_cast<int>(ceilf((at - radius_) / step_ - 1.5f));
-      const int last = static_cast<int>(floorf((at + radius_) / step_ - 0.5f));
-      const int segments = last - first + 1;
-      near_[k] = NearPoints{first, segments, at - (static_cast<float>(first) + 1.0f) * step_};
-      for (int i = 0; i < most_; ++i) {
-        const float across = at - (static_cast<float>(first + i) + 1.5f) * step_;
-        const float square = radius_ * radius_ - across * across;
-        reach_[k * most_ + i] = square >= 0.0f ? sqrtf(square) : NAN;
+      const int first = static_cast<int>(ceilf((at - radius) / step_ - 1.5f));
+      const int last = static_cast<int>(floorf((at + radius) / step_ - 0.5f));
+      shared_at<NearPoints>(l_.points)[k] = NearPoints{first, last - first + 1, at - (static_cast<float>(first) + 1.0f) * step_, k * l_.most};
+      for (int i = 0; i < l_.most; ++i) {
+        const float across = at - (static_cast<float>(first + i) + 1.5f) * step_, square = radius * radius - across * across;
+        shared_at<float>(l_.reach)[k * l_.most + i] = square >= 0.0f ? sqrtf(square) : NAN;
       }
     }
   }
@@ -68,17 +67,17 @@ class UnionPainter {
   // What a line without gaps near column `column` covers of its sub-column k. y is NaN where nothing is drawn, also for
   // the padding on both sides; sides[i] are those from point i to the next.
   __device__ __forceinline__ Interval hit(int column, int k, Shared<const float> y, Shared<const Sides> sides) const {
-    const NearPoints near = near_[k];
-    const int first = (column << points_shift_) + near.first;
-    const Shared<const float> point = y + first;
-    const Shared<const Sides> side = sides + first;
-    const Shared<const float> reach = reach_ + k * most_;
+    const NearPoints near = shared_at<NearPoints>(l_.points)[k];
+    const int first = (column << l_.points_shift) + near.first;
+    Shared<const float> point = y + first, reach = shared_at<float>(l_.reach) + near.reach;
+    Shared<const Sides> side = sides + first;
     const float half = 0.5f * step_;
     Interval hit = nothing();
-    float from = near.from, left = 0.5f * point[0];
-    for (int i = 0; i < near.segments; ++i) {
-      const Sides s = side[i];
-      const float next = point[i + 1], disc = reach[i], right = 0.5f * next, middle = left + right;
+    float from = near.from, left = 0.5f * *point;
+#pragma unroll 1
+    for (int i = near.segments; i > 0; --i) {
+      const Sides s = *side;
+      const float next = point[1], disc = *reach, right = 0.5f * next, middle = left + right;
       const float peak = s.slope * s.drop, down = from + peak, up = from - peak;
       // fmaxf and fminf leave out what is NaN: a point that is not drawn, a disc that does not reach so far.
       if (fabsf(down) <= half) hit.bottom = fmaxf(hit.bottom, middle + s.slope * down + s.drop);
@@ -87,15 +86,15 @@ class UnionPainter {
       hit.top = fminf(hit.top, next - disc);
       from -= step_;
       left = right;
+      point = point + 1, side = side + 1, reach = reach + 1;
     }
     return hit;
   }
 
  private:
-  const Shared<NearPoints> near_;
-  const Shared<float> reach_;
-  const int most_, points_shift_, subcolumns_;
-  const float radius_, step_;
+  const NearLayout& l_;
+  const float linewidth_, step_;
+  const int subcolumns_;
 };
 
 // The same for points that lie anywhere: from point `first` on, which no earlier one can touch the line at `at`.

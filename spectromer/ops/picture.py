@@ -205,6 +205,12 @@ class Picture:
         return 3 if self.colors is not None or self.colormap is not None else self.planes
 
     @property
+    def plain(self) -> bool:
+        """Whether every plane is a channel by itself, opaque and on the dark ground."""
+        opaque = all(alpha == 1.0 for alpha in _each(self.alpha, self.planes, "alpha", "plane"))
+        return self.colors is None and self.colormap is None and self.ground == "dark" and opaque
+
+    @property
     def bins(self) -> int:
         """Wavelength bins of a fixed range that are drawn."""
         if self.block is not None:

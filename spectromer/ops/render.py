@@ -171,6 +171,7 @@ def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Te
         alpha=tables.alpha.data_ptr(),
         inks=0 if tables.inks is None else tables.inks.data_ptr(),
         light=picture.ground == "light",
+        plain=picture.plain,
         colormap=0 if tables.colormap is None else tables.colormap.data_ptr(),
         type=tuple(DTYPES).index(picture.dtype),
         factor=tables.factor.data_ptr(),

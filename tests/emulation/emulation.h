@@ -22,6 +22,7 @@
 #define __global__
 #define __device__
 #define __forceinline__ inline
+#define __noinline__
 #define __grid_constant__
 #define __launch_bounds__(...)
 
@@ -326,7 +327,9 @@ T __ldg(const T* from) { return *from; }
 inline void prefetch(const void*) {}
 
 template <class T>
-T* kept(T* address) { return address; }
+T kept(T number) { return number; }
+
+inline int renewed(int number) { return number; }
 
 struct alignas(8) float2 {
   float x, y;
