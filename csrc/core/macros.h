@@ -26,4 +26,15 @@ SPECTROMER_HD float smaller(float a, float b) { return a < b ? a : b; }
 SPECTROMER_HD float larger(float a, float b) { return a > b ? a : b; }
 #endif
 SPECTROMER_HD float clamped(float value, float low, float high) { return smaller(larger(value, low), high); }
+
+// 1 / value, correctly rounded, for a value whose reciprocal is a normal number too.
+SPECTROMER_HD float reciprocal(float value) {
+#ifdef __CUDA_ARCH__
+  float guess;  // what a division begins with, without its branch for the other values
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(guess) : "f"(value));
+  return __fmaf_rn(guess, __fmaf_rn(-value, guess, 1.0f), guess);
+#else
+  return 1.0f / value;
+#endif
+}
 }

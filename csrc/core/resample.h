@@ -14,17 +14,6 @@ SPECTROMER_HD bool good_pixel(float flux, float ivar) {
   return fabsf(flux) <= FLT_MAX && ivar > 0.0f && ivar <= FLT_MAX;
 }
 
-// 1 / value, correctly rounded, for a value whose reciprocal is a normal number too.
-SPECTROMER_HD float reciprocal(float value) {
-#ifdef __CUDA_ARCH__
-  float guess;  // what a division begins with, without its branch for the other values
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(guess) : "f"(value));
-  return __fmaf_rn(guess, __fmaf_rn(-value, guess, 1.0f), guess);
-#else
-  return 1.0f / value;
-#endif
-}
-
 // Variance of a good pixel; what is too large for a float stays finite.
 SPECTROMER_HD float pixel_variance(float ivar) {
   const float variance = 1.0f / ivar;

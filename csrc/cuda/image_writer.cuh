@@ -106,6 +106,10 @@ class ImageWriter {
   // levels. Of Mixing::channels, `plane` alone.
   template <class Levels>
   __device__ void put(int plane, int row, int column, Levels levels) const {
+    if (l_.mixing == Mixing::table && a_.type == PixelType::uint8 && l_.access == 16) {
+      put_table(row, column, levels);
+      return;
+    }
 #pragma unroll 1
     for (int channel = 0; channel < (l_.mixing == Mixing::channels ? 1 : 3); ++channel) {
       const Place at = place(l_.mixing == Mixing::channels ? plane : channel, row, column);
@@ -131,6 +135,28 @@ class ImageWriter {
     if (a_.colormap != nullptr) return a_.colormap[3 * level + channel];
     const float ink = a_.inks != nullptr ? a_.inks[3 * plane + channel] : 255.0f - ground();
     return static_cast<uint32_t>(inked(ground(), ink, a_.alpha[plane] / 255.0f, level) + 0.5f);
+  }
+
+  // 16 pixels of three channels from one plane.
+  template <class Levels>
+  __device__ __forceinline__ void put_table(int row, int column, Levels levels) const {
+    const Shared<uint32_t> shown = shared_at<uint32_t>(l_.shown);
+    unsigned red[4], green[4], blue[4];
+#pragma unroll
+    for (int word = 0; word < 4; ++word) {
+      const unsigned some = levels(0, word);
+      const auto three = [&](int k) -> uint32_t { return shown[static_cast<int>(some >> (8 * k) & 255u)]; };
+      const uint32_t a = three(0), b = three(1), c = three(2), d = three(3);
+      // Bytes of two pixels: red, red, green, green; blue, blue.
+      const uint32_t first = __byte_perm(a, b, 0x5140), second = __byte_perm(c, d, 0x5140);
+      red[word] = __byte_perm(first, second, 0x5410);
+      green[word] = __byte_perm(first, second, 0x7632);
+      blue[word] = __byte_perm(__byte_perm(a, b, 0x0062), __byte_perm(c, d, 0x0062), 0x5410);
+    }
+    const unsigned pixel = place(0, row, column).pixel, channel = static_cast<unsigned>(l_.size * l_.size);
+    *at_byte<uint4>(pixel) = make_uint4(red[0], red[1], red[2], red[3]);
+    *at_byte<uint4>(pixel + channel) = make_uint4(green[0], green[1], green[2], green[3]);
+    *at_byte<uint4>(pixel + 2 * channel) = make_uint4(blue[0], blue[1], blue[2], blue[3]);
   }
 
   // What 4 pixels show in a channel.

@@ -32,6 +32,7 @@ class Painter {
     if (own_pixels()) gather_pixels(row); else gather_bins(row);
     __syncthreads();
     if (p_.edges) clear_strips();  // whose place the edges had
+    if (kShapes == Shapes::outlines && p_.segments) find_segments();
     if (own_pixels() && p_.starts) {
 #pragma unroll 1
       for (int panel = 0; panel < p_.panels; ++panel) find_starts(panel);
@@ -354,7 +355,6 @@ class Painter {
       shown_ = passes.canvas;
     }
     strip_.rows = agg_.rows = panels_ * shown_;
-    agg_.top = top_;
     image_row_ = first_panel_ * passes.canvas + top_;
   }
 
@@ -470,15 +470,28 @@ class Painter {
   }
 
   __device__ __forceinline__ void draw_outlines(int line, int first_panel) const {
-    const StrokeShape shape(a_.linewidth);
+    const Shared<SegmentRange> segments = shared_at<SegmentRange>(p_.segments) + strip_.column / kWarp;
     unsigned touched = 0;
 #pragma unroll 1
     for (int part = 0; part < panels_; ++part) {
-      const int panel = first_panel + part, points = begin_of(panel + 1) - begin_of(panel);
-      touched |= agg_.add_line(x_of(panel), Shared<const float>(lines() + (line * p_.bins.room + place_of_panel(panel))), points, shape, p_.image.size,
-                    p_.passes.canvas, part * shown_, static_cast<float>(shown_));
+      const int panel = first_panel + part;
+      const Shared<const float> y = lines() + (line * p_.bins.room + place_of_panel(panel));
+      const SegmentRange range = segments[panel * strips()];
+      const Vertex origin{static_cast<float>(strip_.column), static_cast<float>(top_)};
+      const OutlinedLine<decltype(x_of(panel)), Shared<const float>> outlined{x_of(panel), y, range, p_.image.size, p_.passes.canvas, p_.shape, origin};
+      touched |= agg_.add_line(outlined, part * shown_, static_cast<float>(shown_));
     }
     agg_.touch(touched);
+  }
+
+  __device__ int strips() const { return (p_.image.size + kWarp - 1) / kWarp; }
+
+  __device__ void find_segments() const {
+#pragma unroll 1
+    for (int i = thread_index(); i < p_.panels * strips(); i += block_threads()) {
+      const int panel = i / strips(), points = begin_of(panel + 1) - begin_of(panel);
+      shared_at<SegmentRange>(p_.segments)[i] = segments_near(x_of(panel), points, i % strips() * kWarp, p_.shape);
+    }
   }
 
   __device__ bool marked(Quantity quantity, int bin) const {

@@ -13,18 +13,20 @@ constexpr int kImageThreads = 256, kImageWarps = kImageThreads / kWarp;
 struct RasterPlan {
   StripLayout strip;
   AggLayout agg;
+  StrokeShape shape{1.0f};
   Reserved x, y;    // [points] of the line
   Reserved sides;   // [points]
   Reserved starts;  // [width] first point that can touch a pixel column
   Reserved gaps;    // [strips] whether the line has a gap near its columns
-  int rows, access;
-  int64_t bytes;
+  int rows = 0, access = 1;
+  int64_t bytes = 0;
 
   bool staged() const { return static_cast<bool>(y); }
 };
 
 RasterPlan make_plan(const RasterizeArgs& a) {
-  RasterPlan p{};
+  RasterPlan p;
+  p.shape = StrokeShape(a.linewidth);
   SharedLayout layout;
   const bool band = a.band != nullptr, agg = a.coverage == Coverage::agg && !band;
   p.rows = static_cast<int>(std::min<int64_t>(a.height, kMostRows));
@@ -190,7 +192,6 @@ template <bool kStaged>
 __global__ void __launch_bounds__(kImageThreads, 4) rasterize_agg_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
   AggStrip strip(p.agg);
   strip.clear();
-  const StrokeShape shape(a.linewidth);
   const int points = static_cast<int>(a.points), width = static_cast<int>(a.width), height = static_cast<int>(a.height);
   for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
     const float* from_x = a.x + image * a.x_stride;
@@ -200,8 +201,13 @@ __global__ void __launch_bounds__(kImageThreads, 4) rasterize_agg_kernel(const _
     for (int i = thread_index(); kStaged && i < points; i += kImageThreads) staged_x[i] = from_x[i], staged_y[i] = from_y[i];
     __syncthreads();
     visit_strips(a, p, [&](int column, int top, int rows) {
-      strip.column = column, strip.rows = rows, strip.top = top;
-      const auto add = [&](auto x, auto y) { strip.touch(strip.add_line(x, y, points, shape, width, height, 0, static_cast<float>(rows))); };
+      strip.column = column, strip.rows = rows;
+      const auto add = [&](auto x, auto y) {
+        const SegmentRange range = segments_near(x, points, column, p.shape);
+        const Vertex origin{static_cast<float>(column), static_cast<float>(top)};
+        const OutlinedLine<decltype(x), decltype(y)> line{x, y, range, width, height, p.shape, origin};
+        strip.touch(strip.add_line(line, 0, static_cast<float>(rows)));
+      };
       if constexpr (kStaged) add(Shared<const float>(staged_x), Shared<const float>(staged_y)); else add(from_x, from_y);
       strip.put_levels(rows_of(a, p, image, column, top));
     });

@@ -63,6 +63,7 @@ struct RenderPlan {
   RangeLayout finder;
   StripLayout strip;
   AggLayout agg;
+  StrokeShape shape{1.0f};  // of lines as AGG draws them
   NearLayout near;
   bool in_place;           // the heights of the only line take the place of the values
   Reserved value;          // [bins] good fluxes, NaN elsewhere
@@ -75,6 +76,7 @@ struct RenderPlan {
   Reserved sides;          // [strokes, bins], or none: worked out wherever they are needed
   Reserved gaps;           // [strokes, panels] strips near whose columns a line has a gap, as bits
   Reserved starts;         // [panels or 1, size] first point near a pixel column, where points lie anyhow
+  Reserved segments;       // [panels, strips] of SegmentRange, near each strip, of lines as AGG draws them
   Reserved columns;        // [panels drawn together, 32] levels of marks
   Reserved levels;         // [quantities, bins] of squares
   int threads;
@@ -152,6 +154,7 @@ class RenderPlanner {
     for (int shift = 0; shift <= 10; ++shift) {
       if (a_.subcolumns == 1 << shift) p.subcolumn_shift = shift;
     }
+    p.shape = StrokeShape(a_.linewidth);
     p.weight = subcolumn_weight(a_.subcolumns);
     p.level_scale = 255.0f / static_cast<float>(p.weight * a_.subcolumns);
     ImageLayout& image = p.image;
@@ -195,7 +198,10 @@ class RenderPlanner {
     if (area || p.bands) p.strip.reserve_turned(drawing, p.threads / kWarp);
     layout.bytes = std::max(layout.bytes, drawing.bytes);
     if (area || p.bands) p.strip.reserve(layout, p.passes.rows, p.threads / kWarp);
-    if (p.strokes > 0 && !area) p.agg.reserve(layout, p.passes.rows, p.threads / kWarp);
+    if (p.strokes > 0 && !area) {
+      p.agg.reserve(layout, p.passes.rows, p.threads / kWarp);
+      p.segments = layout.reserve<SegmentRange>(p.panels * ((a_.size + kWarp - 1) / kWarp));
+    }
     if (p.in_place) p.y = p.value; else if (p.lines > 0) p.y = layout.reserve<float>(p.lines * room);
     p.sides = area && sided ? layout.reserve<Sides>(p.strokes * room) : Reserved{};
     if (area) p.gaps = layout.reserve<unsigned>(int64_t{p.strokes} * p.panels);

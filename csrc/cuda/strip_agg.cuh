@@ -6,7 +6,7 @@
 // of two columns, however many rows it crosses.
 #pragma once
 
-#include "../core/agg.h"
+#include "outline.cuh"
 #include "strip.cuh"
 
 namespace spectromer {
@@ -18,46 +18,20 @@ struct AggLayout {
   Reserved cells;    // [groups of rows and one more, 16, 33] zeros between strips
   Reserved touched;  // as of a StripLayout
   Reserved sums;     // [2, 2, warps, 32]
+  Reserved queue;    // [warps, 64]
 
   void reserve(SharedLayout& layout, int rows, int warps) {
     cells = layout.reserve<int>(int64_t{StripLayout::groups(rows + 2)} * kGroupRows * kAggColumns);
     touched = layout.reserve<unsigned>(int64_t{2} * warps);
     sums = layout.reserve<int>(int64_t{4} * warps * kWarp);
+    queue = layout.reserve<Edge>(int64_t{warps} * EdgeQueue::kRoom);
   }
 };
-
-// One segment of a line as AGG takes it.
-struct Stroke {
-  Stretch at;
-  float ux, uy, length;
-  bool broken;   // nothing is drawn, and the line ends before it
-  bool skipped;  // nothing is drawn, but the line goes on
-};
-
-// Outside of [begin, end) the line is broken.
-template <class X, class Y>
-__device__ Stroke stroke_of(X x, Y y, int i, int begin, int end, int width, int height) {
-  Stroke s{};
-  s.broken = true;
-  if (i < begin || i >= end) return s;
-  const float x0 = x[i], y0 = y[i], x1 = x[i + 1], y1 = y[i + 1];
-  s.broken = !drawable(y0) || !drawable(y1);
-  s.skipped = !s.broken && x0 == x1 && y0 == y1;
-  if (s.broken || s.skipped) return s;
-  s.at = clip_segment(x0, y0, x1, y1, width, height);
-  const float dx = s.at.x1 - s.at.x0, dy = s.at.y1 - s.at.y0;
-  s.length = sqrtf(dx * dx + dy * dy);
-  s.broken = !s.at.drawn;
-  s.skipped = s.at.drawn && s.length == 0.0f;
-  if (s.length > 0.0f) s.ux = dx / s.length, s.uy = dy / s.length;
-  return s;
-}
 
 class AggStrip {
  public:
   int column = 0;  // of the first lane
   int rows = 0;    // drawn at a time
-  int top = 0;     // row of the canvas at which they begin
 
   __device__ explicit AggStrip(const AggLayout& layout) : l_(layout), touched_(layout.touched) {}
 
@@ -68,22 +42,13 @@ class AggStrip {
     for (int i = thread_index(); i < l_.cells.bytes / static_cast<int>(sizeof(int)); i += block_threads()) cells[i] = 0;
   }
 
-  // Adds the outline of what a line has near the strip: a lane for each segment, which draws both its sides and what lies
-  // between it and the next. The part has ends of its own, which lie too far off to be seen. Of the canvas' `height` rows, `shown` are
-  // drawn from `top` on, beginning with row `first` of the strip. Returns the groups that the lane touches.
+  // Adds the outline of a line, told from the strip's first pixel on; what lies right of the strip leaves nothing in it,
+  // but what lies left counts. `shown` rows are drawn, which begin with row `first` of the strip. Returns the groups of rows
+  // that the lane touches.
   template <class X, class Y>
-  __device__ __forceinline__ unsigned add_line(X x, Y y, int points, const StrokeShape& shape, int width, int height, int first, float shown) const {
-    const float reach = 2.0f * shape.half + 1.0f;
-    const int nearest = first_point(x, points, static_cast<float>(column), reach);
-    const int farthest = first_point(x, points, static_cast<float>(column + kWarp), -reach);
-    const int begin = nearest > 0 ? nearest - 1 : 0, end = farthest + 2 < points - 1 ? farthest + 2 : points - 1;
+  __device__ __forceinline__ unsigned add_line(const OutlinedLine<X, Y>& line, int first, float shown) const {
     unsigned touched = 0;
-    constexpr int kEach = kWarp - 2;  // the first and the last lane only tell their neighbours
-#pragma unroll 1
-    for (int base = begin + warp_index() * kEach; base < end; base += block_warps() * kEach) {
-      const int i = base - 1 + lane_index();
-      touched |= add_segment(x, y, i, lane_index() > 0 && lane_index() <= kEach, begin, end, shape, width, height, first, shown);
-    }
+    draw_outline(line, l_.queue, [&](Edge& edge) { return add_edge(edge, first, shown, touched); });
     return touched;
   }
 
@@ -127,139 +92,40 @@ class AggStrip {
   }
 
  private:
-  struct Vertex {
-    float x, y;
-  };
-
-  // What a side of the outline goes through where a segment ends: the corners of a join, or that of a cap.
-  struct End {
-    one_lane::Join join;
-    float x, y;
-    bool capped;
-    Cap cap;
-
-    __device__ bool single(float side) const { return side * join.turn > 0.0f ? join.mitred : join.straight; }
-
-    __device__ int corners(float side) const {
-      if (capped || single(side)) return 1;
-      return side * join.turn > 0.0f ? 2 : 2 + static_cast<int>(join.steps);
+  // Adds what an edge, which is not level, leaves in the first column that it goes through from above. Returns whether it
+  // goes on in the next one, and leaves that part of it.
+  __device__ __forceinline__ bool add_edge(Edge& edge, int first, float shown, unsigned& touched) const {
+    constexpr float kBefore = -1.0f, kBehind = kWarp;  // columns that stand for all on either side
+    const float y0 = edge.from.y, y1 = edge.to.y;
+    const float begin = larger(smaller(y0, y1), 0.0f), end = smaller(larger(y0, y1), shown);
+    if (!(begin < end)) return false;
+    const bool downwards = y0 < y1;
+    const float width = edge.to.x - edge.from.x, slope = width * reciprocal(y1 - y0);
+    // An end that is not cut off is taken as it is: what an edge leaves to be drawn begins on the border that it came to.
+    const Vertex top = downwards ? edge.from : edge.to;
+    const float x0 = top.y == begin ? top.x : top.x + slope * (begin - top.y), x1 = edge.from.x + slope * (end - y0);
+    if (!(smaller(x0, x1) < kBehind)) return false;
+    // From (x0, begin) down to (x1, end), or to the border of the column.
+    const bool rightwards = slope > 0.0f;
+    float column = floorf(clamped(x0, kBefore, kBehind));
+    if (!rightwards && x0 == column && x1 < x0 && column > kBefore) column -= 1.0f;
+    const float border = rightwards ? column + 1.0f : column;
+    const bool goes_on = rightwards ? x1 > border && column < kBehind : x1 < border && column > kBefore;
+    const float crossing = y0 + (border - edge.from.x) * ((y1 - y0) * reciprocal(width));
+    const float bottom = goes_on ? clamped(crossing, begin, end) : end, next = goes_on ? border : x1;
+    if (column < kBehind && begin < bottom) {
+      // What lies left of the strip counts as if it lay on its border.
+      const bool before = column < 0.0f;
+      const float f0 = before ? 0.0f : clamped(x0 - column, 0.0f, 1.0f), f1 = before ? 0.0f : clamped(next - column, 0.0f, 1.0f);
+      const Shared<int> cell = shared_at<int>(l_.cells) + (first * kAggColumns + (before ? 0 : static_cast<int>(column)));
+      add_piece(cell, begin, bottom, f0, f1, before ? 0.0f : slope, downwards ? kWholeArea : -kWholeArea);
+      touched |= rows_mask(first + static_cast<int>(begin), first + static_cast<int>(bottom) + 2);
     }
-
-    __device__ Vertex last(float side) const {
-      if (capped) return side > 0.0f ? Vertex{cap.left_x, cap.left_y} : Vertex{cap.right_x, cap.right_y};
-      const bool one = single(side);
-      return Vertex{one_lane::snapped(x + side * (one ? join.mx : join.n2x)), one_lane::snapped(y + side * (one ? join.my : join.n2y))};
-    }
-  };
-
-  template <class X, class Y>
-  __device__ __forceinline__ unsigned add_segment(X x, Y y, int i, bool own, int begin, int end, const StrokeShape& shape, int width,
-                                                  int height, int first, float shown) const {
-    const Stroke s = stroke_of(x, y, i, begin, end, width, height);
-    const auto neighbour = [&](int step) {
-      Stroke other = stroke_of(x, y, i + step, begin, end, width, height);
-      for (int j = i + 2 * step; other.skipped; j += step) other = stroke_of(x, y, j, begin, end, width, height);
-      return other;
-    };
-    const auto end_of = [&](const Stroke& a, const Stroke& b) {
-      const bool capped = b.broken || b.at.cut;
-      const Cap cap = make_cap(a.at.x1, a.at.y1, shape.half * a.uy, -shape.half * a.ux, false);
-      return End{one_lane::Join(shape, a.ux, a.uy, a.length, b.ux, b.uy, b.length), a.at.x1, a.at.y1, capped, cap};
-    };
-    // The next segment is the next lane's, and the sides go on from where the lane before has left them.
-    const bool plain = !__any_sync(kAllLanes, s.skipped);
-    Stroke after = s;
-    after.ux = __shfl_down_sync(kAllLanes, s.ux, 1);
-    after.uy = __shfl_down_sync(kAllLanes, s.uy, 1);
-    after.length = __shfl_down_sync(kAllLanes, s.length, 1);
-    after.broken = __shfl_down_sync(kAllLanes, s.broken ? 1 : 0, 1) != 0;
-    after.at.cut = __shfl_down_sync(kAllLanes, s.at.cut ? 1 : 0, 1) != 0;
-    const bool before_broken = __shfl_up_sync(kAllLanes, s.broken ? 1 : 0, 1) != 0;
-    if (!plain) after = neighbour(1);
-    const End here = end_of(s, after);
-    Vertex left = here.last(1.0f), right = here.last(-1.0f);
-    left = Vertex{__shfl_up_sync(kAllLanes, left.x, 1), __shfl_up_sync(kAllLanes, left.y, 1)};
-    right = Vertex{__shfl_up_sync(kAllLanes, right.x, 1), __shfl_up_sync(kAllLanes, right.y, 1)};
-    bool starts = before_broken || s.at.cut;
-    if (!plain) {
-      const Stroke before = neighbour(-1);
-      starts = before.broken || s.at.cut;
-      const End its = end_of(before, s);
-      left = its.last(1.0f), right = its.last(-1.0f);
-    }
-    if (starts) {
-      const Cap cap = make_cap(s.at.x0, s.at.y0, shape.half * s.uy, -shape.half * s.ux, true);
-      left = Vertex{cap.left_x, cap.left_y}, right = Vertex{cap.right_x, cap.right_y};
-    }
-    const bool drawn = own && !s.broken && !s.skipped;
-    const int lefts = here.corners(1.0f), sides = lefts + here.corners(-1.0f);
-    const int edges = drawn ? sides + (starts ? 1 : 0) + (here.capped ? 1 : 0) : 0;
-    const Vertex begin_left = left, begin_right = right, end_left = here.last(1.0f), end_right = here.last(-1.0f);
-    unsigned touched = 0;
-    Vertex from = left;
-    float nx = 0.0f, ny = 0.0f;
-#pragma unroll 1
-    for (int e = 0; __any_sync(kAllLanes, e < edges); ++e) {
-      if (e >= edges) continue;
-      const bool on_right = e >= lefts;
-      const float side = on_right ? -1.0f : 1.0f;
-      const int corner = on_right ? e - lefts : e, corners = on_right ? sides - lefts : lefts;
-      if (e == lefts) from = begin_right;
-      Vertex to;
-      if (e >= sides) {  // what closes the outline at its two ends
-        const bool opening = starts && e == sides;
-        from = opening ? begin_right : end_left;
-        to = opening ? begin_left : end_right;
-      } else if (corner + 1 == corners) {
-        to = here.last(side);
-      } else {
-        if (corner == 0) {
-          nx = side * here.join.n1x, ny = side * here.join.n1y;
-        } else {
-          const float turned = nx * here.join.cosine - side * ny * here.join.sine;
-          ny = ny * here.join.cosine + side * nx * here.join.sine;
-          nx = turned;
-        }
-        to = Vertex{one_lane::snapped(here.x + nx), one_lane::snapped(here.y + ny)};
-      }
-      const bool turned_round = on_right && e < sides;
-      touched |= turned_round ? add_edge(to, from, first, shown) : add_edge(from, to, first, shown);
-      from = to;
-    }
-    return touched;
+    (downwards ? edge.from : edge.to) = Vertex{border, bottom};
+    return goes_on && bottom < end;
   }
 
-  // Adds an edge, in pixels of the canvas; returns the groups of rows that it touches.
-  __device__ __forceinline__ unsigned add_edge(Vertex a, Vertex b, int first, float shown) const {
-    const float y0 = a.y - static_cast<float>(top), y1 = b.y - static_cast<float>(top);
-    const float from = larger(smaller(y0, y1), 0.0f), to = smaller(larger(y0, y1), shown);
-    if (!(from < to)) return 0;
-    const float sign = y0 < y1 ? kWholeArea : -kWholeArea, slope = (b.x - a.x) / (y1 - y0);
-    const float shift = a.x - static_cast<float>(column);
-    const float x0 = shift + slope * (from - y0), x1 = shift + slope * (to - y0);
-    const float low = smaller(x0, x1), high = larger(x0, x1);
-    if (!(low < static_cast<float>(kWarp))) return 0;
-    // What lies left of the strip counts as if it lay on its border.
-    constexpr float kBorder = -1.0f, kLast = kWarp - 1;
-    const int last = static_cast<int>(floorf(clamped(high, kBorder, kLast)));
-    int c = static_cast<int>(floorf(clamped(low, kBorder, kLast)));
-    const float per_x = 1.0f / slope;
-    const auto at = [&](int border) { return clamped(from + (static_cast<float>(border) - x0) * per_x, from, to); };
-#pragma unroll 1
-    for (; c <= last; ++c) {
-      const float origin = static_cast<float>(c < 0 ? 0 : c);
-      float begin = from, end = to;
-      if (c >= 0 && low < static_cast<float>(c)) (slope > 0.0f ? begin : end) = at(c);
-      if (high > static_cast<float>(c + 1)) (slope > 0.0f ? end : begin) = at(c + 1);
-      if (!(begin < end)) continue;
-      const float f0 = clamped(x0 + slope * (begin - from) - origin, 0.0f, 1.0f);
-      const float f1 = clamped(x0 + slope * (end - from) - origin, 0.0f, 1.0f);
-      add_piece(shared_at<int>(l_.cells) + (first * kAggColumns + (c < 0 ? 0 : c)), begin, end, c < 0 ? 0.0f : f0, c < 0 ? 0.0f : f1, c < 0 ? 0.0f : slope, sign);
-    }
-    return rows_mask(first + static_cast<int>(from), first + static_cast<int>(to) + 2);
-  }
-
-  static __device__ __forceinline__ int whole(float area) { return static_cast<int>(floorf(area + 0.5f)); }
+  static __device__ __forceinline__ int whole(float area) { return __float2int_rn(area); }
 
   // Adds to one column, and the one to its right, what an edge within it leaves from y = begin to y = end, where its x
   // goes from f0 to f1 of the column's width.
@@ -268,29 +134,25 @@ class AggStrip {
     int bottom = static_cast<int>(end);
     if (static_cast<float>(bottom) == end) --bottom;
     cell = cell + top * kAggColumns;
-    if (top == bottom) {
-      const float covered = sign * (end - begin);
-      const int all = whole(covered), right = whole(covered * (1.0f - 0.5f * (f0 + f1)));
-      add_three(cell, right, -2 * right, right);
-      add_three(cell + 1, all - right, -2 * (all - right), all - right);
-      return;
-    }
-    // Part of the first row, whole rows, part of the last.
-    const float upper = static_cast<float>(top + 1) - begin, lower = end - static_cast<float>(bottom);
-    const float inner0 = f0 + slope * upper, inner1 = f1 - slope * lower;
-    const int all_upper = whole(sign * upper), all_lower = whole(sign * lower), all = sign > 0.0f ? 1 << 20 : -(1 << 20);
-    const int p = whole(sign * upper * (1.0f - 0.5f * (f0 + inner0)));
-    const int q = whole(sign * lower * (1.0f - 0.5f * (inner1 + f1)));
+    // Part of the first row, whole rows, part of the last; or all in one row, and nothing in the last.
     const int rows = bottom - top - 1;
+    const bool one = rows < 0;
+    const float upper = sign * (one ? end - begin : static_cast<float>(top + 1) - begin);
+    const float lower = one ? 0.0f : sign * (end - static_cast<float>(bottom));
+    const float inner0 = one ? f1 : f0 + slope * (static_cast<float>(top + 1) - begin);
+    const float inner1 = f1 - slope * (end - static_cast<float>(bottom));
+    const int p = whole(upper * (1.0f - 0.5f * (f0 + inner0))), q = whole(lower * (1.0f - 0.5f * (inner1 + f1)));
+    const int all_upper = whole(upper), all_lower = whole(lower), all = rows > 0 ? whole(sign) : 0;
     // The area of whole row k is begins - k * step; what rounding the step leaves is shared by both ends.
-    const float exact = rows > 0 ? sign * slope : 0.0f;
+    const float exact = rows > 0 ? sign * slope : 0.0f, steps = static_cast<float>(rows - 1);
     const int step = whole(exact);
     const float middle = sign * (1.0f - inner0) - 0.5f * exact;  // of the first whole row
-    const int begins = rows > 0 ? whole(middle - 0.5f * static_cast<float>(rows - 1) * (exact - static_cast<float>(step))) : 0;
-    const int ends = begins - (rows - 1) * step;
+    const int begins = rows > 0 ? whole(middle - 0.5f * steps * (exact - static_cast<float>(step))) : 0;
     add_three(cell, p, begins - 2 * p, p - begins - step);
     add_three(cell + 1, all_upper - p, all - begins - 2 * (all_upper - p), all_upper - p - (all - begins) + step);
-    const Shared<int> below = cell + (bottom - top) * kAggColumns;
+    if (one) return;
+    const int ends = begins - (rows - 1) * step;
+    const Shared<int> below = cell + (rows + 1) * kAggColumns;
     add_three(below, q - ends + step, ends - 2 * q, q);
     add_three(below + 1, all_lower - q - (all - ends) - step, all - ends - 2 * (all_lower - q), all_lower - q);
   }

@@ -1,0 +1,226 @@
+// The outline of a line as Anti-Grain Geometry strokes it, edge by edge. See core/agg.h.
+//
+// A warp makes 30 segments' outlines at a time, a lane each, and puts the edges in a queue, from which it takes them 32 at
+// a time: a lane makes few edges or many, but all lanes are busy with what an edge leaves in the image.
+#pragma once
+
+#include "../core/agg.h"
+#include "launch.h"
+
+namespace spectromer {
+
+struct Vertex {
+  float x, y;
+};
+
+struct alignas(16) Edge {
+  Vertex from, to;
+};
+
+// Segments [begin, end) of a line.
+struct alignas(8) SegmentRange {
+  int begin, end;
+};
+
+// Those that the strip of columns [column, column + 32) has to know of: all that touch it, and one more at both ends.
+template <class X>
+__device__ SegmentRange segments_near(X x, int points, int column, const StrokeShape& shape) {
+  const float reach = 2.0f * shape.half + 1.0f;
+  const int nearest = first_point(x, points, static_cast<float>(column), reach);
+  const int farthest = first_point(x, points, static_cast<float>(column + kWarp), -reach);
+  return SegmentRange{nearest > 0 ? nearest - 1 : 0, farthest + 2 < points - 1 ? farthest + 2 : points - 1};
+}
+
+// Edges on their way from the lanes that make them to those that draw them. Each warp has room for 64.
+class EdgeQueue {
+ public:
+  static constexpr unsigned kRoom = 2 * kWarp;
+
+  __device__ explicit EdgeQueue(const Reserved& room) : edges_(shared_at<Edge>(room) + warp_index() * static_cast<int>(kRoom)) {}
+
+  // Takes an edge from each lane that has one. Whenever 32 have come together, calls draw(edge) for each, which returns
+  // whether a part is left to be drawn, and has put it in place of the edge.
+  template <class Draw>
+  __device__ __forceinline__ void add(bool has, const Edge& edge, Draw draw) {
+    append(has, edge);
+    while (count_ >= kWarp) draw_some(draw);
+  }
+
+  // Calls draw(edge) for those that are left.
+  template <class Draw>
+  __device__ __forceinline__ void flush(Draw draw) {
+    while (count_ > 0) draw_some(draw);
+  }
+
+ private:
+  __device__ __forceinline__ void append(bool has, const Edge& edge) {
+    const unsigned lanes = __ballot_sync(kAllLanes, has), earlier = lanes & ((1u << lane_index()) - 1u);
+    if (has) edges_[static_cast<int>((first_ + count_ + static_cast<unsigned>(__popc(earlier))) % kRoom)] = edge;
+    count_ += static_cast<unsigned>(__popc(lanes));
+  }
+
+  template <class Draw>
+  __device__ __forceinline__ void draw_some(Draw draw) {
+    __syncwarp();
+    const unsigned lane = static_cast<unsigned>(lane_index());
+    const bool has = lane < count_;
+    Edge edge = edges_[static_cast<int>((first_ + (has ? lane : 0u)) % kRoom)];
+    const unsigned taken = count_ < kWarp ? count_ : kWarp;
+    first_ += taken, count_ -= taken;
+    __syncwarp();
+    const bool rest = has && draw(edge);
+    append(rest, edge);
+  }
+
+  const Shared<Edge> edges_;
+  unsigned first_ = 0, count_ = 0;
+};
+
+// One segment of a line as AGG takes it.
+struct Stroke {
+  Stretch at;
+  float ux, uy, length;
+  bool broken;   // nothing is drawn, and the line ends before it
+  bool skipped;  // nothing is drawn, but the line goes on
+};
+
+// A line of which segments [range.begin, range.end) are drawn on a canvas of some width and height. Its edges are told
+// from `origin` on.
+template <class X, class Y>
+struct OutlinedLine {
+  X x;
+  Y y;
+  SegmentRange range;
+  int width, height;
+  const StrokeShape& shape;
+  Vertex origin;
+
+  __device__ Edge edge(const Vertex& from, const Vertex& to) const {
+    return Edge{{from.x - origin.x, from.y - origin.y}, {to.x - origin.x, to.y - origin.y}};
+  }
+
+  __device__ Stroke stroke(int i) const {
+    Stroke s{};
+    s.broken = true;
+    if (i < range.begin || i >= range.end) return s;
+    const float x0 = x[i], y0 = y[i], x1 = x[i + 1], y1 = y[i + 1];
+    s.broken = !drawable(y0) || !drawable(y1);
+    s.skipped = !s.broken && x0 == x1 && y0 == y1;
+    if (s.broken || s.skipped) return s;
+    s.at = clip_segment(x0, y0, x1, y1, width, height);
+    const float dx = s.at.x1 - s.at.x0, dy = s.at.y1 - s.at.y0;
+    s.length = sqrtf(dx * dx + dy * dy);
+    s.broken = !s.at.drawn;
+    s.skipped = s.at.drawn && s.length == 0.0f;
+    if (s.length > 0.0f) s.ux = dx / s.length, s.uy = dy / s.length;
+    return s;
+  }
+
+  // The segment that the line goes on with after segment i, or comes from (step = -1).
+  __device__ Stroke neighbour(int i, int step) const {
+    Stroke other = stroke(i + step);
+    for (int j = i + 2 * step; other.skipped; j += step) other = stroke(j);
+    return other;
+  }
+};
+
+// Where a segment ends: the corners that the two sides of the outline go through on the left (side = 1) and the right
+// (-1), at the join with the next segment or at a cap.
+struct SegmentEnd {
+  one_lane::Join join;
+  Vertex at;
+  bool capped;
+  Cap cap;
+
+  __device__ SegmentEnd(const StrokeShape& shape, const Stroke& a, const Stroke& b)
+      : join(shape, a.ux, a.uy, a.length, b.ux, b.uy, b.length), at{a.at.x1, a.at.y1}, capped(b.broken || b.at.cut),
+        cap(make_cap(a.at.x1, a.at.y1, shape.half * a.uy, -shape.half * a.ux, false)) {}
+
+  __device__ bool inner(float side) const { return side * join.turn > 0.0f; }
+
+  // Whether both sides meet in one corner.
+  __device__ bool single(float side) const { return inner(side) ? join.mitred : join.straight; }
+
+  __device__ int corners(float side) const {
+    if (capped || single(side)) return 1;
+    return inner(side) ? 2 : 2 + static_cast<int>(join.steps);
+  }
+
+  __device__ Vertex last(float side) const {
+    if (capped) return side > 0.0f ? Vertex{cap.left_x, cap.left_y} : Vertex{cap.right_x, cap.right_y};
+    const bool one = single(side);
+    return corner(side * (one ? join.mx : join.n2x), side * (one ? join.my : join.n2y));
+  }
+
+  __device__ Vertex corner(float dx, float dy) const { return Vertex{one_lane::snapped(at.x + dx), one_lane::snapped(at.y + dy)}; }
+};
+
+// Adds the edges of segment i and of what lies between it and the next to the queue, if it is this lane's own. The lanes
+// hold neighbouring segments: the first and the last one of a warp only tell their neighbours.
+template <class X, class Y, class Draw>
+__device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int i, bool own, EdgeQueue& queue, Draw draw) {
+  const Stroke s = line.stroke(i);
+  // The next segment is the next lane's, and the sides go on from where the lane before has left them.
+  const bool plain = !__any_sync(kAllLanes, s.skipped);
+  Stroke after = s;
+  after.ux = __shfl_down_sync(kAllLanes, s.ux, 1);
+  after.uy = __shfl_down_sync(kAllLanes, s.uy, 1);
+  after.length = __shfl_down_sync(kAllLanes, s.length, 1);
+  const int flags = (s.broken ? 1 : 0) | (s.at.cut ? 2 : 0), next_flags = __shfl_down_sync(kAllLanes, flags, 1);
+  after.broken = (next_flags & 1) != 0;
+  after.at.cut = (next_flags & 2) != 0;
+  bool starts = (__shfl_up_sync(kAllLanes, flags, 1) & 1) != 0 || s.at.cut;
+  if (!plain) after = line.neighbour(i, 1);
+  const SegmentEnd end(line.shape, s, after);
+  const Vertex end_left = end.last(1.0f), end_right = end.last(-1.0f);
+  Vertex left{__shfl_up_sync(kAllLanes, end_left.x, 1), __shfl_up_sync(kAllLanes, end_left.y, 1)};
+  Vertex right{__shfl_up_sync(kAllLanes, end_right.x, 1), __shfl_up_sync(kAllLanes, end_right.y, 1)};
+  if (!plain) {
+    const Stroke before = line.neighbour(i, -1);
+    starts = before.broken || s.at.cut;
+    const SegmentEnd its(line.shape, before, s);
+    left = its.last(1.0f), right = its.last(-1.0f);
+  }
+  if (starts) {
+    const Cap cap = make_cap(s.at.x0, s.at.y0, line.shape.half * s.uy, -line.shape.half * s.ux, true);
+    left = Vertex{cap.left_x, cap.left_y}, right = Vertex{cap.right_x, cap.right_y};
+  }
+  // The left side, then the right one, which is turned round, and what closes the outline where it begins and ends.
+  const bool drawn = own && !s.broken && !s.skipped, ends = end.capped;
+  const int lefts = end.corners(1.0f), edges = drawn ? lefts + end.corners(-1.0f) : 0;
+  if (__any_sync(kAllLanes, drawn && (starts || ends))) {
+    queue.add(drawn && starts && left.y != right.y, line.edge(right, left), draw);
+    queue.add(drawn && ends && end_left.y != end_right.y, line.edge(end_left, end_right), draw);
+  }
+  Vertex from = left;
+  float nx = 0.0f, ny = 0.0f;
+#pragma unroll 1
+  for (int e = 0; __any_sync(kAllLanes, e < edges); ++e) {
+    const bool on_right = e >= lefts;
+    const float side = on_right ? -1.0f : 1.0f;
+    const int corner = on_right ? e - lefts : e;
+    if (e == lefts) from = right;
+    const float turned = nx * end.join.cosine - side * ny * end.join.sine;
+    ny = corner == 0 ? side * end.join.n1y : ny * end.join.cosine + side * nx * end.join.sine;
+    nx = corner == 0 ? side * end.join.n1x : turned;
+    Vertex to = end.corner(nx, ny);
+    if (e + 1 == lefts) to = end_left;
+    if (e + 1 == edges) to = end_right;
+    queue.add(e < edges && from.y != to.y, on_right ? line.edge(to, from) : line.edge(from, to), draw);
+    from = to;
+  }
+}
+
+// Calls draw(edge) for all edges of a line's outline that are not level, by the whole block.
+template <class X, class Y, class Draw>
+__device__ __forceinline__ void draw_outline(const OutlinedLine<X, Y>& line, const Reserved& room, Draw draw) {
+  constexpr int kEach = kWarp - 2;
+  EdgeQueue queue(room);
+#pragma unroll 1
+  for (int base = line.range.begin + warp_index() * kEach; base < line.range.end; base += block_warps() * kEach) {
+    add_segment(line, base - 1 + lane_index(), lane_index() > 0 && lane_index() <= kEach, queue, draw);
+  }
+  queue.flush(draw);
+}
+
+}  // namespace spectromer
