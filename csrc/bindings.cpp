@@ -63,6 +63,7 @@ PYBIND11_MODULE(_C, m) {
            py::arg("offsets") = 0, py::arg("shift") = 0, py::arg("rows"), py::arg("pixels"), py::arg("bins"),
            py::arg("shared_wavelength"), py::arg("shared_grid"), py::arg("coverage"), py::arg("method"),
            py::arg("out_flux") = 0, py::arg("out_ivar") = 0, py::arg("grad_out") = 0, py::arg("grad_flux") = 0)
+      .def_property_readonly("method", [](const ResampleArgs& args) { return static_cast<int>(args.method); })
       .def_property(
           "plan", [](const ResampleArgs& args) { return reinterpret_cast<uintptr_t>(args.plan); },
           [](ResampleArgs& args, uintptr_t plan) { args.plan = pointer<void>(plan); });
@@ -88,14 +89,13 @@ PYBIND11_MODULE(_C, m) {
            py::arg("out"), py::arg("band") = 0);
 
   py::class_<RenderArgs>(m, "RenderArgs")
-      .def(py::init([](const ResampleArgs& spectra, int64_t size, int64_t panels, bool rows, bool log_axis,
-                       uintptr_t quantities, int64_t quantity_count, int64_t block, bool boustrophedon, int scale,
+      .def(py::init([](int64_t size, int64_t panels, bool rows, bool log_axis, uintptr_t quantities,
+                       int64_t quantity_count, int64_t block, bool boustrophedon, int scale,
                        std::pair<float, float> fixed, std::pair<double, double> percentiles, bool per_panel,
-                       float margin, float side_margin, float linewidth, int subcolumns, int coverage, uintptr_t marks,
-                       bool shared_marks, uintptr_t alpha, uintptr_t inks, bool light, bool plain, uintptr_t colormap,
-                       int type,
-                       uintptr_t factor, uintptr_t offset, uintptr_t out) {
-             return RenderArgs{spectra,
+                       float margin, float side_margin, float linewidth, int subcolumns, int coverage, uintptr_t alpha,
+                       uintptr_t inks, bool light, bool plain, uintptr_t colormap, int type, uintptr_t factor,
+                       uintptr_t offset) {
+             return RenderArgs{{},
                                size,
                                panels,
                                rows,
@@ -114,8 +114,8 @@ PYBIND11_MODULE(_C, m) {
                                linewidth,
                                subcolumns,
                                static_cast<Coverage>(coverage),
-                               pointer<const uint8_t>(marks),
-                               shared_marks,
+                               nullptr,
+                               false,
                                pointer<const float>(alpha),
                                pointer<const float>(inks),
                                light,
@@ -124,14 +124,24 @@ PYBIND11_MODULE(_C, m) {
                                static_cast<PixelType>(type),
                                pointer<const float>(factor),
                                pointer<const float>(offset),
-                               pointer<void>(out)};
+                               nullptr};
            }),
-           py::kw_only(), py::arg("spectra"), py::arg("size"), py::arg("panels"), py::arg("rows"), py::arg("log_axis"),
+           py::kw_only(), py::arg("size"), py::arg("panels"), py::arg("rows"), py::arg("log_axis"),
            py::arg("quantities"), py::arg("quantity_count"), py::arg("block"), py::arg("boustrophedon"),
            py::arg("scale"), py::arg("fixed"), py::arg("percentiles"), py::arg("per_panel"), py::arg("margin"),
-           py::arg("side_margin"), py::arg("linewidth"), py::arg("subcolumns"), py::arg("coverage"), py::arg("marks"),
-           py::arg("shared_marks"), py::arg("alpha"), py::arg("inks"), py::arg("light"), py::arg("plain"), py::arg("colormap"),
-           py::arg("type"), py::arg("factor"), py::arg("offset"), py::arg("out"))
+           py::arg("side_margin"), py::arg("linewidth"), py::arg("subcolumns"), py::arg("coverage"), py::arg("alpha"),
+           py::arg("inks"), py::arg("light"), py::arg("plain"), py::arg("colormap"), py::arg("type"), py::arg("factor"),
+           py::arg("offset"))
+      .def(
+          "of",
+          [](RenderArgs args, const ResampleArgs& spectra, uintptr_t out, uintptr_t marks, bool shared_marks) {
+            args.spectra = spectra;
+            args.out = pointer<void>(out);
+            args.marks = pointer<const uint8_t>(marks);
+            args.shared_marks = shared_marks;
+            return args;
+          },
+          py::arg("spectra"), py::arg("out"), py::arg("marks"), py::arg("shared_marks"))
       .def_readonly("spectra", &RenderArgs::spectra);
 
   m.def("widest_vector_level", &widest_vector_level);

@@ -25,6 +25,9 @@ class ResampleArgs:
         grad_flux: int = 0,
     ) -> None: ...
 
+    method: int
+    plan: int
+
 class RasterizeArgs:
     def __init__(
         self,
@@ -47,7 +50,6 @@ class RenderArgs:
     def __init__(
         self,
         *,
-        spectra: ResampleArgs,
         size: int,
         panels: int,
         rows: bool,
@@ -65,17 +67,18 @@ class RenderArgs:
         linewidth: float,
         subcolumns: int,
         coverage: int,
-        marks: int,
-        shared_marks: bool,
         alpha: int,
         inks: int,
         light: bool,
+        plain: bool,
         colormap: int,
         type: int,
         factor: int,
         offset: int,
-        out: int,
     ) -> None: ...
+    def of(self, spectra: ResampleArgs, out: int, marks: int, shared_marks: bool) -> RenderArgs: ...
+
+    spectra: ResampleArgs
 
 def prefer_huge_pages(address: int, bytes: int) -> None: ...
 def widest_vector_level() -> int: ...
@@ -85,6 +88,8 @@ def resample_cpu(args: ResampleArgs, threads: int) -> int: ...
 def resample_backward_cpu(args: ResampleArgs, threads: int) -> None: ...
 def rasterize_cpu(args: RasterizeArgs, threads: int) -> None: ...
 def render_cpu(args: RenderArgs, threads: int) -> int: ...
+def bin_plan_bytes(args: ResampleArgs) -> int: ...
+def make_bin_plan_cuda(args: ResampleArgs, stream: int) -> None: ...
 def resample_cuda(args: ResampleArgs, stream: int) -> None: ...
 def resample_backward_cuda(args: ResampleArgs, stream: int) -> None: ...
 def rasterize_cuda(args: RasterizeArgs, stream: int) -> None: ...

@@ -224,9 +224,11 @@ class Picture:
 
 def frozen(value: Any) -> Any:
     """Lists and tensors as tuples, so that a Picture can be looked up."""
+    if isinstance(value, str | int | float):  # first, as to look for a tensor takes ten times as long
+        return value
     if isinstance(value, Tensor):
         value = value.tolist()
-    return tuple(frozen(v) for v in value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    return tuple(frozen(v) for v in value) if isinstance(value, Sequence) else value
 
 
 def _each(value: float | tuple[float, ...], count: int, name: str, what: str) -> tuple[float, ...]:
@@ -300,7 +302,9 @@ def wavelength_grid(picture: Picture, device: torch.device | str = "cpu") -> Ten
     if picture.wavelength_range is None:
         return None
     low, high = picture.wavelength_range
-    centres = (torch.arange(picture.bins, dtype=torch.float64, device=device) + 0.5) / picture.bins
-    if picture.axis == "linear":
-        return low + (high - low) * centres
-    return low * (high / low) ** centres
+    # Copied from the CPU, so that all devices have the same numbers and every stream may read them; and no inference
+    # tensor, whose changes torch does not count, as BinPlans needs it to.
+    with torch.inference_mode(False):
+        share = (torch.arange(picture.bins, dtype=torch.float64) + 0.5) / picture.bins
+        centres = low + (high - low) * share if picture.axis == "linear" else low * (high / low) ** share
+        return centres.to(device)

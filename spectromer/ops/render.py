@@ -1,7 +1,7 @@
 """From spectra to images in one call: resample, scale, rasterize."""
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -136,19 +136,21 @@ def _checked_once(style: str, size: int, options: tuple[tuple[str, Any], ...]) -
     return Picture.of(style, size, **dict(options)).to_json()
 
 
-def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tensor:
+class _Drawing(NamedTuple):
+    """What follows from the options and the device alone."""
+
+    picture: Picture
+    grid: Tensor | None
+    tables: Tables
+    args: "_C.RenderArgs"
+
+
+@lru_cache(maxsize=64)
+def _drawing(options: str, device: torch.device) -> _Drawing:
     picture = Picture.from_json(options)
-    rows, _ = check_spectra(flux, ivar, wavelength, None, None)
-    device = flux.device
-    grid = wavelength_grid(picture, device)
-    spectra = ResampleCall(flux, ivar, wavelength, grid, METHODS[0], 0.0, None, None)
-    marks = mark_regions(flux, ivar, wavelength, grid, picture.regions)
-    drawn = None if marks is None else dense(marks, torch.uint8)
     tables = Tables.of(picture, device)
     fixed = (0.0, 0.0) if isinstance(picture.scale, str) else picture.scale
-    out = output(picture.shape(rows), DTYPES[picture.dtype], device)
     args = _C.RenderArgs(
-        spectra=spectra.args(),
         size=picture.size,
         panels=picture.panels,
         rows=picture.stacked,
@@ -166,8 +168,6 @@ def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Te
         linewidth=picture.linewidth,
         subcolumns=picture.subcolumns,
         coverage=COVERAGES.index(picture.coverage),
-        marks=0 if drawn is None else drawn.data_ptr(),
-        shared_marks=drawn is not None and drawn.ndim == 1,
         alpha=tables.alpha.data_ptr(),
         inks=0 if tables.inks is None else tables.inks.data_ptr(),
         light=picture.ground == "light",
@@ -176,7 +176,21 @@ def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Te
         type=tuple(DTYPES).index(picture.dtype),
         factor=tables.factor.data_ptr(),
         offset=tables.offset.data_ptr(),
-        out=out.data_ptr(),
+    )
+    return _Drawing(picture, wavelength_grid(picture, device), tables, args)
+
+
+def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tensor:
+    picture, grid, _, drawing = _drawing(options, flux.device)
+    spectra = ResampleCall(flux, ivar, wavelength, grid, METHODS[0], 0.0, None, None)
+    found = mark_regions(flux, ivar, wavelength, grid, picture.regions)
+    marks = None if found is None else dense(found, torch.uint8)
+    out = output(picture.shape(spectra.rows), DTYPES[picture.dtype], flux.device)
+    args = drawing.of(
+        spectra.planned_args(),
+        out.data_ptr(),
+        0 if marks is None else marks.data_ptr(),
+        marks is not None and marks.ndim == 1,
     )
     if spectra.run("render", args) is False:  # a spectrum takes more than a GPU's block of threads shares
         return composite(flux, ivar, wavelength, picture)

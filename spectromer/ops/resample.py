@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spectromer.ops._native import _C, call, dense, output, require
+from spectromer.ops.plans import bin_plans
 
 METHODS = ("flux_conserving", "linear")
 
@@ -140,8 +141,10 @@ def _check(
     rows, shared = check_spectra(flux, ivar, wavelength, offsets, shift)
     if grid is not None:
         check_grid(flux, grid, rows)
-    require(method in METHODS, f"method must be one of {METHODS}, got {method!r}")
-    require(0.0 <= coverage <= 1.0, f"coverage must lie in [0, 1], got {coverage}")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {METHODS}, got {method!r}")
+    if not 0.0 <= coverage <= 1.0:
+        raise ValueError(f"coverage must lie in [0, 1], got {coverage}")
     return rows, shared
 
 
@@ -182,6 +185,7 @@ class ResampleCall:
         shift: Tensor | None,
     ) -> None:
         self.rows, self.shared = _check(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
+        self.axes = wavelength, grid  # as they came
         self.flux, self.ivar = dense(flux, torch.float32), dense(ivar, torch.float32)
         self.wavelength = dense(wavelength, torch.float64)
         self.grid = None if grid is None else dense(grid, torch.float64)
@@ -235,6 +239,14 @@ class ResampleCall:
             **{name: tensor.data_ptr() for name, tensor in outputs.items()},
         )
 
+    def planned_args(self, **outputs: Tensor) -> Any:
+        """`args`, with the plan of weights that a GPU reads."""
+        args = self.args(**outputs)
+        wavelength, grid = self.axes
+        if self.flux.device.type == "cuda" and _C.has_cuda and grid is not None:
+            self.plan = bin_plans.find(args, wavelength, grid)
+        return args
+
 
 def _forward(
     flux: Tensor,
@@ -249,7 +261,7 @@ def _forward(
     inputs = ResampleCall(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
     shape = (inputs.rows, grid.shape[-1])
     out_flux, out_ivar = (output(shape, torch.float32, flux.device) for _ in range(2))
-    inputs.run("resample", inputs.args(out_flux=out_flux, out_ivar=out_ivar))
+    inputs.run("resample", inputs.planned_args(out_flux=out_flux, out_ivar=out_ivar))
     return out_flux, out_ivar
 
 
