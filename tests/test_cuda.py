@@ -1,23 +1,19 @@
-"""The CUDA kernels against the CPU's: on a GPU where there is one, and everywhere compiled for the CPU, their threads
-played one after the other.
+"""The CUDA kernels against the CPU's: on a GPU where there is one, and everywhere compiled for the CPU.
 
-That shows that the arithmetic, the barriers and the bounds of shared memory are right; not what a GPU alone can show:
-races between threads, and speed.
+There their threads are played one after the other, in shared memory that is checked at every access (see
+tests/emulation). What a GPU alone can show is its compiler's work, its rounding and its speed.
 """
 
-import importlib.util
-import subprocess
-import sys
-import sysconfig
+import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from emulation.play import module, played
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -25,7 +21,6 @@ from torch import Tensor
 from spectromer import _C, SpectrumBatch, rasterize, render, resample
 from spectromer.data.simulate import simulate
 
-FOLDER = Path(__file__).parent / "emulation"
 LEVEL = 1.0  # sums in another order may round to the level beside
 slow = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -33,18 +28,7 @@ slow = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChe
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The kernels as a module that takes the arguments of `spectromer._C`."""
-    pybind11 = pytest.importorskip("pybind11")
-    out = tmp_path_factory.mktemp("emulated") / f"emulated{sysconfig.get_config_var('EXT_SUFFIX')}"
-    include = [FOLDER, FOLDER.parents[1] / "csrc", pybind11.get_include(), sysconfig.get_paths()["include"]]
-    options = ["-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"]
-    command = ["c++", *options, "-DSPECTROMER_EMULATED", *(f"-I{path}" for path in include)]
-    built = subprocess.run([*command, FOLDER / "module.cpp", "-o", out], capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr[-3000:]
-    spec = importlib.util.spec_from_file_location("emulated", out)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module(tmp_path_factory.mktemp("emulated"))
 
 
 def moved(value: Any, device: str) -> Any:
@@ -68,21 +52,8 @@ def by_cuda(request: pytest.FixtureRequest) -> Callable[..., Any]:
         return on_gpu
     kernels = request.getfixturevalue("kernels")
 
-    def call(name: str, _: torch.device, args: Any) -> Any:
-        spectra = getattr(args, "spectra", args)
-        if name != "rasterize" and (size := kernels.bin_plan_bytes(spectra)) > 0:
-            plan = torch.empty(size, dtype=torch.uint8)
-            spectra.plan = plan.data_ptr()
-            kernels.make_bin_plan_cuda(spectra, 0)
-        return getattr(kernels, f"{name}_cuda")(args, 0)
-
     def emulated(operator: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        with pytest.MonkeyPatch.context() as patch:
-            for module in ("raster", "resample"):
-                patch.setattr(sys.modules[f"spectromer.ops.{module}"], "call", call)
-            # What does not fit a GPU is drawn otherwise, and would show nothing here.
-            patch.setattr(sys.modules["spectromer.ops.render"], "composite", lambda *_: pytest.fail("did not fit"))
-            return operator(*args, **options)
+        return played(kernels, operator, *args, **options)
 
     return emulated
 
@@ -93,11 +64,77 @@ def batch() -> SpectrumBatch:
     return SpectrumBatch.from_spectra([*spectra[:3], *spectra[-2:]])
 
 
+STYLES = ["plot", "panels", "overlap", "folded", "thesis-plot", "thesis-overlap", "thesis-map", "thesis-map-channels"]
+CHANNELS = [None, ("error",), ("mask",), ("second",), ("flux", "error", "mask", "first", "second"), ("flux", "regions")]
+
+
+def gappy(rows: int, pixels: int, shared: bool) -> SpectrumBatch:
+    """Noise with masked pixels: the second row is nothing else, the fourth has gaps as wide as a third of it."""
+    rng = np.random.default_rng(5)
+    flux = rng.normal(size=(rows, pixels)).astype(np.float32)
+    ivar = rng.uniform(0.1, 2.0, (rows, pixels)).astype(np.float32)
+    ivar[rng.random(ivar.shape) < 0.2] = 0.0
+    ivar[1] = 0.0
+    ivar[3, : pixels // 3] = ivar[3, pixels // 2 : pixels // 2 + 2] = 0.0
+    wavelength = np.sort(rng.uniform(3500.0, 10500.0, pixels if shared else (rows, pixels)))
+    return SpectrumBatch(torch.from_numpy(flux), torch.from_numpy(ivar), torch.from_numpy(wavelength))
+
+
+@pytest.mark.parametrize("coverage", ["union", "agg"])
+@pytest.mark.parametrize("style", STYLES)
+def test_every_kind_of_picture(by_cuda: Callable[..., Any], style: str, coverage: str) -> None:
+    """All channels, in common bins and in own pixels, with shared and with own wavelengths; squares with gaps."""
+    for channels, wavelength_range, shared in itertools.product(CHANNELS, [None, (3600.0, 10000.0)], [True, False]):
+        options: dict[str, Any] = {"style": style, "size": 24, "coverage": coverage}
+        options |= {"wavelength_range": wavelength_range}
+        if wavelength_range is not None:
+            options |= {"side_margin": 0.0}
+        if channels is not None:
+            options |= {"channels": channels, "colors": None, "colormap": None, "alpha": 1.0, "regions": None}
+        if channels is not None and "regions" in channels:
+            options |= {"regions": ((4000.0, 4200.0), (5000.0, 7000.0))}
+        spectra = gappy(4, 61, shared)
+        off = (render(spectra, **options).int() - by_cuda(render, spectra, **options).int()).abs()
+        assert int(off.max()) <= LEVEL, (channels, wavelength_range, shared)
+
+
+# A scale by percentiles shows in the levels of squares: 1,600 pixels of values that are hard to bring in order.
+HARD = {
+    "ties": lambda rng: rng.integers(0, 3, 1600).astype(np.float32),
+    "equal": lambda rng: np.full(1600, 7.25, np.float32),
+    "one is good": lambda rng: np.where(np.arange(1600) == 900, np.float32(3.0), np.float32(np.nan)),
+    "two are good": lambda rng: np.where(np.arange(1600) % 1000 == 99, np.arange(1600), np.nan).astype(np.float32),
+    "an outlier": lambda rng: np.where(np.arange(1600) == 5, 1e30, rng.normal(size=1600)).astype(np.float32),
+    "outliers on both sides": lambda rng: (rng.normal(size=1600) * 10.0 ** rng.integers(-30, 30, 1600)).astype(
+        np.float32
+    ),
+    "largest and least": lambda rng: rng.choice(np.float32([3.4e38, -3.4e38, 1e-45, 0.0, -0.0]), 1600),
+    "infinities": lambda rng: np.where(rng.random(1600) < 0.5, np.inf, rng.normal(size=1600)).astype(np.float32),
+    "next to one another": lambda rng: (
+        np.float32(1.0) + rng.integers(0, 40, 1600).astype(np.float32) * np.float32(2**-23)
+    ),
+}
+
+
+@pytest.mark.parametrize("percentiles", [(0.5, 99.5), (0.0, 100.0), (49.9, 50.1)])
+@pytest.mark.parametrize("values", HARD)
+def test_percentiles_to_the_last_bit(
+    by_cuda: Callable[..., Any], values: str, percentiles: tuple[float, float]
+) -> None:
+    flux = torch.from_numpy(HARD[values](np.random.default_rng(3)))[None]
+    spectra = SpectrumBatch(flux, torch.ones_like(flux), torch.linspace(4000.0, 9000.0, 1600, dtype=torch.float64))
+    options: dict[str, Any] = {"style": "folded", "size": 40, "block": 1, "wavelength_range": None}
+    options |= {"dtype": "float32", "percentiles": percentiles}
+    assert torch.equal(by_cuda(render, spectra, **options), render(spectra, **options))
+
+
 @pytest.mark.parametrize(
     ("style", "size", "options"),
     [
         ("plot", 48, {}),
         ("plot", 300, {"points": 1}),
+        ("plot", 518, {"linewidth": 3.0, "subcolumns": 4}),
+        ("panels", 300, {"panels": 12, "channels": ("flux", "mask"), "dtype": "bfloat16"}),
         ("plot", 48, {"axis": "linear", "scale": "minmax", "margin": 0.1, "points": 3, "linewidth": 2.0}),
         ("plot", 33, {"channels": ("flux", "error", "mask", "first", "second"), "subcolumns": 5}),
         ("plot", 33, {"channels": ("regions", "error"), "regions": ((4000, 4200), (5000, 7000)), "ground": "light"}),
@@ -216,32 +253,33 @@ def test_random_lines(
     assert int(off.max()) <= LEVEL
 
 
-@pytest.mark.parametrize("method", ["flux_conserving", "linear"])
-def test_resamples_as_the_cpu_does(by_cuda: Callable[..., Any], batch: SpectrumBatch, method: str) -> None:
-    grid = torch.linspace(3700.0, 9300.0, 300, dtype=torch.float64)
-    spectra = batch.flux, batch.ivar, batch.wavelength, grid
-    for got, want in zip(by_cuda(resample, *spectra, method=method), resample(*spectra, method=method), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-5, atol=0)
-    grad = torch.ones(len(batch), 300)
-    backward = torch.ops.spectromer.resample_backward
-    arguments = (grad, *spectra, method, 0.0, None, None)
-    torch.testing.assert_close(by_cuda(backward, *arguments), backward(*arguments), rtol=1e-5, atol=1e-7)
-
-
-def test_threads_that_wait_apart_are_told(tmp_path: Path) -> None:
-    """The emulation itself: a barrier that half of the threads never reach is an error, not a hang."""
-    source = tmp_path / "apart.cpp"
-    source.write_text(
-        "#include <cuda/launch.h>\n#include <cstdio>\nusing namespace spectromer;\n"
-        "void fine(int) { __syncthreads(); }\n"
-        "void skips(int) { if (threadIdx.x == 5) __shfl_sync(~0u, 1, 1); }\n"
-        "int main() { launch(fine, Grid{2, 256, 16}, nullptr, 1);\n"
-        " try { launch(skips, Grid{1, 256, 16}, nullptr, 1); } catch (const std::runtime_error& e) { std::puts(e.what()); } }\n"
-    )
-    program = tmp_path / "apart"
-    command = ["c++", "-std=c++17", "-DSPECTROMER_EMULATED", f"-I{FOLDER}", f"-I{FOLDER.parents[1] / 'csrc'}"]
-    subprocess.run([*command, source, "-o", program], check=True)
-    assert "different barriers" in subprocess.run([program], capture_output=True, text=True, check=True).stdout
+@pytest.mark.parametrize("rows", ["shared", "own", "own grids", "shifted", "ragged", "ragged and shifted"])
+@pytest.mark.parametrize(("method", "coverage"), [("flux_conserving", 0.0), ("flux_conserving", 0.7), ("linear", 0.0)])
+def test_resamples_as_the_cpu_does(by_cuda: Callable[..., Any], method: str, coverage: float, rows: str) -> None:
+    """Grids finer and coarser than the pixels, and beyond their ends; rows that are stretches of the wavelengths."""
+    for pixels, bins in [(2, 2), (3, 70), (61, 9), (300, 333)]:
+        spectra = gappy(4, pixels, rows != "own" and rows != "ragged")
+        flux, ivar, wavelength = spectra.flux, spectra.ivar, spectra.wavelength
+        grid = torch.linspace(3600.0, 10000.0, bins, dtype=torch.float64)
+        options: dict[str, Any] = {"method": method, "coverage": coverage, "offsets": None, "shift": None}
+        if rows == "own grids":
+            grid = grid + 3.0 * torch.arange(4)[:, None]
+        if rows.startswith("ragged"):
+            lengths = torch.tensor([pixels, 0, pixels // 2, pixels])
+            flux, ivar = (torch.cat([row[:n] for row, n in zip(t, lengths, strict=True)]) for t in (flux, ivar))
+            options["offsets"] = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+        if rows == "ragged":
+            wavelength = torch.cat([row[:n] for row, n in zip(wavelength, lengths, strict=True)])
+        if rows.endswith("shifted"):
+            step = torch.arange(1, 6, dtype=torch.float64)
+            wavelength = torch.cat([wavelength[:1] - step.flip(0), wavelength, wavelength[-1:] + step])
+            options["shift"] = torch.tensor([0, 3, 10, 5])
+        arguments = flux, ivar, wavelength, grid
+        for got, want in zip(by_cuda(resample, *arguments, **options), resample(*arguments, **options), strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6, msg=f"{pixels} pixels, {bins} bins")
+        backward, grad = torch.ops.spectromer.resample_backward, torch.ones(4, bins)
+        call = grad, *arguments, *options.values()
+        torch.testing.assert_close(by_cuda(backward, *call), backward(*call), rtol=1e-5, atol=1e-6)
 
 
 # ---- what only a GPU can show ----

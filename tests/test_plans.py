@@ -1,4 +1,4 @@
-"""Plans of weights: for how long one serves, and who waits for it. (What they hold is tested with the kernels.)"""
+"""Plans of weights: for how long one serves, and who waits for it. What they hold is tested with the kernels."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,0 +1,80 @@
+"""The CUDA kernels compiled for the CPU, and operators that call them."""
+
+import ctypes
+import importlib.util
+import math
+import mmap
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[1] / "csrc"
+
+
+def compiled(source: Path, out: Path, *options: str | Path, sources: Path = SOURCES) -> Path:
+    """Compile a source that includes the kernels, from the folder `sources`, or parts of them."""
+    always = ["-std=c++17", "-O1", "-ffp-contract=off", "-DSPECTROMER_EMULATED", f"-I{HERE}", f"-I{sources}"]
+    built = subprocess.run(["c++", *always, *options, source, "-o", out], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[-3000:]
+    return out
+
+
+def module(folder: Path, sources: Path = SOURCES) -> Any:
+    """The kernels as a module that takes the arguments of `spectromer._C`."""
+    pybind11 = pytest.importorskip("pybind11")
+    out = folder / f"emulated{sysconfig.get_config_var('EXT_SUFFIX')}"
+    include = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
+    compiled(HERE / "module.cpp", out, "-shared", "-fPIC", "-fvisibility=hidden", *include, sources=sources)
+    spec = importlib.util.spec_from_file_location("emulated", out)
+    assert spec is not None and spec.loader is not None
+    emulated = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(emulated)
+    return emulated
+
+
+def played(kernels: Any, operator: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What an operator gives with these kernels, on tensors that end where memory ends."""
+
+    def call(name: str, _: torch.device, args: Any) -> Any:
+        spectra = getattr(args, "spectra", args)
+        if name in ("render", "resample") and (size := kernels.bin_plan_bytes(spectra)) > 0:
+            plan = guarded((size,), torch.uint8)
+            spectra.plan = plan.data_ptr()
+            kernels.make_bin_plan_cuda(spectra, 0)
+        return getattr(kernels, f"{name}_cuda")(args, 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("raster", "resample", "render"):
+            module = sys.modules[f"spectromer.ops.{name}"]
+            patch.setattr(module, "call", call, raising=False)
+            patch.setattr(module, "output", guarded)
+            patch.setattr(module, "dense", guarded_copy)
+        # What does not fit a GPU is drawn otherwise, and would show nothing here.
+        patch.setattr(sys.modules["spectromer.ops.render"], "composite", lambda *_: pytest.fail("did not fit"))
+        return operator(*args, **options)
+
+
+def guarded(shape: tuple[int, ...], dtype: torch.dtype, _: object = None) -> Tensor:
+    """A tensor behind whose end (but for what aligns it) lies memory that nobody may touch."""
+    size, page = math.prod(shape) * dtype.itemsize, mmap.PAGESIZE
+    pages = mmap.mmap(-1, (size + page - 1) // page * page + page)
+    end = len(pages) - page
+    libc = ctypes.CDLL(None, use_errno=True)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    assert libc.mprotect(ctypes.c_void_p(address + end), ctypes.c_size_t(page), 0) == 0
+    start = (end - size) // 16 * 16
+    bytes_ = torch.frombuffer(pages, dtype=torch.uint8, offset=start, count=size) if size else torch.empty(0).byte()
+    return bytes_.view(dtype).view(shape)
+
+
+def guarded_copy(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor of its own, with such an end."""
+    return guarded(tuple(tensor.shape), dtype).copy_(tensor.detach())

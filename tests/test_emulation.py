@@ -1,0 +1,118 @@
+"""What plays the CUDA kernels on the CPU tells of faults that a GPU would answer with a crash, or a wrong image."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from emulation.play import SOURCES, compiled, module, played
+
+from spectromer import SpectrumBatch, render
+from spectromer.data.simulate import simulate
+
+# Kernels of 64 threads, and what is said of each. `t` is a thread; `s` and `n` are 64 floats and whole numbers in shared
+# memory.
+WRONG = {
+    "half of the threads wait": ("if (t < 32) __syncthreads();", "different barriers"),
+    "a lane is missing": ("if (t != 5) __shfl_sync(~0u, 1, 1);", "different barriers"),
+    "what is not reserved": ("shared_at<float>(Reserved{})[t] = 1;", "not reserved"),
+    "beyond the end": ("s[t + 1] = 1;", "beyond its reservation"),
+    "before the beginning": ("n[t - 1] = 1;", "beyond its reservation"),
+    "misaligned": ("shared_at<double>(Reserved{4, 64})[0] = 1;", "misaligned"),
+    "never written": ("float v = s[t];", "uninitialised"),
+    "two write": ("s[t / 2] = 1;", "race with a write"),
+    "a read after another's write": ("s[t] = 1; if (t == 40) s[40] = s[3];", "race with a write"),
+    "a write after another's read": (
+        "s[t] = 1; __syncthreads(); if (t == 3) s[3] = s[40]; s[t] = 2;",
+        "race with a read",
+    ),
+    "warps meet, the block does not": (
+        "s[t] = 0; __syncthreads(); s[t] = 1; __syncwarp(); float v = s[63 - t];",
+        "race with a",
+    ),
+    "a read between atomics": ("n[t] = 0; __syncthreads(); atomicAdd(n, 1); int v = n[0];", "race with a"),
+}
+RIGHT = [
+    "__syncthreads();",
+    "s[t] = 1; __syncwarp(); s[t ^ 1] = 2;",
+    "s[t] = 1; __syncthreads(); s[63 - t] = 2;",
+    "if (t == 0) n[0] = 1; __syncthreads(); int v = n[0]; __syncthreads(); atomicAdd(n, v);",
+]
+KERNEL = """void kernel{number}(Reserved some, Reserved more) {{
+  [[maybe_unused]] const int t = thread_index();
+  [[maybe_unused]] const Shared<float> s = shared_at<float>(some);
+  [[maybe_unused]] const Shared<int> n = shared_at<int>(more);
+  {body}
+}}
+"""
+LAUNCH = """  try {{
+    launch(kernel{number}, Grid{{1, 64, layout.bytes}}, nullptr, some, more);
+    std::puts("");
+  }} catch (const std::runtime_error& error) {{
+    std::puts(error.what());
+  }}
+"""
+PROGRAM = """#include <cuda/launch.h>
+#include <cstdio>
+using namespace spectromer;
+{kernels}
+int main() {{
+  SharedLayout layout;
+  const Reserved some = layout.reserve<float>(64), more = layout.reserve<int>(64);
+{launches}}}
+"""
+
+
+def test_what_is_wrong_is_told(tmp_path: Path) -> None:
+    """And what is right is not."""
+    bodies = [body for body, _ in WRONG.values()] + RIGHT
+    source = tmp_path / "kernels.cpp"
+    source.write_text(
+        PROGRAM.format(
+            kernels="".join(KERNEL.format(number=i, body=body) for i, body in enumerate(bodies)),
+            launches="".join(LAUNCH.format(number=i) for i in range(len(bodies))),
+        )
+    )
+    program = compiled(source, tmp_path / "kernels")
+    told = subprocess.run([program], capture_output=True, text=True, check=True).stdout.splitlines()
+    for (name, (_, wanted)), answer in zip(WRONG.items(), told, strict=False):
+        assert wanted in answer, (name, answer)
+    assert told[len(WRONG) :] == [""] * len(RIGHT)
+
+
+def test_faults_in_the_kernels_themselves_are_told(tmp_path: Path) -> None:
+    """The read that ended a process on the first GPU, and a barrier left out."""
+    sources = tmp_path / "csrc"
+    shutil.copytree(SOURCES, sources)
+    painter = sources / "cuda" / "painter.cuh"
+    text = painter.read_text()
+    for right, wrong in (
+        ("const float number = series[i];", "const float number = series[i] + 0.0f * ivar_at(i);"),
+        ("gather_bins(row);\n    __syncthreads();", "gather_bins(row);"),
+    ):
+        assert text.count(right) == 1
+        text = text.replace(right, wrong)
+    painter.write_text(text)
+    kernels = module(tmp_path, sources)
+    batch = SpectrumBatch.from_spectra(list(simulate(2)))
+    with pytest.raises(RuntimeError, match="not reserved"):
+        played(kernels, render, batch, style="folded", size=32)
+    with pytest.raises(RuntimeError, match="race"):
+        played(kernels, render, batch, style="plot", size=32)
+
+
+def test_global_memory_ends_where_a_tensor_ends() -> None:
+    """A read of the byte behind it ends the process."""
+    code = (
+        "import ctypes, torch; from emulation.play import guarded; tensor = guarded((1024,), torch.float32);"
+        "print(ctypes.string_at(tensor.data_ptr() + {}, 1))"
+    )
+    ends = {}
+    for offset in (4095, 4096):
+        run = subprocess.run(
+            [sys.executable, "-c", code.format(offset)], cwd=Path(__file__).parent, capture_output=True
+        )
+        ends[offset] = run.returncode
+    assert ends == {4095: 0, 4096: -signal.SIGSEGV}
