@@ -12,8 +12,8 @@ from emulation.play import SOURCES, compiled, module, played
 from spectromer import SpectrumBatch, render
 from spectromer.data.simulate import simulate
 
-# Kernels of 64 threads, and what is said of each. `t` is a thread; `s` and `n` are 64 floats and whole numbers in shared
-# memory.
+# Kernels of 64 threads, and what is said of each. `t` is a thread; `s` and `n` are 64 floats and 64 whole numbers in
+# shared memory.
 WRONG = {
     "half of the threads wait": ("if (t < 32) __syncthreads();", "different barriers"),
     "a lane is missing": ("if (t != 5) __shfl_sync(~0u, 1, 1);", "different barriers"),

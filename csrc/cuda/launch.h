@@ -19,6 +19,14 @@ struct Reserved {
   SPECTROMER_HD explicit operator bool() const { return offset >= 0; }
 };
 
+// For __launch_bounds__(this, 2): the most threads of a block, of which two run at once, that leave each so many registers.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800  // no more than 1,024 threads run at once
+constexpr int kFor48Registers = 512;
+#else
+constexpr int kFor48Registers = 640;
+#endif
+constexpr int kFor64Registers = 512;
+
 // Blocks of threads, and the memory that each shares.
 struct Grid {
   int64_t blocks;

@@ -98,7 +98,8 @@ __device__ __forceinline__ void draw_subcolumns(Strip& strip, const RasterizeArg
   strip.touch(touched);
 }
 
-__global__ void __launch_bounds__(kImageThreads, 4) rasterize_band_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
+__global__ void __launch_bounds__(kFor64Registers, 2)
+    rasterize_band_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
   Strip strip(p.strip);
   strip.clear();
   for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
@@ -160,7 +161,8 @@ struct StagedLine {
 };
 
 template <bool kStaged>
-__global__ void __launch_bounds__(kImageThreads, 5) rasterize_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
+__global__ void __launch_bounds__(kFor48Registers, 2)
+    rasterize_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
   Strip strip(p.strip);
   strip.clear();
   const StagedLine line(a, p);
@@ -189,7 +191,8 @@ __global__ void __launch_bounds__(kImageThreads, 5) rasterize_kernel(const __gri
 }
 
 template <bool kStaged>
-__global__ void __launch_bounds__(kImageThreads, 4) rasterize_agg_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
+__global__ void __launch_bounds__(kFor64Registers, 2)
+    rasterize_agg_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
   AggStrip strip(p.agg);
   strip.clear();
   const int points = static_cast<int>(a.points), width = static_cast<int>(a.width), height = static_cast<int>(a.height);

@@ -5,11 +5,8 @@
 namespace spectromer {
 namespace {
 
-// The registers that so many threads leave each: 48, so that five blocks of 256 run at once, and 64.
-constexpr int kMost48 = 640, kMost64 = kManyThreads;
-
 template <Source kSource, Shapes kShapes>
-__global__ void __launch_bounds__(kSource == Source::planned ? kMost48 : kMost64, 2)
+__global__ void __launch_bounds__(kSource == Source::planned ? kFor48Registers : kFor64Registers, 2)
     render_kernel(const __grid_constant__ RenderArgs args, const __grid_constant__ RenderPlan plan) {
   Painter<kSource, kShapes> painter(args, plan);
   for (int64_t row = blockIdx.x; row < args.spectra.rows; row += gridDim.x) painter.draw(row);
