@@ -1,26 +1,61 @@
 """The operators on a GPU: against its memory, against the same work in torch ops, and beside a ViT's training step."""
 
-from typing import Any
+import time
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from spectromer import _C, SpectrumBatch, rasterize, render, resample
+from spectromer.config import TrainConfig
+from spectromer.data.augment import augment
+from spectromer.data.feeds import Batches, Feed
+from spectromer.data.shards import ShardSet
+from spectromer.data.simulate import simulate
+from spectromer.data.sources import load_simulated
+from spectromer.data.targets import Targets
+from spectromer.models import Design, default_size
 from spectromer.ops.picture import Picture, wavelength_grid
+from spectromer.train import SpectrumTask
 
-pytestmark = pytest.mark.skipif(
-    not (_C.has_cuda and torch.cuda.is_available()), reason="no GPU, or a build without CUDA operators"
-)
 
-COUNT, SIZE = 4096, 224
-RENDER, RESAMPLE, RASTERIZE, STEP = (
+class DeviceClock:
+    """Seconds by the GPU's clock, once it has done all that it was given."""
+
+    def __init__(self) -> None:
+        self._last: Any = None
+        self._seconds = 0.0
+
+    def __call__(self) -> float:
+        now = torch.cuda.Event(enable_timing=True)
+        now.record()
+        now.synchronize()
+        if self._last is not None:  # from one to the next, as a long time is told less exactly
+            self._seconds += self._last.elapsed_time(now) / 1000.0
+        self._last = now
+        return self._seconds
+
+
+pytestmark = [
+    pytest.mark.skipif(
+        not (_C.has_cuda and torch.cuda.is_available()), reason="no GPU, or a build without CUDA operators"
+    ),
+    pytest.mark.benchmark(timer=DeviceClock()),
+]
+
+COUNT, FEW, SIZE = 4096, 64, 224
+RENDER, RENDER_FEW, HOST, RESAMPLE, RASTERIZE, STEP, DEFAULT, FEED = (
     f"GPU: {what}"
     for what in (
         f"render 4620 px to {SIZE} x {SIZE}, {COUNT} spectra",
+        f"the same, {FEW} spectra",
+        f"the host's share of a call, {FEW} spectra",
         "resample 4620 px to 4096 bins",
         f"rasterize 448 points to {SIZE} x {SIZE}",
         "a training step of ViT-B/16 in bfloat16, 256 spectra",
+        "a training step of the default model, 64 spectra",
+        "batches of 256 from the host",
     )
 )
 NORMALISED = {"dtype": "bfloat16", "mean": 0.45, "std": 0.22}
@@ -32,17 +67,17 @@ def many(batch: SpectrumBatch) -> SpectrumBatch:
     return batch.select(list(range(len(batch))) * (COUNT // len(batch))).to("cuda")
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("plot, uint8", {}),
-        ("plot with error and mask, bfloat16", THREE | NORMALISED),
-        ("14 panels, uint8", {"style": "panels", "panels": 14}),
-        ("overlap, bfloat16", {"style": "overlap"} | NORMALISED),
-        ("folded, uint8", {"style": "folded"}),
-        ("thesis-plot, uint8", {"style": "thesis-plot"}),
-    ],
-)
+STYLES: dict[str, dict[str, Any]] = {
+    "plot, uint8": {},
+    "plot with error and mask, bfloat16": THREE | NORMALISED,
+    "14 panels, uint8": {"style": "panels", "panels": 14},
+    "overlap, bfloat16": {"style": "overlap"} | NORMALISED,
+    "folded, uint8": {"style": "folded"},
+    "thesis-plot, uint8": {"style": "thesis-plot"},
+}
+
+
+@pytest.mark.parametrize(("name", "options"), STYLES.items())
 def test_render(rate: Any, batch: SpectrumBatch, many: SpectrumBatch, name: str, options: dict) -> None:
     images = render(many, **options)
     off = (images[: len(batch)].cpu().float() - render(batch, **options).float()).abs()
@@ -51,6 +86,21 @@ def test_render(rate: Any, batch: SpectrumBatch, many: SpectrumBatch, name: str,
     size = 8 * many.flux.shape[1] + images[0].nbytes
     del images
     rate(RENDER, name, COUNT, lambda: render(many, **options), size=size, device="cuda")
+
+
+@pytest.mark.parametrize("name", ["plot, uint8", "14 panels, uint8"])
+def test_render_few(rate: Any, many: SpectrumBatch, name: str) -> None:
+    few = many.select(range(FEW))
+    rate(RENDER_FEW, name, FEW, lambda: render(few, **STYLES[name]), device="cuda")
+
+
+@pytest.mark.benchmark(timer=time.perf_counter)
+@pytest.mark.parametrize("name", ["plot, uint8", "plot with error and mask, bfloat16"])
+def test_host(benchmark: Any, many: SpectrumBatch, name: str) -> None:
+    few = many.select(range(FEW))
+    benchmark.group = HOST
+    benchmark.extra_info |= {"name": name, "spectra": FEW, "bytes": 0, "error": "", "device": "cuda"}
+    benchmark.pedantic(render, (few,), STYLES[name], setup=torch.cuda.synchronize, rounds=500, warmup_rounds=5)
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -169,3 +219,36 @@ def test_step_with_spectra(rate: Any, many: SpectrumBatch, training: Any) -> Non
 def test_the_drawing_alone(rate: Any, many: SpectrumBatch) -> None:
     some = many.select(range(256))
     rate(STEP, "the drawing alone", 256, lambda: render(some, **THREE, **NORMALISED), device="cuda")
+
+
+def test_step_of_the_default_model(rate: Any) -> None:
+    """As `python -m spectromer.train` takes it, but for what Lightning does around it."""
+    config = TrainConfig()
+    shards = load_simulated(config.batch_size, seed=0, progress=False)
+    targets = Targets.fit(config.targets, shards.labels())
+    size = default_size(config.model)
+    design = Design(config.model, {"style": config.style, "size": size, "panels": 8}, targets)
+    task = SpectrumTask(design.build(), design.transform(), config, steps=1000).cuda()
+    optimizer = task.configure_optimizers()["optimizer"]
+    spectra = Batches(shards, batch_size=config.batch_size, shuffle=False)[0][0].to("cuda")
+    labels = {name: value.cuda() for name, value in targets.encode(shards.labels()).items()}
+
+    def step() -> None:
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            answers = task.model(task.transform(augment(spectra, 0)))
+            loss = torch.stack(list(task.model.losses(answers, labels).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(task.parameters(), 1.0)
+        optimizer.step()
+
+    rate(DEFAULT, config.model, config.batch_size, step, device="cuda")
+
+
+@pytest.mark.parametrize("feed", ["torch", "dali"])
+def test_feed(rate: Any, batch: SpectrumBatch, feed: Literal["torch", "dali"]) -> None:
+    if feed == "dali":
+        pytest.importorskip("nvidia.dali")
+    shards = ShardSet.from_spectra(list(simulate(2048, surveys=("SDSS",))))
+    batches = Feed(Batches(shards), feed=feed, device="cuda")
+    rate(FEED, feed, 2048, lambda: sum(len(spectra) for spectra, _ in batches), device="cuda")
