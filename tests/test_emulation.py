@@ -86,15 +86,14 @@ def test_faults_in_the_kernels_themselves_are_told(tmp_path: Path) -> None:
     """The read that ended a process on the first GPU, and a barrier left out."""
     sources = tmp_path / "csrc"
     shutil.copytree(SOURCES, sources)
-    painter = sources / "cuda" / "painter.cuh"
-    text = painter.read_text()
-    for right, wrong in (
-        ("const float number = series[i];", "const float number = series[i] + 0.0f * ivar_at(i);"),
-        ("gather_bins(row);\n    __syncthreads();", "gather_bins(row);"),
+    for name, right, wrong in (
+        ("heights.cuh", "const float number = series[i];", "const float number = series[i] + 0.0f * bins_.ivar_at(i);"),
+        ("painter.cuh", "bins_.gather(row);\n    __syncthreads();", "bins_.gather(row);"),
     ):
+        file = sources / "cuda" / name
+        text = file.read_text()
         assert text.count(right) == 1
-        text = text.replace(right, wrong)
-    painter.write_text(text)
+        file.write_text(text.replace(right, wrong))
     kernels = module(tmp_path, sources)
     batch = SpectrumBatch.from_spectra(list(simulate(2)))
     with pytest.raises(RuntimeError, match="not reserved"):

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "macros.h"
 
@@ -33,10 +34,14 @@ struct alignas(8) Sides {
   float slope, drop;
 };
 
+SPECTROMER_HD Sides sides_of(float slope, float r) {
+  const float limited = clamped(slope, -1e15f, 1e15f);
+  return Sides{limited, r / sqrtf(1.0f + limited * limited)};
+}
+
 SPECTROMER_HD Sides make_sides(float x0, float y0, float x1, float y1, float r) {
   const float dx = x1 - x0;
-  const float slope = dx > 0.0f ? clamped((y1 - y0) / dx, -1e15f, 1e15f) : 0.0f;
-  return Sides{slope, r / sqrtf(1.0f + slope * slope)};
+  return sides_of(dx > 0.0f ? (y1 - y0) / dx : 0.0f, r);
 }
 
 SPECTROMER_HD Segment make_segment(float x0, float y0, float x1, float y1, Sides s) {
@@ -175,5 +180,25 @@ SPECTROMER_HD void deposit_interval(Interval hit, float height, int weight, Add 
 SPECTROMER_HD uint8_t to_level(int sum, float scale) {
   return static_cast<uint8_t>(static_cast<int>(scale * static_cast<float>(sum) + 0.5f));
 }
+
+// to_level of a sum that grows. A sum below 2^23 is, added to the bits of 2^23, the float 2^23 + sum; and as one rounding
+// is all that a fused product takes, scale * (2^23 + sum) - scale * 2^23 is scale * sum as rounded there.
+class LevelSum {
+ public:
+  SPECTROMER_HD LevelSum(int sum, float scale) : bits_(sum + kBits), scale_(scale), offset_(-scale * 8388608.0f) {}
+
+  SPECTROMER_HD uint8_t after(int more) {
+    bits_ += more;
+    float number;
+    memcpy(&number, &bits_, sizeof number);
+    return static_cast<uint8_t>(static_cast<int>(fmaf(number, scale_, offset_) + 0.5f));
+  }
+
+ private:
+  static constexpr int kBits = 0x4b000000;
+
+  int bits_;
+  float scale_, offset_;
+};
 
 }  // namespace spectromer

@@ -72,26 +72,36 @@ class ImageWriter {
     const ImageWriter& writer;
     Place at;
 
-    __device__ __forceinline__ void put(int row, int piece, const uint4& levels) const {
+    // 16 of them, as they are stored.
+    struct Pixels {
+      static constexpr int kWords = kType == PixelType::uint8 ? 1 : 2;
+      uint4 words[kWords];
+    };
+
+    __device__ __forceinline__ Pixels pixels(const uint4& levels) const {
       if constexpr (kType == PixelType::uint8) {
-        *writer.at_byte<uint4>(pixel(row, piece)) = levels;
+        return Pixels{{levels}};
       } else {
         const float factor = __ldg(writer.a_.factor + at.channel), offset = __ldg(writer.a_.offset + at.channel);
-        *writer.at_byte<uint4>(2 * pixel(row, piece)) = eight_bfloat16(levels.x, levels.y, factor, offset);
-        *writer.at_byte<uint4>(2 * pixel(row, piece) + 16) = eight_bfloat16(levels.z, levels.w, factor, offset);
+        return Pixels{{eight_bfloat16(levels.x, levels.y, factor, offset), eight_bfloat16(levels.z, levels.w, factor, offset)}};
       }
     }
 
-    // Levels that are all 0.
-    __device__ __forceinline__ void put_blank(int row, int piece) const {
+    // Of levels that are all 0.
+    __device__ __forceinline__ Pixels blank() const {
       if constexpr (kType == PixelType::uint8) {
-        put(row, piece, make_uint4(0, 0, 0, 0));
+        return Pixels{{make_uint4(0, 0, 0, 0)}};
       } else {
         const float offset = __ldg(writer.a_.offset + at.channel);
         const uint32_t two = two_bfloat16(offset, offset);  // as 0 times any factor is 0
-        *writer.at_byte<uint4>(2 * pixel(row, piece)) = make_uint4(two, two, two, two);
-        *writer.at_byte<uint4>(2 * pixel(row, piece) + 16) = make_uint4(two, two, two, two);
+        const uint4 eight = make_uint4(two, two, two, two);
+        return Pixels{{eight, eight}};
       }
+    }
+
+    __device__ __forceinline__ void put(int row, int piece, const Pixels& pixels) const {
+#pragma unroll
+      for (int i = 0; i < Pixels::kWords; ++i) *writer.at_byte<uint4>(Pixels::kWords * pixel(row, piece) + 16 * i) = pixels.words[i];
     }
 
     __device__ __forceinline__ unsigned pixel(int row, int piece) const {
@@ -190,10 +200,15 @@ class ImageWriter {
   }
 
   static __device__ __forceinline__ uint4 eight_bfloat16(unsigned low, unsigned high, float factor, float offset) {
-    const auto two = [&](unsigned levels) {
-      return two_bfloat16(value_of(levels & 255u, factor, offset), value_of(levels >> 8 & 255u, factor, offset));
+    // A level, put below the bits of 2^23, is 2^23 more as a float.
+    const auto value = [&](unsigned levels, unsigned k) {
+      const unsigned bits = __byte_perm(levels, 0x4b000000u, 0x7540u + k);
+      float more;
+      memcpy(&more, &bits, sizeof more);
+      return factor * (more - 8388608.0f) + offset;
     };
-    return make_uint4(two(low), two(low >> 16), two(high), two(high >> 16));
+    const auto two = [&](unsigned levels, unsigned k) { return two_bfloat16(value(levels, k), value(levels, k + 1)); };
+    return make_uint4(two(low, 0), two(low, 2), two(high, 0), two(high, 2));
   }
 
   // Byte `offset` of the image.

@@ -30,7 +30,7 @@ constexpr int kFor64Registers = 512;
 // Blocks of threads, and the memory that each shares.
 struct Grid {
   int64_t blocks;
-  int threads;
+  int threads;  // a power of two
   int64_t shared;
 };
 
@@ -54,6 +54,9 @@ __device__ __forceinline__ Shared<T> shared_at(const Reserved& reserved) {
   extern __shared__ __align__(16) unsigned char shared_bytes[];
   return reinterpret_cast<T*>(shared_bytes + reserved.offset);
 }
+
+// The block's barrier, as __syncthreads, which different warps may reach at different places of the code.
+__device__ __forceinline__ void block_barrier() { asm volatile("barrier.sync.aligned 0;" ::: "memory"); }
 
 // The least, the greatest, the sum and the union of the bits of a value over a warp.
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800

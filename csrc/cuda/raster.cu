@@ -59,6 +59,9 @@ struct RasterRows {
   uint8_t* out;  // of the image
   int width, column, top, access;
 
+  __device__ __forceinline__ uint4 pixels(const uint4& levels) const { return levels; }
+  __device__ __forceinline__ uint4 blank() const { return make_uint4(0, 0, 0, 0); }
+
   __device__ __forceinline__ void put(int row, int piece, const uint4& levels) const {
     const int at = column + piece * kPiece;
     uint8_t* to = out + (static_cast<int64_t>(top + row) * width + at);
@@ -71,7 +74,6 @@ struct RasterRows {
       store_word(to + 12, levels.w, width - at - 12, access);
     }
   }
-  __device__ __forceinline__ void put_blank(int row, int piece) const { put(row, piece, make_uint4(0, 0, 0, 0)); }
 };
 
 __device__ RasterRows rows_of(const RasterizeArgs& a, const RasterPlan& p, int64_t image, int column, int top) {
@@ -84,15 +86,14 @@ __device__ float level_scale(const RasterizeArgs& a) {
 
 // Calls cover(column, at, emit) for each sub-column of the strip, with emit(interval) to draw what it covers.
 template <class Cover>
-__device__ __forceinline__ void draw_subcolumns(Strip& strip, const RasterizeArgs& a, int column, int top, int rows, Cover cover) {
-  strip.rows = rows;
+__device__ __forceinline__ void draw_subcolumns(const Strip& strip, const RasterizeArgs& a, int column, int top, int rows, Cover cover) {
   const int own = column + lane_index(), weight = subcolumn_weight(a.subcolumns);
   const float step = 1.0f / static_cast<float>(a.subcolumns), above = static_cast<float>(top), height = static_cast<float>(rows);
-  unsigned touched = 0;
+  RowRange touched;
   for (int k = warp_index(); k < a.subcolumns; k += kImageWarps) {
     if (own >= a.width) break;
     cover(own, static_cast<float>(own) + (static_cast<float>(k) + 0.5f) * step, [&](Interval hit) {
-      if (!hit.empty()) touched |= strip.add(Interval{hit.top - above, hit.bottom - above}, 0, height, weight);
+      if (!hit.empty()) strip.add(Interval{hit.top - above, hit.bottom - above}, 0, height, weight, touched);
     });
   }
   strip.touch(touched);
@@ -100,7 +101,7 @@ __device__ __forceinline__ void draw_subcolumns(Strip& strip, const RasterizeArg
 
 __global__ void __launch_bounds__(kFor64Registers, 2)
     rasterize_band_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
-  Strip strip(p.strip);
+  const Strip strip(p.strip);
   strip.clear();
   for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
     const int points = static_cast<int>(a.points);
@@ -110,7 +111,7 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
     visit_strips(a, p, [&](int column, int top, int rows) {
       __syncthreads();
       draw_subcolumns(strip, a, column, top, rows, [&](int, float at, auto emit) { emit(band_interval(x, y, band, points, at)); });
-      strip.put_levels(level_scale(a), rows_of(a, p, image, column, top));
+      strip.put_levels(rows, level_scale(a), rows_of(a, p, image, column, top));
     });
   }
 }
@@ -140,30 +141,23 @@ struct StagedLine {
     __syncthreads();
     for (int i = thread_index(); i + 1 < points; i += kImageThreads) {
       sides[i] = make_sides(x[i], y[i], x[i + 1], y[i + 1], r);
-      if (y[i] == y[i] && y[i + 1] != y[i + 1]) note_gap(i);
+      if (y[i] == y[i] && y[i + 1] != y[i + 1]) {
+        note_gap(x, y, points, i, r, width, [&](int first, int last) {
+          for (int strip = first; strip <= last; ++strip) atomicOr(gaps + strip, 1);
+        });
+      }
     }
     for (int column = thread_index(); column < width; column += kImageThreads) {
       starts[column] = first_point(Shared<const float>(x), points, static_cast<float>(column), r);
     }
     __syncthreads();
   }
-
-  // A piece of the line ends at point i: strips where it meets the next one in a sub-column have a gap.
-  __device__ void note_gap(int i) const {
-    constexpr float kRoom = 1e-3f;
-    for (int k = i + 1; k < points && x[k] - x[i] <= 2.0f * r + kRoom; ++k) {
-      if (y[k] != y[k]) continue;
-      const auto strip_at = [&](float at) { return static_cast<int>(clamped(at, 0.0f, static_cast<float>(width - 1))) / kWarp; };
-      for (int strip = strip_at(x[k] - r - kRoom); strip <= strip_at(x[i] + r + kRoom); ++strip) atomicOr(gaps + strip, 1);
-      return;
-    }
-  }
 };
 
 template <bool kStaged>
 __global__ void __launch_bounds__(kFor48Registers, 2)
     rasterize_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
-  Strip strip(p.strip);
+  const Strip strip(p.strip);
   strip.clear();
   const StagedLine line(a, p);
   for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
@@ -185,7 +179,7 @@ __global__ void __launch_bounds__(kFor48Registers, 2)
           visit_column(x, y, sides, line.points, first_point(x, line.points, at, line.r), at, line.r, emit);
         }
       });
-      strip.put_levels(level_scale(a), rows_of(a, p, image, column, top));
+      strip.put_levels(rows, level_scale(a), rows_of(a, p, image, column, top));
     });
   }
 }
@@ -193,7 +187,7 @@ __global__ void __launch_bounds__(kFor48Registers, 2)
 template <bool kStaged>
 __global__ void __launch_bounds__(kFor64Registers, 2)
     rasterize_agg_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
-  AggStrip strip(p.agg);
+  const AggStrip strip(p.agg);
   strip.clear();
   const int points = static_cast<int>(a.points), width = static_cast<int>(a.width), height = static_cast<int>(a.height);
   for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
@@ -204,15 +198,16 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
     for (int i = thread_index(); kStaged && i < points; i += kImageThreads) staged_x[i] = from_x[i], staged_y[i] = from_y[i];
     __syncthreads();
     visit_strips(a, p, [&](int column, int top, int rows) {
-      strip.column = column, strip.rows = rows;
       const auto add = [&](auto x, auto y) {
         const SegmentRange range = segments_near(x, points, column, p.shape);
         const Vertex origin{static_cast<float>(column), static_cast<float>(top)};
         const OutlinedLine<decltype(x), decltype(y)> line{x, y, range, width, height, p.shape, origin};
-        strip.touch(strip.add_line(line, 0, static_cast<float>(rows)));
+        RowRange touched;
+        strip.add_line(line, 0, static_cast<float>(rows), touched);
+        strip.touch(touched);
       };
       if constexpr (kStaged) add(Shared<const float>(staged_x), Shared<const float>(staged_y)); else add(from_x, from_y);
-      strip.put_levels(rows_of(a, p, image, column, top));
+      strip.put_levels(rows, rows_of(a, p, image, column, top));
     });
   }
 }

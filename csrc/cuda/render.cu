@@ -5,21 +5,28 @@
 namespace spectromer {
 namespace {
 
-template <Source kSource, Shapes kShapes>
+// Images that are drawn directly take few registers, so that more blocks run at once.
+template <Source kSource, Shapes kShapes, PixelType kType = PixelType::uint8>
 __global__ void __launch_bounds__(kSource == Source::planned ? kFor48Registers : kFor64Registers, 2)
     render_kernel(const __grid_constant__ RenderArgs args, const __grid_constant__ RenderPlan plan) {
-  Painter<kSource, kShapes> painter(args, plan);
+  Painter<kSource, kShapes, kType> painter(args, plan);
   for (int64_t row = blockIdx.x; row < args.spectra.rows; row += gridDim.x) painter.draw(row);
 }
 
+template <Shapes kShapes>
+auto direct_kernel(PixelType type) {
+  return type == PixelType::uint8 ? render_kernel<Source::planned, kShapes, PixelType::uint8>
+                                  : render_kernel<Source::planned, kShapes, PixelType::bfloat16>;
+}
+
 auto kernel_for(const RenderArgs& args, const RenderPlan& plan) {
-  const bool own_pixels = plan.bins.own;
-  if (args.block != 0) return render_kernel<Source::any, Shapes::squares>;
+  const bool squares = args.block != 0, own_pixels = plan.bins.own;
+  if (plan.image.direct) return squares ? direct_kernel<Shapes::squares>(args.type) : direct_kernel<Shapes::areas>(args.type);
+  if (squares) return render_kernel<Source::any, Shapes::squares>;
   if (args.coverage == Coverage::agg) {
     return own_pixels ? render_kernel<Source::pixels, Shapes::outlines> : render_kernel<Source::any, Shapes::outlines>;
   }
-  if (own_pixels) return render_kernel<Source::pixels, Shapes::areas>;
-  return plan.image.direct ? render_kernel<Source::planned, Shapes::areas> : render_kernel<Source::any, Shapes::areas>;
+  return own_pixels ? render_kernel<Source::pixels, Shapes::areas> : render_kernel<Source::any, Shapes::areas>;
 }
 
 }  // namespace

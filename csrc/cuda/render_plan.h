@@ -34,17 +34,36 @@ struct BinLayout {
   int of_panel;   // of common bins
   int padding;
   int room;       // for all of them and the padding
-  float step;     // pixels from bin to bin, of common bins
+  float step;       // pixels from bin to bin, of common bins
+  float per_panel;  // 1 / of_panel
+};
+
+// One of a spectrum's panels.
+struct alignas(16) Panel {
+  int begin;  // the first of its bins
+  int place;  // where that lies in shared memory
+  int count;  // of its bins
+};
+
+// One line of a panel, and the sides of its segments.
+struct alignas(16) PanelLine {
+  int y, sides;   // where those of its first point lie among all
+  int points;
+  unsigned gaps;  // strips near whose columns the line has a gap, as bits
 };
 
 // An image is drawn pass by pass, as many rows as strips have room for: several panels under one another, or one, or a
 // part of one.
 struct PassLayout {
-  int canvas;  // height of a panel
-  int panels;  // drawn together
-  int rows;    // at most
-  int sheets;  // panels that are planes by themselves
-  int count;   // passes for all that lies under one another
+  int canvas;    // height of a panel
+  int down;      // passes for one panel
+  int shown;     // rows of a panel that are drawn at a time, at most
+  float height;  // the same
+  int panels;    // drawn together
+  int rows;      // of all of them
+  int stacked;   // panels that lie under one another
+  int sheets;    // panels that are planes by themselves
+  int count;     // passes for all that lies under one another
 };
 
 struct RenderPlan {
@@ -56,7 +75,8 @@ struct RenderPlan {
   BinPlan weights;
   bool variance;           // of bins, is asked for
   PassLayout passes;
-  int subcolumn_shift;     // binary logarithm of the sub-columns, -1 if they are no power of two
+  // A warp takes some sub-columns, from warp & subcolumn_mask on, of some panels, from warp >> part_shift on.
+  int subcolumn_mask, part_shift, parts_step;
   int weight;              // of a sub-column
   float level_scale;       // from weights to levels
   ImageLayout image;
@@ -66,6 +86,7 @@ struct RenderPlan {
   StrokeShape shape{1.0f};  // of lines as AGG draws them
   NearLayout near;
   bool in_place;           // the heights of the only line take the place of the values
+  Reserved panel;          // [panels] of Panel
   Reserved value;          // [bins] good fluxes, NaN elsewhere
   Reserved ivar;           // [bins] of common bins, for errors
   Reserved x;              // [bins] of own pixels
@@ -74,14 +95,13 @@ struct RenderPlan {
   Reserved scales;         // [3, ranges] of values
   Reserved y;              // [lines, bins] heights
   Reserved sides;          // [strokes, bins], or none: worked out wherever they are needed
-  Reserved gaps;           // [strokes, panels] strips near whose columns a line has a gap, as bits
+  Reserved stroke;         // [strokes, panels] of PanelLine
   Reserved starts;         // [panels or 1, size] first point near a pixel column, where points lie anyhow
   Reserved segments;       // [panels, strips] of SegmentRange, near each strip, of lines as AGG draws them
   Reserved columns;        // [panels drawn together, 32] levels of marks
   Reserved levels;         // [quantities, bins] of squares
   int threads;
   int64_t bytes;
-
 };
 
 class RenderPlanner {
@@ -142,18 +162,17 @@ class RenderPlanner {
     bins.most = static_cast<int>(bins.own ? s.pixels : s.bins);
     bins.of_panel = bins.own ? 0 : bins.most / p.panels;
     bins.step = bins.own ? 0.0f : static_cast<float>(static_cast<double>(a_.size) / static_cast<double>(bins.of_panel));
+    bins.per_panel = bins.own ? 0.0f : 1.0f / static_cast<float>(bins.of_panel);
     PassLayout& passes = p.passes;
-    const int stacked = a_.rows ? p.panels : 1;
-    passes.canvas = static_cast<int>(a_.rows ? a_.size / a_.panels : a_.size);
-    passes.panels = std::min(stacked, std::max(1, kMostRows / passes.canvas));
-    passes.rows = std::min(kMostRows, passes.panels * passes.canvas);
+    passes.stacked = a_.rows ? p.panels : 1;
     passes.sheets = a_.rows ? 1 : p.panels;
-    const int down = (passes.canvas + kMostRows - 1) / kMostRows;  // passes for one panel
-    passes.count = down > 1 ? stacked * down : (stacked + passes.panels - 1) / passes.panels;
-    p.subcolumn_shift = -1;
-    for (int shift = 0; shift <= 10; ++shift) {
-      if (a_.subcolumns == 1 << shift) p.subcolumn_shift = shift;
-    }
+    passes.canvas = static_cast<int>(a_.size) / passes.stacked;
+    passes.down = (passes.canvas + kMostRows - 1) / kMostRows;
+    passes.shown = std::min(kMostRows, passes.canvas);
+    passes.height = static_cast<float>(passes.shown);
+    passes.panels = std::min(passes.stacked, kMostRows / passes.shown);
+    passes.rows = passes.panels * passes.shown;
+    passes.count = passes.down * ((passes.stacked + passes.panels - 1) / passes.panels);
     p.shape = StrokeShape(a_.linewidth);
     p.weight = subcolumn_weight(a_.subcolumns);
     p.level_scale = 255.0f / static_cast<float>(p.weight * a_.subcolumns);
@@ -167,23 +186,25 @@ class RenderPlanner {
     const int64_t pixel = a_.type == PixelType::uint8 ? 1 : a_.type == PixelType::bfloat16 ? 2 : 4;
     image.access = 16;
     while ((a_.size * pixel | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a_.out))) % image.access != 0) image.access /= 2;
-    image.direct = a_.spectra.plan != nullptr && a_.block == 0 && a_.coverage == Coverage::area_union && a_.plain &&
-                   a_.type != PixelType::float32 && a_.size % kWarp == 0 && image.access == 16;
     for (int k = 0; k < 2; ++k) p.finder.share[k] = a_.percentiles[k] / 100.0;
   }
 
   // `sided`: with room for the sides of lines.
   void lay_out(RenderPlan& p, bool sided) const {
+    divide_warps(p);
     SharedLayout layout;
     const bool area = p.strokes > 0 && a_.coverage == Coverage::area_union;
     p.finder.reserve(layout);
-    if (!p.image.direct && p.image.mixing != Mixing::layers) p.image.shown = layout.reserve<uint32_t>(int64_t{p.image.planes} * 256);
     p.scales = layout.reserve<ValueRange>(int64_t{3} * p.ranges);
     p.near = NearLayout{};
-    if (area && !p.bins.own && NearLayout::serves(p.bins.step, a_.subcolumns, a_.size)) {
-      p.near.reserve(layout, p.bins.step, a_.linewidth, a_.subcolumns);
-    }
-    p.bins.padding = p.near.points ? NearLayout::padding(p.bins.step, a_.linewidth) : 0;
+    if (!p.bins.own && a_.block == 0) p.near = NearLayout(p.bins.step, a_.linewidth, a_.subcolumns, a_.size);
+    p.near.reserve(layout, a_.subcolumns, area && sided, p.bands);
+    p.bins.padding = p.near.padding(a_.linewidth);
+    p.panel = layout.reserve<Panel>(p.panels);
+    p.image.direct = a_.spectra.plan != nullptr && a_.plain && a_.type != PixelType::float32 && a_.size % kWarp == 0 && p.image.access == 16 &&
+                     (a_.block != 0 || p.strokes == 0 || p.near.points);
+    p.image.shown = Reserved{};
+    if (!p.image.direct && p.image.mixing != Mixing::layers) p.image.shown = layout.reserve<uint32_t>(int64_t{p.image.planes} * 256);
     p.starts = area && !p.near.points ? layout.reserve<int>((p.bins.own ? p.panels : 1) * a_.size) : Reserved{};
     p.bins.room = p.bins.most + p.bins.padding * (p.panels + 1);
     const int64_t room = p.bins.room;
@@ -204,7 +225,7 @@ class RenderPlanner {
     }
     if (p.in_place) p.y = p.value; else if (p.lines > 0) p.y = layout.reserve<float>(p.lines * room);
     p.sides = area && sided ? layout.reserve<Sides>(p.strokes * room) : Reserved{};
-    if (area) p.gaps = layout.reserve<unsigned>(int64_t{p.strokes} * p.panels);
+    if (area) p.stroke = layout.reserve<PanelLine>(int64_t{p.strokes} * p.panels);
     if (a_.block == 0 && marks(p)) p.columns = layout.reserve<uint4>(int64_t{p.passes.panels} * kWarp / kPiece);
     if (a_.block != 0) p.levels = layout.reserve<uint8_t>(a_.quantity_count * room);
     if (!p.image.direct && a_.block == 0) {
@@ -219,6 +240,16 @@ class RenderPlanner {
     if (before.bytes > most_shared_bytes()) return;
     p.edges = edges;
     p.bytes = std::max(p.bytes, before.bytes);
+  }
+
+  // More warps than sub-columns, if these divide them, take several panels at once.
+  void divide_warps(RenderPlan& p) const {
+    const int warps = p.threads / kWarp;
+    p.subcolumn_mask = warps - 1, p.part_shift = 31, p.parts_step = 1;
+    if (a_.subcolumns >= warps || warps % a_.subcolumns != 0) return;
+    p.subcolumn_mask = a_.subcolumns - 1;
+    p.parts_step = warps / a_.subcolumns;
+    for (p.part_shift = 0; 1 << p.part_shift < a_.subcolumns;) ++p.part_shift;
   }
 
   bool marks(const RenderPlan& p) const {

@@ -12,18 +12,28 @@ constexpr int kMostRows = 256;   // drawn at a time
 constexpr int kGroupRows = 16;   // of a group, which a warp brings to levels
 constexpr int kGroupCells = kGroupRows * kWarp;
 
+// Rows that are touched, from the first to the last of them.
+struct alignas(8) RowRange {
+  int first = INT_MAX, last = -1;
+
+  __device__ __forceinline__ void widen(int from, int to) {
+    first = from < first ? from : first;
+    last = to > last ? to : last;
+  }
+};
+
 // The shared memory of strips.
 struct StripLayout {
-  Reserved cells;    // [groups of rows and one more, 16, 32] zeros between strips
-  Reserved touched;  // [2, warps] which groups each warp has put ink in, for the strip at hand and the next
+  int groups;        // of the rows that are drawn at a time, and the one behind them
+  Reserved cells;    // [groups, 16, 32] zeros between strips
+  Reserved touched;  // [warps] of RowRange, which each warp has put ink in
   Reserved sums;     // [2, warps, 32] of groups
   Reserved turned;   // [warps, 16, 32] levels of a group
 
-  static int groups(int rows) { return rows / kGroupRows + 1; }  // rows and the one behind them
-
   void reserve(SharedLayout& layout, int rows, int warps) {
-    cells = layout.reserve<int>(int64_t{groups(rows + 1)} * kGroupCells);
-    touched = layout.reserve<unsigned>(int64_t{2} * warps);
+    groups = (rows + 1) / kGroupRows + 1;
+    cells = layout.reserve<int>(int64_t{groups} * kGroupCells);
+    touched = layout.reserve<RowRange>(warps);
     sums = layout.reserve<int>(int64_t{2} * warps * kWarp);
   }
 
@@ -31,58 +41,43 @@ struct StripLayout {
   void reserve_turned(SharedLayout& layout, int warps) { turned = layout.reserve<uint4>(int64_t{warps} * kGroupCells / kPiece); }
 };
 
-// The place of the n-th bit that is set, from 0, which the warp finds together; -1 if there are fewer.
-__device__ __forceinline__ int nth_bit(unsigned bits, int n) {
-  const unsigned own = 1u << lane_index();
-  return 31 - __clz(static_cast<int>(__ballot_sync(kAllLanes, (bits & own) != 0 && __popc(bits & (own - 1u)) == n)));
-}
+// The groups of rows of a strip in the order in which a block's warps take them, one each: first those that are touched,
+// then the others.
+struct GroupOrder {
+  int first, touched, count;
 
-// Which groups of rows a block touches in a strip: warps write theirs down one by one, and read all of them after a
-// barrier. Two strips take turns.
-class TouchedGroups {
- public:
-  __device__ explicit TouchedGroups(const Reserved& words) : words_(words) {}
-
-  // Each warp once a strip.
-  __device__ __forceinline__ void note(unsigned groups) const {
-    const unsigned of_warp = warp_or(groups);
-    if (lane_index() == 0) shared_at<unsigned>(words_)[turn_ * block_warps() + warp_index()] = of_warp;
+  // (first + n) % count, for n < count.
+  __device__ __forceinline__ int nth(int n) const {
+    const unsigned group = static_cast<unsigned>(first + n), wrapped = group - static_cast<unsigned>(count);
+    return static_cast<int>(group < wrapped ? group : wrapped);
   }
-
-  // After a barrier.
-  __device__ __forceinline__ unsigned take() {
-    const int lane = lane_index(), first = turn_ * block_warps();
-    turn_ ^= 1;
-    return warp_or(lane < block_warps() ? static_cast<unsigned>(shared_at<unsigned>(words_)[first + lane]) : 0u);
-  }
-
- private:
-  const Reserved& words_;
-  int turn_ = 0;
 };
 
-// The groups of rows from `first` to `last`, as bits.
-__device__ __forceinline__ unsigned rows_mask(int first, int last) {
-  return (2u << (static_cast<unsigned>(last) / kGroupRows)) - (1u << (static_cast<unsigned>(first) / kGroupRows));
+// Each warp says once a strip what rows it has touched.
+__device__ __forceinline__ void note_rows(const Reserved& ranges, const RowRange& rows) {
+  const RowRange of_warp{warp_min(rows.first), warp_max(rows.last)};
+  if (lane_index() == 0) shared_at<RowRange>(ranges)[warp_index()] = of_warp;
 }
 
-// Puts the first `count` rows' groups that are not touched.
+// Which of the groups they lie in. After a barrier, and another must follow before the next strip's are said.
+__device__ __forceinline__ GroupOrder touched_groups(const Reserved& ranges, int groups) {
+  const RowRange rows = shared_at<RowRange>(ranges)[lane_index() & (block_warps() - 1)];
+  const int last = warp_max(rows.last), first = warp_min(rows.first);
+  if (last < 0) return GroupOrder{0, 0, groups};
+  const int first_group = static_cast<int>(static_cast<unsigned>(first) / kGroupRows);
+  return GroupOrder{first_group, static_cast<int>(static_cast<unsigned>(last) / kGroupRows) - first_group + 1, groups};
+}
+
+// Puts a group of rows without ink, as far as there are `rows`.
 template <class Rows>
-__device__ __forceinline__ void put_blank_groups(unsigned touched, int count, const Rows& rows) {
-  const int lane = renewed(lane_index());
-#pragma unroll 1
-  for (int group = warp_index(); group * kGroupRows < count; group += block_warps()) {
-    const int row = group * kGroupRows + (lane >> 1);
-    if ((touched >> group & 1u) == 0 && row < count) rows.put_blank(row, lane & 1);
-  }
+__device__ __forceinline__ void put_blank_group(int group, int lane, int rows, const Rows& to) {
+  const int row = group * kGroupRows + (lane >> 1);
+  if (row < rows) to.put(row, lane & 1, to.blank());
 }
 
 class Strip {
  public:
-  int column = 0;  // of the first lane
-  int rows = 0;    // drawn at a time
-
-  __device__ explicit Strip(const StripLayout& layout) : l_(layout), touched_(layout.touched) {}
+  __device__ explicit Strip(const StripLayout& layout) : l_(layout) {}
 
   // Before the first strip; the caller waits for the block.
   __device__ void clear() const {
@@ -92,43 +87,39 @@ class Strip {
   }
 
   // Adds what a lane's sub-column has between the ends of `hit`, which lie within `height` rows that begin at `first`.
-  // Returns the groups that it touches.
-  __device__ __forceinline__ unsigned add(Interval hit, int first, float height, int weight) const {
+  __device__ __forceinline__ void add(Interval hit, int first, float height, int weight, RowRange& touched) const {
     const Deposit bottom = edge_deposit(hit.bottom, height, weight), top = edge_deposit(hit.top, height, weight);
     const Shared<int> cell = shared_at<int>(l_.cells) + (first * kWarp + renewed(lane_index()));
     add_edge(cell, bottom.row, bottom.here, bottom.next);
     add_edge(cell, top.row, -top.here, -top.next);
-    return rows_mask(first + top.row, first + bottom.row + 1);
+    touched.widen(first + top.row, first + bottom.row + 1);
   }
 
-  // Each warp says once a strip what groups it has touched.
-  __device__ __forceinline__ void touch(unsigned groups) const { touched_.note(groups); }
+  __device__ __forceinline__ void touch(const RowRange& rows) const { note_rows(l_.touched, rows); }
 
-  // Brings the cells to levels: calls to.put(row, piece, levels) for 16 levels of each row, piece 0 and 1, or
-  // to.put_blank(row, piece). Leaves the cells ready for the next strip.
+  // Brings the cells to levels: calls to.put(row, piece, pixels) for 16 pixels of each of the rows, piece 0 and 1, where
+  // pixels are to.pixels(levels) or to.blank(). Leaves the cells ready for the next strip.
   template <class Rows>
-  __device__ __forceinline__ void put_levels(float scale, const Rows& to) {
+  __device__ __forceinline__ void put_levels(int rows, float scale, const Rows& to) const {
     __syncthreads();
-    const unsigned touched = touched_.take();
-    put_blank_groups(touched, rows, to);
-    const int groups = __popc(touched);
-    int above = 0;  // sum of all rows above this round's
+    const GroupOrder groups = touched_groups(l_.touched, l_.groups);
+    int above = 0;   // sum of all rows above this round's
+    int parity = 0;  // two rounds' sums lie side by side
 #pragma unroll 1
-    for (int done = 0; done < groups; done += block_warps()) {
-      const int group = nth_bit(touched, done + warp_index());
-      const int lane = renewed(lane_index());
-      const Shared<int> sums = shared_at<int>(l_.sums) + (parity_ * block_warps() * kWarp + lane);
-      int value[kGroupRows];
-      if (group >= 0) {
+    for (int done = 0; done < groups.count; done += block_warps()) {
+      const int n = done + warp_index(), group = groups.nth(n), lane = renewed(lane_index());
+      if (n < groups.touched) {
+        const Shared<int> sums = shared_at<int>(l_.sums) + (parity * block_warps() * kWarp + lane);
+        int value[kGroupRows];
         sums[warp_index() * kWarp] = take(group, lane, value);
-      } else {  // set on all ways, or the compiler keeps room for it everywhere
-#pragma unroll
-        for (int row = 0; row < kGroupRows; ++row) value[row] = 0;
+        block_barrier();
+        put_group(group, lane, above + sum_of(sums, warp_index()), value, rows, scale, to);
+        if (done + block_warps() < groups.touched) above += sum_of(sums, block_warps());
+      } else {
+        if (done == 0 || done < groups.touched) block_barrier();
+        if (n < groups.count) put_blank_group(group, lane, rows, to);
       }
-      __syncthreads();
-      if (group >= 0) put_group(group, lane, above + sum_of(sums, warp_index()), value, scale, to);
-      if (done + block_warps() < groups) above += sum_of(sums, block_warps());
-      parity_ ^= 1;
+      parity ^= 1;
     }
   }
 
@@ -142,8 +133,8 @@ class Strip {
   static __device__ __forceinline__ int sum_of(Shared<int> sums, int warps) {
     int sum = 0;
 #pragma unroll 1
-    for (int warp = 0; warp < warps; ++warp) sum += sums[warp * kWarp];
-    return sum;
+    for (; warps > 1; warps -= 2, sums = sums + 2 * kWarp) sum += sums[0] + sums[kWarp];
+    return warps > 0 ? sum + sums[0] : sum;
   }
 
   // A group's cells, which become zeros, and their sum by columns.
@@ -162,22 +153,19 @@ class Strip {
   }
 
   template <class Rows>
-  __device__ __forceinline__ void put_group(int group, int lane, int sum, const int* value, float scale, const Rows& to) const {
+  __device__ __forceinline__ void put_group(int group, int lane, int sum, const int* value, int rows, float scale, const Rows& to) const {
     const Shared<uint8_t> turned = shared_at<uint8_t>(l_.turned) + (warp_index() * kGroupCells + lane);
+    LevelSum level(sum, scale);
 #pragma unroll
-    for (int row = 0; row < kGroupRows; ++row) {
-      sum += value[row];
-      turned[row * kWarp] = to_level(sum, scale);
-    }
+    for (int row = 0; row < kGroupRows; ++row) turned[row * kWarp] = level.after(value[row]);
     __syncwarp();
     const int row = group * kGroupRows + (lane >> 1);
-    if (row < rows) to.put(row, lane & 1, shared_at<uint4>(l_.turned)[warp_index() * (kGroupCells / kPiece) + lane]);
+    const uint4 levels = shared_at<uint4>(l_.turned)[warp_index() * (kGroupCells / kPiece) + lane];
+    if (row < rows) to.put(row, lane & 1, to.pixels(levels));
     __syncwarp();
   }
 
   const StripLayout& l_;
-  TouchedGroups touched_;
-  int parity_ = 0;
 };
 
 }  // namespace spectromer

@@ -15,14 +15,16 @@ constexpr int kAggColumns = kWarp + 1;        // the last one is never shown
 constexpr float kWholeArea = 1 << 20;         // of a cell; sums are whole numbers, so that their order does not matter
 
 struct AggLayout {
-  Reserved cells;    // [groups of rows and one more, 16, 33] zeros between strips
+  int groups;        // of the rows that are drawn at a time, and the two behind them
+  Reserved cells;    // [groups, 16, 33] zeros between strips
   Reserved touched;  // as of a StripLayout
   Reserved sums;     // [2, 2, warps, 32]
   Reserved queue;    // [warps, 64]
 
   void reserve(SharedLayout& layout, int rows, int warps) {
-    cells = layout.reserve<int>(int64_t{StripLayout::groups(rows + 2)} * kGroupRows * kAggColumns);
-    touched = layout.reserve<unsigned>(int64_t{2} * warps);
+    groups = (rows + 2) / kGroupRows + 1;
+    cells = layout.reserve<int>(int64_t{groups} * kGroupRows * kAggColumns);
+    touched = layout.reserve<RowRange>(warps);
     sums = layout.reserve<int>(int64_t{4} * warps * kWarp);
     queue = layout.reserve<Edge>(int64_t{warps} * EdgeQueue::kRoom);
   }
@@ -30,10 +32,7 @@ struct AggLayout {
 
 class AggStrip {
  public:
-  int column = 0;  // of the first lane
-  int rows = 0;    // drawn at a time
-
-  __device__ explicit AggStrip(const AggLayout& layout) : l_(layout), touched_(layout.touched) {}
+  __device__ explicit AggStrip(const AggLayout& layout) : l_(layout) {}
 
   // Before the first strip; the caller waits for the block.
   __device__ void clear() const {
@@ -43,39 +42,25 @@ class AggStrip {
   }
 
   // Adds the outline of a line, told from the strip's first pixel on; what lies right of the strip leaves nothing in it,
-  // but what lies left counts. `shown` rows are drawn, which begin with row `first` of the strip. Returns the groups of rows
-  // that the lane touches.
+  // but what lies left counts. `shown` rows are drawn, which begin with row `first` of the strip.
   template <class X, class Y>
-  __device__ __forceinline__ unsigned add_line(const OutlinedLine<X, Y>& line, int first, float shown) const {
-    unsigned touched = 0;
+  __device__ __forceinline__ void add_line(const OutlinedLine<X, Y>& line, int first, float shown, RowRange& touched) const {
     draw_outline(line, l_.queue, [&](Edge& edge) { return add_edge(edge, first, shown, touched); });
-    return touched;
   }
 
-  // Each warp says once a strip what groups it has touched.
-  __device__ __forceinline__ void touch(unsigned groups) const { touched_.note(groups); }
+  __device__ __forceinline__ void touch(const RowRange& rows) const { note_rows(l_.touched, rows); }
 
   // As Strip::put_levels.
   template <class Rows>
-  __device__ __forceinline__ void put_levels(const Rows& to) {
+  __device__ __forceinline__ void put_levels(int rows, const Rows& to) const {
     __syncthreads();
-    const unsigned touched = touched_.take();
-    put_blank_groups(touched, rows, to);
-    const int groups = __popc(touched);
+    const GroupOrder groups = touched_groups(l_.touched, l_.groups);
     int slope = 0, height = 0;  // of the column where the groups taken so far end
+    int parity = 0;             // two rounds' sums lie side by side
 #pragma unroll 1
-    for (int done = 0; done < groups; done += block_warps()) {
-      const int group = nth_bit(touched, done + warp_index());
-      const Shared<int> sums = shared_at<int>(l_.sums) + (parity_ * 2 * block_warps() * kWarp + lane_index());
-      int value[kGroupRows];
-      if (group >= 0) {
-        take(group, value, sums + warp_index() * 2 * kWarp);
-      } else {  // set on all ways, or the compiler keeps room for it everywhere
-#pragma unroll
-        for (int row = 0; row < kGroupRows; ++row) value[row] = 0;
-      }
-      __syncthreads();
-      const int here = groups - done < block_warps() ? groups - done : block_warps(), own = warp_index() < here ? warp_index() : here;
+    for (int done = 0; done < groups.count; done += block_warps()) {
+      const int n = done + warp_index(), group = groups.nth(n);
+      const Shared<int> sums = shared_at<int>(l_.sums) + (parity * 2 * block_warps() * kWarp + lane_index());
       const auto pass = [&](int from, int to) {
 #pragma unroll 1
         for (int warp = from; warp < to; ++warp) {
@@ -83,10 +68,19 @@ class AggStrip {
           slope += sums[warp * 2 * kWarp];
         }
       };
-      pass(0, own);
-      if (group >= 0) put_group(group, slope, height, value, to);
-      pass(own, here);
-      parity_ ^= 1;
+      const bool more = done + block_warps() < groups.touched;
+      if (n < groups.touched) {
+        int value[kGroupRows];
+        take(group, value, sums + warp_index() * 2 * kWarp);
+        block_barrier();
+        pass(0, warp_index());
+        put_group(group, slope, height, value, rows, to);
+        if (more) pass(warp_index(), block_warps());
+      } else {
+        if (done == 0 || done < groups.touched) block_barrier();
+        if (n < groups.count) put_blank_group(group, lane_index(), rows, to);
+      }
+      parity ^= 1;
     }
     __syncthreads();
   }
@@ -94,7 +88,7 @@ class AggStrip {
  private:
   // Adds what an edge, which is not level, leaves in the first column that it goes through from above. Returns whether it
   // goes on in the next one, and leaves that part of it.
-  __device__ __forceinline__ bool add_edge(Edge& edge, int first, float shown, unsigned& touched) const {
+  __device__ __forceinline__ bool add_edge(Edge& edge, int first, float shown, RowRange& touched) const {
     constexpr float kBefore = -1.0f, kBehind = kWarp;  // columns that stand for all on either side
     const float y0 = edge.from.y, y1 = edge.to.y;
     const float begin = larger(smaller(y0, y1), 0.0f), end = smaller(larger(y0, y1), shown);
@@ -119,7 +113,7 @@ class AggStrip {
       const float f0 = before ? 0.0f : clamped(x0 - column, 0.0f, 1.0f), f1 = before ? 0.0f : clamped(next - column, 0.0f, 1.0f);
       const Shared<int> cell = shared_at<int>(l_.cells) + (first * kAggColumns + (before ? 0 : static_cast<int>(column)));
       add_piece(cell, begin, bottom, f0, f1, before ? 0.0f : slope, downwards ? kWholeArea : -kWholeArea);
-      touched |= rows_mask(first + static_cast<int>(begin), first + static_cast<int>(bottom) + 2);
+      touched.widen(first + static_cast<int>(begin), first + static_cast<int>(bottom) + 2);
     }
     (downwards ? edge.from : edge.to) = Vertex{border, bottom};
     return goes_on && bottom < end;
@@ -179,7 +173,7 @@ class AggStrip {
 
   // Sums down the columns, then along the rows: two lanes for each row.
   template <class Rows>
-  __device__ __forceinline__ void put_group(int group, int slope, int height, const int* value, const Rows& to) const {
+  __device__ __forceinline__ void put_group(int group, int slope, int height, const int* value, int rows, const Rows& to) const {
     const Shared<int> cell = shared_at<int>(l_.cells) + group * kGroupRows * kAggColumns;
 #pragma unroll
     for (int row = 0; row < kGroupRows; ++row) {
@@ -208,12 +202,10 @@ class AggStrip {
       words[i / 4] |= static_cast<unsigned>(level) << (i % 4 * 8);
     }
     const int row = group * kGroupRows + own_row;
-    if (row < rows) to.put(row, half, make_uint4(words[0], words[1], words[2], words[3]));
+    if (row < rows) to.put(row, half, to.pixels(make_uint4(words[0], words[1], words[2], words[3])));
   }
 
   const AggLayout& l_;
-  TouchedGroups touched_;
-  int parity_ = 0;
 };
 
 }  // namespace spectromer

@@ -5,9 +5,9 @@
 
 namespace spectromer {
 
-// Points of a line that lie side by side at a distance which is a power of two lie alike around a sub-column of every
-// pixel column: which of them are near it, and how far they reach, is worked out once. `step` and sub-columns being
-// powers of two, all distances are exact.
+// Points that lie side by side at a distance which is a power of two, up to 1, lie alike around a sub-column of every
+// pixel column: which of them are near it, and how far they reach, is worked out once. Sub-columns being a power of two
+// as well, all distances are exact.
 struct alignas(16) NearPoints {
   int first;     // whose segment to the right is the first that can touch the sub-column, from the column's first point
   int segments;  // from there on
@@ -15,31 +15,43 @@ struct alignas(16) NearPoints {
   int reach;     // where the discs' are found
 };
 
+// Of a band between two lines: the point before the sub-column, and where it lies between that and the next.
+struct alignas(8) NearShare {
+  int before;
+  float share;
+};
+
 struct NearLayout {
-  Reserved points;   // [subcolumns] of NearPoints, or none: points lie otherwise
-  Reserved reach;    // [subcolumns, most] half the height of the disc around the point behind each segment
-  int most;          // segments near a sub-column
+  bool even;         // points lie like that
   int points_shift;  // binary logarithm of the points in a column
+  float per_step;    // 1 / distance
+  int most;          // segments near a sub-column
+  Reserved points;   // [subcolumns] of NearPoints, for lines
+  Reserved reach;    // [subcolumns, most] half the height of the disc around the point behind each segment
+  Reserved shares;   // [subcolumns] of NearShare, for bands
 
   static constexpr int kMostSegments = 64, kMostSubcolumns = 256;
 
-  // Whether points at this distance can be served.
-  static bool serves(float step, int subcolumns, int64_t width) {
+  NearLayout() = default;
+  NearLayout(float step, float linewidth, int subcolumns, int64_t width) {
     int exponent;
-    return std::frexp(step, &exponent) == 0.5f && step <= 1.0f && step >= 1.0f / 64.0f && width <= (1 << 14) &&
+    even = std::frexp(step, &exponent) == 0.5f && step <= 1.0f && step >= 1.0f / 64.0f && width <= (1 << 14) &&
            (subcolumns & (subcolumns - 1)) == 0 && subcolumns <= kMostSubcolumns;
+    points_shift = 1 - exponent;
+    per_step = 1.0f / step;
+    most = static_cast<int>(linewidth / step) + 3;
   }
 
   // Points that a line has to have before its first and behind its last, which are not drawn.
-  static int padding(float step, float linewidth) { return static_cast<int>(0.5f * linewidth / step) + 2; }
+  int padding(float linewidth) const { return points || shares ? static_cast<int>(0.5f * linewidth * per_step) + 2 : 0; }
 
-  // Leaves `points` empty where there are too many.
-  void reserve(SharedLayout& layout, float step, float linewidth, int subcolumns) {
-    most = static_cast<int>(linewidth / step) + 3;
-    if (most > kMostSegments) return;
-    points_shift = static_cast<int>(std::lround(-std::log2(step)));
-    points = layout.reserve<NearPoints>(subcolumns);
-    reach = layout.reserve<float>(int64_t{subcolumns} * most);
+  // Leaves out what would be too large, or what has to be told apart: sub-columns that may lie at points.
+  void reserve(SharedLayout& layout, int subcolumns, bool lines, bool bands) {
+    if (even && lines && most <= kMostSegments) {
+      points = layout.reserve<NearPoints>(subcolumns);
+      reach = layout.reserve<float>(int64_t{subcolumns} * most);
+    }
+    if (even && bands && subcolumns != static_cast<int>(per_step)) shares = layout.reserve<NearShare>(subcolumns);
   }
 };
 
@@ -51,33 +63,45 @@ class NearPainter {
   // Makes the tables; the caller waits for the block.
   __device__ void prepare() const {
     const float radius = 0.5f * linewidth_;
+#pragma unroll 1
     for (int k = thread_index(); k < subcolumns_; k += block_threads()) {
       const float at = (static_cast<float>(k) + 0.5f) / static_cast<float>(subcolumns_);
-      // The segment from point d to the next reaches from (d + 0.5) step - radius to (d + 1.5) step + radius.
-      const int first = static_cast<int>(ceilf((at - radius) / step_ - 1.5f));
-      const int last = static_cast<int>(floorf((at + radius) / step_ - 0.5f));
-      shared_at<NearPoints>(l_.points)[k] = NearPoints{first, last - first + 1, at - (static_cast<float>(first) + 1.0f) * step_, k * l_.most};
-      for (int i = 0; i < l_.most; ++i) {
-        const float across = at - (static_cast<float>(first + i) + 1.5f) * step_, square = radius * radius - across * across;
-        shared_at<float>(l_.reach)[k * l_.most + i] = square >= 0.0f ? sqrtf(square) : NAN;
+      if (l_.points) {
+        // The segment from point d to the next reaches from (d + 0.5) step - radius to (d + 1.5) step + radius.
+        const int first = static_cast<int>(ceilf((at - radius) / step_ - 1.5f));
+        const int last = static_cast<int>(floorf((at + radius) / step_ - 0.5f));
+        shared_at<NearPoints>(l_.points)[k] = NearPoints{first, last - first + 1, at - (static_cast<float>(first) + 1.0f) * step_, k * l_.most};
+#pragma unroll 1
+        for (int i = 0; i < l_.most; ++i) {
+          const float across = at - (static_cast<float>(first + i) + 1.5f) * step_, square = radius * radius - across * across;
+          shared_at<float>(l_.reach)[k * l_.most + i] = square >= 0.0f ? sqrtf(square) : NAN;
+        }
+      }
+      if (l_.shares) {
+        const float before = floorf(at / step_ - 0.5f);
+        shared_at<NearShare>(l_.shares)[k] = NearShare{static_cast<int>(before), (at - (before + 0.5f) * step_) / step_};
       }
     }
   }
 
-  // What a line without gaps near column `column` covers of its sub-column k. y is NaN where nothing is drawn, also for
-  // the padding on both sides; sides[i] are those from point i to the next.
-  __device__ __forceinline__ Interval hit(int column, int k, Shared<const float> y, Shared<const Sides> sides) const {
-    const NearPoints near = shared_at<NearPoints>(l_.points)[k];
-    const int first = (column << l_.points_shift) + near.first;
-    Shared<const float> point = y + first, reach = shared_at<float>(l_.reach) + near.reach;
-    Shared<const Sides> side = sides + first;
+  // The points near sub-column k of a column, counted from the line's first.
+  __device__ __forceinline__ NearPoints points(int column, int k) const {
+    NearPoints near = shared_at<NearPoints>(l_.points)[k];
+    near.first += column << l_.points_shift;
+    return near;
+  }
+
+  // What a line without gaps covers of a sub-column. y is NaN where nothing is drawn, also for the padding on both sides;
+  // sides[i] are those from point i to the next.
+  __device__ __forceinline__ Interval line(const NearPoints& near, Shared<const float> y, Shared<const Sides> sides) const {
+    Shared<const float> point = y + near.first, reach = shared_at<float>(l_.reach) + near.reach;
+    Shared<const Sides> side = sides + near.first;
     const float half = 0.5f * step_;
     Interval hit = nothing();
     float from = near.from, left = 0.5f * *point;
-#pragma unroll 1
-    for (int i = near.segments; i > 0; --i) {
-      const Sides s = *side;
-      const float next = point[1], disc = *reach, right = 0.5f * next, middle = left + right;
+    const auto add = [&](int i) {
+      const Sides s = side[i];
+      const float next = point[i + 1], disc = reach[i], right = 0.5f * next, middle = left + right;
       const float peak = s.slope * s.drop, down = from + peak, up = from - peak;
       // fmaxf and fminf leave out what is NaN: a point that is not drawn, a disc that does not reach so far.
       if (fabsf(down) <= half) hit.bottom = fmaxf(hit.bottom, middle + s.slope * down + s.drop);
@@ -86,18 +110,52 @@ class NearPainter {
       hit.top = fminf(hit.top, next - disc);
       from -= step_;
       left = right;
-      point = point + 1, side = side + 1, reach = reach + 1;
+    };
+    if (near.segments == kUsualSegments) {
+#pragma unroll
+      for (int i = 0; i < kUsualSegments; ++i) add(i);
+    } else {
+#pragma unroll 1
+      for (int i = near.segments; i > 0; --i) {
+        add(0);
+        point = point + 1, side = side + 1, reach = reach + 1;
+      }
     }
     return hit;
   }
 
+  // What the band between two lines covers of a sub-column; both are NaN where either is not drawn.
+  __device__ __forceinline__ Interval band(int column, int k, Shared<const float> upper, Shared<const float> lower) const {
+    const NearShare near = shared_at<NearShare>(l_.shares)[k];
+    const int before = (column << l_.points_shift) + near.before;
+    const float a0 = upper[before], a1 = upper[before + 1], b0 = lower[before], b1 = lower[before + 1];
+    const float a = a0 + near.share * (a1 - a0), b = b0 + near.share * (b1 - b0), both = a + b;
+    return both == both ? Interval{smaller(a, b), larger(a, b)} : nothing();
+  }
+
  private:
+  static constexpr int kUsualSegments = 3;
+
   const NearLayout& l_;
   const float linewidth_, step_;
   const int subcolumns_;
 };
 
-// The same for points that lie anywhere: from point `first` on, which no earlier one can touch the line at `at`.
+// A line ends at point i: where it goes on so near that both pieces meet one sub-column, its strips have a gap. Calls
+// mark(first, last) for them.
+template <class X, class Mark>
+__device__ void note_gap(X x, Shared<const float> y, int points, int i, float r, int width, Mark mark) {
+  constexpr float kRoom = 1e-3f;
+  const auto strip_at = [&](float at) { return static_cast<int>(clamped(at, 0.0f, static_cast<float>(width - 1))) / kWarp; };
+#pragma unroll 1
+  for (int k = i + 1; k < points && x[k] - x[i] <= 2.0f * r + kRoom; ++k) {
+    if (y[k] != y[k]) continue;
+    mark(strip_at(x[k] - r - kRoom), strip_at(x[i] + r + kRoom));
+    return;
+  }
+}
+
+// What a line without gaps covers of the vertical line at `at`, whose points lie anyhow. None before `first` touches it.
 template <class X, class SidesOf>
 __device__ __forceinline__ Interval hit_without_gaps(X x, Shared<const float> y, SidesOf sides, int points, int first, float at,
                                                      float r) {

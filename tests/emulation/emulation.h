@@ -273,6 +273,8 @@ inline void __syncthreads() {
   ++emulated::me().block_barriers;
 }
 
+inline void block_barrier() { __syncthreads(); }
+
 inline void __syncwarp() {
   emulated::wait(emulated::my_warp());
   ++emulated::me().warp_barriers;

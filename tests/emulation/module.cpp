@@ -15,7 +15,7 @@ void check(int code) {
 
 }  // namespace
 
-PYBIND11_MODULE(emulated, m) {
+PYBIND11_MODULE(EMULATED, m) {
   m.def("bin_plan_bytes", &bin_plan_bytes);
   m.def("make_bin_plan_cuda", [](const ResampleArgs& args, uintptr_t) { check(make_bin_plan_cuda(args, nullptr)); });
   m.def("resample_cuda", [](const ResampleArgs& args, uintptr_t) { check(resample_cuda(args, nullptr)); });

@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import itertools
 import math
 import mmap
 import subprocess
@@ -17,6 +18,7 @@ from torch import Tensor
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "csrc"
+NUMBERS = itertools.count()
 
 
 def compiled(source: Path, out: Path, *options: str | Path, sources: Path = SOURCES) -> Path:
@@ -30,10 +32,12 @@ def compiled(source: Path, out: Path, *options: str | Path, sources: Path = SOUR
 def module(folder: Path, sources: Path = SOURCES) -> Any:
     """The kernels as a module that takes the arguments of `spectromer._C`."""
     pybind11 = pytest.importorskip("pybind11")
-    out = folder / f"emulated{sysconfig.get_config_var('EXT_SUFFIX')}"
+    name = f"emulated_{next(NUMBERS)}"  # pybind11 gives the first module of a name again
+    out = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     include = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
-    compiled(HERE / "module.cpp", out, "-shared", "-fPIC", "-fvisibility=hidden", *include, sources=sources)
-    spec = importlib.util.spec_from_file_location("emulated", out)
+    options = ["-shared", "-fPIC", "-fvisibility=hidden", f"-DEMULATED={name}", *include]
+    compiled(HERE / "module.cpp", out, *options, sources=sources)
+    spec = importlib.util.spec_from_file_location(name, out)
     assert spec is not None and spec.loader is not None
     emulated = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(emulated)

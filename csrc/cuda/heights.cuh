@@ -1,0 +1,152 @@
+// From values to what is drawn of them: the heights of lines and the sides of their segments, or the levels of squares.
+#pragma once
+
+#include <cstddef>
+
+#include "bins.cuh"
+
+namespace spectromer {
+
+// What stands for bins: lines by true area or as AGG draws them, or squares.
+enum class Shapes { areas, outlines, squares };
+
+template <Source kSource, Shapes kShapes>
+class Heights {
+ public:
+  __device__ Heights(const RenderArgs& args, const RenderPlan& plan, const Bins<kSource>& bins) : a_(args), p_(plan), bins_(bins) {}
+
+  // Once a kernel; the caller waits for the block.
+  __device__ void prepare() const { RangeFinder(p_.finder, bins_.values()).clear(); }
+
+  // Finds the scale of a quantity, and from it the heights of its lines or the levels of its squares.
+  __device__ void find(int q) const {
+    const DrawnQuantity& drawn = p_.quantities[q];
+    if (is_mark(drawn.quantity)) {
+      if (!kLines) put_mark_levels(drawn);
+      return;
+    }
+    Shared<float> series = bins_.values();
+    if (is_derivative(drawn.quantity)) {
+      series = shared_at<float>(p_.y) + (kLines ? drawn.line * p_.bins.room : 0);
+      put_derivative(drawn.quantity, series);
+    }
+    const Shared<ValueRange> scales = shared_at<ValueRange>(p_.scales) + drawn.range * p_.ranges;
+#pragma unroll 1
+    for (int r = 0; r < p_.ranges; ++r) {
+      // With the padding before it, and the last one's behind it.
+      const int padding = p_.bins.padding;
+      const int begin = r == 0 ? 0 : bins_.panel(r).place - padding, end = r + 1 == p_.ranges ? bins_.places() : bins_.panel(r + 1).place - padding;
+      if (drawn.first) {
+        const ValueRange found = find_range(drawn, series, begin, end);
+        if (thread_index() == 0) scales[r] = found;
+        __syncthreads();
+      }
+      const ValueRange scale = scales[r];
+      if (kLines) put_heights(drawn, series, begin, end, scale); else put_levels(drawn, series, begin, end, scale);
+    }
+    __syncthreads();
+    if (kShapes == Shapes::areas && drawn.quantity != Quantity::error) {
+      finish_line(drawn);
+      __syncthreads();
+    }
+  }
+
+ private:
+  static constexpr bool kLines = kShapes != Shapes::squares;
+  static constexpr int kLineWords = sizeof(PanelLine) / sizeof(unsigned), kGapsWord = offsetof(PanelLine, gaps) / sizeof(unsigned);
+
+  __device__ void put_derivative(Quantity quantity, Shared<float> series) const {
+#pragma unroll 1
+    for (int i = thread_index(); i < bins_.places(); i += block_threads()) series[i] = NAN;
+    __syncthreads();
+#pragma unroll 1
+    for (int i = thread_index(); i < bins_.count(); i += block_threads()) series[bins_.place_of(i)] = bins_.derivative(quantity, i);
+    __syncthreads();
+  }
+
+  __device__ ValueRange find_range(const DrawnQuantity& drawn, Shared<float> series, int begin, int end) const {
+    if (a_.scale == Scale::fixed && !is_derivative(drawn.quantity)) return value_range(a_.fixed_low, a_.fixed_high);
+    return RangeFinder(p_.finder, series).find(begin, end, a_.scale == Scale::minmax);
+  }
+
+  __device__ void put_levels(const DrawnQuantity& drawn, Shared<float> series, int begin, int end, const ValueRange& scale) const {
+    const Shared<uint8_t> levels = shared_at<uint8_t>(p_.levels) + drawn.line * p_.bins.room;
+    const bool error = drawn.quantity == Quantity::error;
+    const float sigma = sigma_share(scale, a_.margin);
+#pragma unroll 1
+    for (int i = begin + thread_index(); i < end; i += block_threads()) {
+      const float number = series[i];
+      levels[i] = share_level(!error ? height_share(number, scale, a_.margin) : number == number ? sigma / sqrtf(bins_.ivar_at(i)) : 0.0f);
+    }
+  }
+
+  __device__ void put_mark_levels(const DrawnQuantity& drawn) const {
+    const Shared<uint8_t> levels = shared_at<uint8_t>(p_.levels) + drawn.line * p_.bins.room;
+#pragma unroll 1
+    for (int i = thread_index(); i < bins_.count(); i += block_threads()) levels[i] = bins_.marked(drawn.quantity, i, bins_.place_of(i)) ? 255 : 0;
+  }
+
+  // A height that does not belong to a line is NaN, but for AGG, which tells by itself. Of the edges of a band both are.
+  __device__ void put_heights(const DrawnQuantity& drawn, Shared<float> series, int begin, int end, const ValueRange& scale) const {
+    const int room = p_.bins.room;
+    const Shared<float> heights = shared_at<float>(p_.y) + drawn.line * room;
+    const float canvas = static_cast<float>(p_.passes.canvas), sigma = sigma_share(scale, a_.margin);
+    if (drawn.quantity == Quantity::error) {
+#pragma unroll 1
+      for (int i = begin + thread_index(); i < end; i += block_threads()) {
+        const float at_height = canvas * (1.0f - height_share(series[i], scale, a_.margin));
+        const float reach = canvas * sigma / sqrtf(bins_.ivar_at(i));
+        const float upper = at_height - reach, lower = at_height + reach;
+        const bool drawn_here = drawable(upper) && drawable(lower);
+        heights[i] = drawn_here ? upper : NAN;
+        heights[room + i] = drawn_here ? lower : NAN;
+      }
+    } else {
+#pragma unroll 1
+      for (int i = begin + thread_index(); i < end; i += block_threads()) {
+        const float at_height = canvas * (1.0f - height_share(series[i], scale, a_.margin));
+        heights[i] = kShapes == Shapes::outlines || drawable(at_height) ? at_height : NAN;
+      }
+    }
+  }
+
+  // The sides of a line, and where it has gaps.
+  __device__ void finish_line(const DrawnQuantity& drawn) const {
+    const Shared<PanelLine> lines = shared_at<PanelLine>(p_.stroke) + drawn.stroke * p_.panels;
+#pragma unroll 1
+    for (int k = thread_index(); k < p_.panels; k += block_threads()) {
+      const Panel panel = bins_.panel(k);
+      lines[k] = PanelLine{drawn.line * p_.bins.room + panel.place, drawn.stroke * p_.bins.room + panel.place, panel.count, 0};
+    }
+    __syncthreads();
+    const float r = 0.5f * a_.linewidth;
+#pragma unroll 1
+    for (int k = 0; k < p_.panels; ++k) {
+      const Panel panel = bins_.panel(k);
+      const int padding = p_.bins.padding, points = panel.count;
+      const auto x = bins_.x_of(panel.place);
+      const Shared<const float> y = shared_at<float>(p_.y) + (drawn.line * p_.bins.room + panel.place);
+      const Shared<Sides> sides = shared_at<Sides>(p_.sides) + (drawn.stroke * p_.bins.room + panel.place);
+      // From the padding before the panel to the padding behind it, which is the next one's before it.
+      const int end = padding == 0 ? points - 1 : k + 1 < p_.panels ? points : points + padding - 1;
+#pragma unroll 1
+      for (int i = thread_index() - padding; i < end; i += block_threads()) {
+        const float here = y[i], next = y[i + 1];
+        if (p_.near.points) sides[i] = sides_of((next - here) * p_.near.per_step, r);
+        else if (p_.sides) sides[i] = make_sides(x[i], here, x[i + 1], next, r);
+        if (here == here && next != next) {
+          note_gap(x, y, points, i, r, p_.image.size, [&](int first, int last) {
+            const Shared<unsigned> words = shared_at<unsigned>(p_.stroke) + (drawn.stroke * p_.panels + k) * kLineWords;
+            atomicOr(words + kGapsWord, p_.image.size > kWarp * kWarp ? ~0u : (2u << last) - (1u << first));
+          });
+        }
+      }
+    }
+  }
+
+  const RenderArgs& a_;
+  const RenderPlan& p_;
+  const Bins<kSource>& bins_;
+};
+
+}  // namespace spectromer
