@@ -22,7 +22,7 @@ class Bins {
   }
 
   // Takes a spectrum; the caller waits for the block.
-  __device__ __forceinline__ void gather(int64_t row) {
+  __device__ __forceinline__ void gather(int row) {
     row_ = row;
     if (own_pixels()) gather_pixels(row); else gather_bins(row);
     if (row + gridDim.x < a_.spectra.rows) prefetch_row(spectrum_row<false>(a_.spectra, row + gridDim.x));
@@ -91,7 +91,7 @@ class Bins {
     }
   }
 
-  __device__ __forceinline__ void gather_bins(int64_t row) {
+  __device__ __forceinline__ void gather_bins(int row) {
     const SpectrumRow spectrum = spectrum_row<false>(a_.spectra, row);
     if (p_.variance) resample<true>(spectrum); else resample<false>(spectrum);
   }
@@ -134,7 +134,7 @@ class Bins {
   }
 
   // The spectrum's own pixels, from the first good one to the last.
-  __device__ void gather_pixels(int64_t row) {
+  __device__ void gather_pixels(int row) {
     const SpectrumRow s = spectrum_row<false>(a_.spectra, row);
     const Shared<int> state = shared_at<int>(p_.state);
     const int pixels = static_cast<int>(s.pixels);
@@ -174,7 +174,7 @@ class Bins {
 
   const RenderArgs& a_;
   const RenderPlan& p_;
-  int64_t row_ = 0;  // of the spectrum at hand
+  int row_ = 0;  // of the spectrum at hand
   int first_ = 0, count_ = 0;  // of its own pixels
 };
 

@@ -51,26 +51,15 @@ class ImageWriter {
   }
 
   // The image that is written from now on.
-  __device__ void begin(int64_t image) {
-    image_ = kept(image * l_.channels * (l_.size * l_.size) * pixel_bytes());
-  }
-
-  // A place in a channel of the image, from which on rows are written.
-  struct Place {
-    int channel;
-    unsigned pixel;  // of the image
-  };
-
-  __device__ __forceinline__ Place place(int channel, int row, int column) const {
-    return Place{channel, static_cast<unsigned>((channel * l_.size + row) * l_.size + column)};
-  }
+  __device__ void begin(int image) { image_ = image; }
 
   // Rows of an image whose levels are put as they are, 16 at a time: rows are counted from a place, pieces of 16 pixels from
   // its column.
   template <PixelType kType>
   struct DirectRows {
-    const ImageWriter& writer;
-    Place at;
+    unsigned char* at;
+    int size;
+    float factor, offset;
 
     // 16 of them, as they are stored.
     struct Pixels {
@@ -82,7 +71,6 @@ class ImageWriter {
       if constexpr (kType == PixelType::uint8) {
         return Pixels{{levels}};
       } else {
-        const float factor = __ldg(writer.a_.factor + at.channel), offset = __ldg(writer.a_.offset + at.channel);
         return Pixels{{eight_bfloat16(levels.x, levels.y, factor, offset), eight_bfloat16(levels.z, levels.w, factor, offset)}};
       }
     }
@@ -92,7 +80,6 @@ class ImageWriter {
       if constexpr (kType == PixelType::uint8) {
         return Pixels{{make_uint4(0, 0, 0, 0)}};
       } else {
-        const float offset = __ldg(writer.a_.offset + at.channel);
         const uint32_t two = two_bfloat16(offset, offset);  // as 0 times any factor is 0
         const uint4 eight = make_uint4(two, two, two, two);
         return Pixels{{eight, eight}};
@@ -100,17 +87,19 @@ class ImageWriter {
     }
 
     __device__ __forceinline__ void put(int row, int piece, const Pixels& pixels) const {
+      unsigned char* to = at + static_cast<int64_t>(row * size + piece * kPiece) * static_cast<int>(sizeof(uint4) / kPiece) * Pixels::kWords;
 #pragma unroll
-      for (int i = 0; i < Pixels::kWords; ++i) *writer.at_byte<uint4>(Pixels::kWords * pixel(row, piece) + 16 * i) = pixels.words[i];
-    }
-
-    __device__ __forceinline__ unsigned pixel(int row, int piece) const {
-      return at.pixel + static_cast<unsigned>(row * writer.l_.size + piece * kPiece);
+      for (int i = 0; i < Pixels::kWords; ++i) reinterpret_cast<uint4*>(to)[i] = pixels.words[i];
     }
   };
 
+  // Those of a channel of the image, from a pixel on.
   template <PixelType kType>
-  __device__ __forceinline__ DirectRows<kType> rows(const Place& at) const { return DirectRows<kType>{*this, at}; }
+  __device__ __forceinline__ DirectRows<kType> rows(int channel, int row, int column) const {
+    unsigned char* at = address<kType == PixelType::uint8 ? 1 : 2>(channel, row, column);
+    if constexpr (kType == PixelType::uint8) return DirectRows<kType>{at, l_.size, 1.0f, 0.0f};
+    else return DirectRows<kType>{at, l_.size, __ldg(a_.factor + channel), __ldg(a_.offset + channel)};
+  }
 
   // Puts 16 pixels of a row of the image, as far as it goes, for any type and mixing: levels(plane, word) are 4 of their
   // levels. Of Mixing::channels, `plane` alone.
@@ -122,16 +111,17 @@ class ImageWriter {
     }
 #pragma unroll 1
     for (int channel = 0; channel < (l_.mixing == Mixing::channels ? 1 : 3); ++channel) {
-      const Place at = place(l_.mixing == Mixing::channels ? plane : channel, row, column);
+      const int shown = l_.mixing == Mixing::channels ? plane : channel;
+      unsigned char* at = address(shown, row, column);
       unsigned words[4];
 #pragma unroll
       for (int word = 0; word < 4; ++word) words[word] = shown_of(plane, channel, word, levels);
       if (a_.type == PixelType::uint8 && l_.access == 16) {
-        *at_byte<uint4>(at.pixel) = make_uint4(words[0], words[1], words[2], words[3]);
+        *reinterpret_cast<uint4*>(at) = make_uint4(words[0], words[1], words[2], words[3]);
         continue;
       }
 #pragma unroll
-      for (int word = 0; word < 4; ++word) store_four(at, 4 * word, l_.size - column - 4 * word, words[word]);
+      for (int word = 0; word < 4; ++word) store_four(shown, at + 4 * word * pixel_bytes(), l_.size - column - 4 * word, words[word]);
     }
   }
 
@@ -163,10 +153,10 @@ class ImageWriter {
       green[word] = __byte_perm(first, second, 0x7632);
       blue[word] = __byte_perm(__byte_perm(a, b, 0x0062), __byte_perm(c, d, 0x0062), 0x5410);
     }
-    const unsigned pixel = place(0, row, column).pixel, channel = static_cast<unsigned>(l_.size * l_.size);
-    *at_byte<uint4>(pixel) = make_uint4(red[0], red[1], red[2], red[3]);
-    *at_byte<uint4>(pixel + channel) = make_uint4(green[0], green[1], green[2], green[3]);
-    *at_byte<uint4>(pixel + 2 * channel) = make_uint4(blue[0], blue[1], blue[2], blue[3]);
+    const auto put = [&](int channel, const unsigned* words) {
+      *reinterpret_cast<uint4*>(address<1>(channel, row, column)) = make_uint4(words[0], words[1], words[2], words[3]);
+    };
+    put(0, red), put(1, green), put(2, blue);
   }
 
   // What 4 pixels show in a channel.
@@ -200,36 +190,40 @@ class ImageWriter {
   }
 
   static __device__ __forceinline__ uint4 eight_bfloat16(unsigned low, unsigned high, float factor, float offset) {
-    // A level, put below the bits of 2^23, is 2^23 more as a float.
+    // A level, put below the bits of 2^23, is 2^23 more as a float; its product is rounded as in LevelSum.
     const auto value = [&](unsigned levels, unsigned k) {
       const unsigned bits = __byte_perm(levels, 0x4b000000u, 0x7540u + k);
       float more;
       memcpy(&more, &bits, sizeof more);
-      return factor * (more - 8388608.0f) + offset;
+      return fmaf(more, factor, -factor * 8388608.0f) + offset;
     };
     const auto two = [&](unsigned levels, unsigned k) { return two_bfloat16(value(levels, k), value(levels, k + 1)); };
     return make_uint4(two(low, 0), two(low, 2), two(high, 0), two(high, 2));
   }
 
-  // Byte `offset` of the image.
-  template <class T>
-  __device__ __forceinline__ T* at_byte(unsigned offset) const {
-    return reinterpret_cast<T*>(static_cast<unsigned char*>(a_.out) + (image_ + offset));
+  // Of a pixel of the image.
+  template <int kBytes>
+  __device__ __forceinline__ unsigned char* address(int channel, int row, int column) const {
+    return static_cast<unsigned char*>(a_.out) + ((static_cast<int64_t>(image_) * l_.channels + channel) * (l_.size * l_.size) + (row * l_.size + column)) * kBytes;
   }
 
-  // Stores 4 pixels, `further` from the place, as far as there is room.
-  __device__ __forceinline__ void store_four(const Place& at, int further, int room, unsigned shown) const {
-    const unsigned pixel = at.pixel + static_cast<unsigned>(further);
+  __device__ unsigned char* address(int channel, int row, int column) const {
+    const int bytes = pixel_bytes();
+    return bytes == 1 ? address<1>(channel, row, column) : bytes == 2 ? address<2>(channel, row, column) : address<4>(channel, row, column);
+  }
+
+  // Stores 4 pixels of a channel, as far as there is room.
+  __device__ __forceinline__ void store_four(int channel, unsigned char* to, int room, unsigned shown) const {
     if (a_.type == PixelType::uint8) {
-      store_word(at_byte<unsigned char>(pixel), shown, room, l_.access);
+      store_word(to, shown, room, l_.access);
       return;
     }
-    const float factor = __ldg(a_.factor + at.channel), offset = __ldg(a_.offset + at.channel);
+    const float factor = __ldg(a_.factor + channel), offset = __ldg(a_.offset + channel);
     const auto value = [&](int k) { return value_of(shown >> (8 * k) & 255u, factor, offset); };
     if (a_.type == PixelType::bfloat16) {
 #pragma unroll
       for (int k = 0; k < 4; k += 2) {
-        store_word(at_byte<unsigned char>(2 * (pixel + k)), two_bfloat16(value(k), value(k + 1)), 2 * (room - k), l_.access);
+        store_word(to + 2 * k, two_bfloat16(value(k), value(k + 1)), 2 * (room - k), l_.access);
       }
     } else {
 #pragma unroll
@@ -237,14 +231,14 @@ class ImageWriter {
         unsigned bits;
         const float number = value(k);
         memcpy(&bits, &number, sizeof bits);
-        store_word(at_byte<unsigned char>(4 * (pixel + k)), bits, 4 * (room - k), l_.access);
+        store_word(to + 4 * k, bits, 4 * (room - k), l_.access);
       }
     }
   }
 
   const RenderArgs& a_;
   const ImageLayout& l_;
-  int64_t image_ = 0;  // the byte at which it begins
+  int image_ = 0;
 };
 
 }  // namespace spectromer

@@ -22,7 +22,7 @@ class Painter {
     if (!bins_.own_pixels() && p_.starts) find_starts(0);
   }
 
-  __device__ __forceinline__ void draw(int64_t row) {
+  __device__ __forceinline__ void draw(int row) {
     __syncthreads();
     writer_.begin(row);
     bins_.gather(row);
@@ -74,46 +74,59 @@ class Painter {
   }
 
   __device__ __forceinline__ void draw_strips() {
-#pragma unroll 1
-    for (int pass = 0; pass < p_.passes.count; ++pass) {
-      choose_rows(pass);
-#pragma unroll 1
-      for (int column = 0; column < p_.image.size; column += kWarp) {
-        column_ = column;
-        int q = 0;
-        do {
-          int sheet = 0;
-          do draw_plane(q, sheet); while (++sheet < p_.passes.sheets);
-        } while (++q < p_.quantity_count);
-        if (kSource != Source::planned && p_.image.mixing == Mixing::layers) put_staged(0);
-      }
-    }
+    first_panel_ = 0;
+    do {
+      top_ = 0;
+      do {
+        column_ = 0;
+        do draw_strip(); while ((column_ += kWarp) < p_.image.size);
+      } while ((top_ += kMostRows) < p_.passes.canvas);
+    } while ((first_panel_ += p_.passes.panels) < p_.passes.stacked);
   }
 
-  // The rows of a pass: whole panels, or a part of one.
-  __device__ void choose_rows(int pass) {
-    const PassLayout& passes = p_.passes;
-    const int part = pass % passes.down, top = part * kMostRows;
-    first_panel_ = pass / passes.down * passes.panels;
-    panels_ = passes.stacked - first_panel_ < passes.panels ? passes.stacked - first_panel_ : passes.panels;
-    top_ = static_cast<float>(top);
-    image_row_ = first_panel_ * passes.canvas + top;
-    shown_ = passes.canvas - top < passes.shown ? passes.canvas - top : passes.shown;
+  __device__ __forceinline__ void draw_strip() {
+    int q = 0;
+    do {
+      int sheet = 0;
+      do draw_plane(q, sheet); while (++sheet < p_.passes.sheets);
+    } while (++q < p_.quantity_count);
+    if (kSource != Source::planned && p_.image.mixing == Mixing::layers) put_staged(0);
   }
 
-  // Of the pass.
-  __device__ int rows() const { return panels_ * shown_; }
+  // Of the pass: panels, rows of each, all rows, and where they begin in the image.
+  __device__ int panels() const { return least(p_.passes.stacked - first_panel_, p_.passes.panels); }
+  __device__ int shown() const { return least(p_.passes.canvas - top_, p_.passes.shown); }
+  __device__ int rows() const { return panels() * shown(); }
+  __device__ int image_row() const { return first_panel_ * p_.passes.canvas + top_; }
+
+  static __device__ int least(int a, int b) { return a < b ? a : b; }
 
   // One quantity, of one panel or of those of the pass, in the strip.
   __device__ __forceinline__ void draw_plane(int q, int sheet) {
-    const int plane = q * p_.passes.sheets + sheet;
+    const DrawnQuantity& drawn = p_.quantities[q];
+    const int first_panel = first_panel_ + sheet, plane = q * p_.passes.sheets + sheet;
+    if (is_mark(drawn.quantity)) {
+      draw_columns(drawn.quantity, first_panel, rows_of(plane));
+    } else if (kShapes == Shapes::outlines && drawn.quantity != Quantity::error) {
+      draw_outlines(drawn.line, first_panel);
+      agg_.put_levels(rows(), rows_of(plane));
+    } else {
+      RowRange touched;
+      if (drawn.quantity == Quantity::error) draw_bands(drawn, first_panel, touched);
+      else if constexpr (kShapes == Shapes::areas) draw_lines(drawn, first_panel, touched);
+      strip_.touch(touched);
+      strip_.put_levels(rows(), p_.level_scale, rows_of(plane));
+    }
+    if (kSource != Source::planned && p_.image.mixing != Mixing::layers) put_staged(plane);
+  }
+
+  // Where the levels of a plane go.
+  __device__ __forceinline__ auto rows_of(int plane) const {
     if constexpr (kSource == Source::planned) {
-      const ImageWriter::Place place = writer_.place(plane, image_row_, column_);
-      draw_into(q, sheet, writer_.rows<kType>(place));
+      return writer_.rows<kType>(plane, image_row(), column_);
     } else {
       const bool layers = p_.image.mixing == Mixing::layers;
-      draw_into(q, sheet, StagedRows{shared_at<uint4>(p_.image.staged) + (layers ? plane : 0) * p_.passes.rows * (kWarp / kPiece)});
-      if (!layers) put_staged(plane);
+      return StagedRows{shared_at<uint4>(p_.image.staged) + (layers ? plane : 0) * p_.passes.rows * (kWarp / kPiece)};
     }
   }
 
@@ -126,24 +139,6 @@ class Painter {
     __device__ void put(int row, int piece, const uint4& levels) const { to[row * (kWarp / kPiece) + piece] = levels; }
   };
 
-  template <class Rows>
-  __device__ __forceinline__ void draw_into(int q, int sheet, const Rows& rows) {
-    const DrawnQuantity& drawn = p_.quantities[q];
-    const int first_panel = first_panel_ + sheet;
-    if (is_mark(drawn.quantity)) {
-      draw_columns(drawn.quantity, first_panel, rows);
-    } else if (kShapes == Shapes::outlines && drawn.quantity != Quantity::error) {
-      draw_outlines(drawn.line, first_panel);
-      agg_.put_levels(this->rows(), rows);
-    } else {
-      RowRange touched;
-      if (drawn.quantity == Quantity::error) draw_bands(drawn, first_panel, touched);
-      else if constexpr (kShapes == Shapes::areas) draw_lines(drawn, first_panel, touched);
-      strip_.touch(touched);
-      strip_.put_levels(this->rows(), p_.level_scale, rows);
-    }
-  }
-
   // The staged levels of a strip: those of one plane, or all planes over one another. By the whole block.
   __device__ void put_staged(int plane) const {
     __syncthreads();
@@ -152,7 +147,7 @@ class Painter {
     for (int i = thread_index(); i < rows() * (kWarp / kPiece); i += block_threads()) {
       const int row = i / (kWarp / kPiece), piece = i % (kWarp / kPiece);
       if (column_ + piece * kPiece >= p_.image.size) continue;
-      writer_.put(plane, image_row_ + row, column_ + piece * kPiece, [&](int k, int word) -> unsigned {
+      writer_.put(plane, image_row() + row, column_ + piece * kPiece, [&](int k, int word) -> unsigned {
         const int layer = p_.image.mixing == Mixing::layers ? k : 0;
         return staged[((layer * p_.passes.rows + row) * (kWarp / kPiece) + piece) * 4 + word];
       });
@@ -166,18 +161,19 @@ class Painter {
   // warp's own.
   template <class Draw>
   __device__ __forceinline__ void visit_subcolumns(Draw of_subcolumn) const {
-    if (column_ + lane_index() >= p_.image.size) return;
+    if (kSource != Source::planned && column_ + lane_index() >= p_.image.size) return;
     const int first_part = warp_index() >> p_.part_shift;
 #pragma unroll 1
     for (int k = warp_index() & p_.subcolumn_mask; k < a_.subcolumns; k += block_warps()) {
       const auto of_part = of_subcolumn(k);
 #pragma unroll 1
-      for (int part = first_part; part < panels_; part += p_.parts_step) of_part(part);
+      for (int part = first_part; part < panels(); part += p_.parts_step) of_part(part);
     }
   }
 
   __device__ __forceinline__ void add(Interval hit, int part, RowRange& touched) const {
-    if (!hit.empty()) strip_.add(Interval{hit.top - top_, hit.bottom - top_}, part * p_.passes.shown, p_.passes.height, p_.weight, touched);
+    const float top = static_cast<float>(renewed(top_));
+    if (!hit.empty()) strip_.add(Interval{hit.top - top, hit.bottom - top}, part * p_.passes.shown, p_.passes.height, p_.weight, touched);
   }
 
   // The middle of sub-column k.
@@ -200,20 +196,20 @@ class Painter {
 
   __device__ __forceinline__ void draw_lines(const DrawnQuantity& drawn, int first_panel, RowRange& touched) const {
     const Shared<PanelLine> lines = shared_at<PanelLine>(p_.stroke) + (drawn.stroke * p_.panels + first_panel);
-    const int column = renewed(column_) + lane_index(), strip = column / kWarp & 31;
+    const int strip = renewed(column_), column = strip + lane_index();
     const float r = 0.5f * a_.linewidth;
+    const unsigned here = 1u << (static_cast<unsigned>(strip) / kWarp & 31u);  // of PanelLine::gaps
     if (kSource == Source::planned || p_.near.points) {
-      const auto has_gap = [&](const PanelLine& line) { return (line.gaps >> strip & 1u) != 0; };
-      bool gaps = false;
+      unsigned gaps = 0;
       visit_subcolumns([&](int k) {
         const NearPoints near = near_.points(column, k);
         return [&, near](int part) {
           const PanelLine line = lines[part];
-          if (has_gap(line)) gaps = true;
-          else add(near_.line(near, shared_at<float>(p_.y) + line.y, shared_at<Sides>(p_.sides) + line.sides), part, touched);
+          gaps |= line.gaps;
+          if ((line.gaps & here) == 0) add(near_.line(near, shared_at<float>(p_.y) + line.y, shared_at<Sides>(p_.sides) + line.sides), part, touched);
         };
       });
-      if (gaps) draw_lines_with_gaps(drawn.stroke * p_.panels + first_panel, touched);
+      if ((gaps & here) != 0) draw_lines_with_gaps(drawn.stroke * p_.panels + first_panel, here, touched);
     } else {
       visit_subcolumns([&](int k) {
         return [&, k](int part) {
@@ -226,7 +222,7 @@ class Painter {
           const int first = shared_at<int>(p_.starts)[(bins_.own_pixels() ? first_panel + part : 0) * p_.image.size + column];
           const float at = middle_of(column, k);
           const auto emit = [&](Interval hit) { add(hit, part, touched); };
-          if ((line.gaps >> strip & 1u) != 0) visit_column(x, y, sides_of, line.points, first, at, r, emit);
+          if ((line.gaps & here) != 0) visit_column(x, y, sides_of, line.points, first, at, r, emit);
           else emit(hit_without_gaps(x, y, sides_of, line.points, first, at, r));
         };
       });
@@ -234,14 +230,14 @@ class Painter {
   }
 
   // Those with gaps near the strip, from near points.
-  __device__ __forceinline__ void draw_lines_with_gaps(int first_line, RowRange& touched) const {
+  __device__ __forceinline__ void draw_lines_with_gaps(int first_line, unsigned here, RowRange& touched) const {
     const int column = renewed(column_) + lane_index();
-    if (column >= p_.image.size) return;
+    if (kSource != Source::planned && column >= p_.image.size) return;
 #pragma unroll 1
-    for (int i = warp_index(); i < panels_ * a_.subcolumns; i += block_warps()) {
+    for (int i = warp_index(); i < panels() * a_.subcolumns; i += block_warps()) {
       const int part = i / a_.subcolumns, k = i - part * a_.subcolumns;
       const PanelLine line = shared_at<PanelLine>(p_.stroke)[first_line + part];
-      if ((line.gaps >> (column / kWarp & 31) & 1u) == 0) continue;
+      if ((line.gaps & here) == 0) continue;
       const Shared<const float> y = shared_at<float>(p_.y) + line.y;
       const Shared<const Sides> sides = shared_at<Sides>(p_.sides) + line.sides;
       const int first = near_.points(column, k).first;
@@ -256,13 +252,13 @@ class Painter {
     const Shared<SegmentRange> segments = shared_at<SegmentRange>(p_.segments) + column_ / kWarp;
     RowRange touched;
 #pragma unroll 1
-    for (int part = 0; part < panels_; ++part) {
+    for (int part = 0; part < panels(); ++part) {
       const int number = first_panel + part;
       const Panel panel = bins_.panel(number);
       const auto x = bins_.x_of(panel.place);
       const Shared<const float> y = shared_at<float>(p_.y) + (line * p_.bins.room + panel.place);
       const SegmentRange range = segments[number * strips()];
-      const Vertex origin{static_cast<float>(column_), top_};
+      const Vertex origin{static_cast<float>(column_), static_cast<float>(top_)};
       const OutlinedLine<decltype(bins_.x_of(panel.place)), Shared<const float>> outlined{x, y, range, p_.image.size, p_.passes.canvas, p_.shape, origin};
       agg_.add_line(outlined, part * p_.passes.shown, p_.passes.height, touched);
     }
@@ -277,7 +273,7 @@ class Painter {
     const Shared<uint8_t> levels = shared_at<uint8_t>(p_.columns);
     const int column = renewed(column_) + lane_index();
 #pragma unroll 1
-    for (int part = warp_index(); part < panels_; part += block_warps()) {
+    for (int part = warp_index(); part < panels(); part += block_warps()) {
       levels[part * kWarp + lane_index()] = share_level(column < p_.image.size ? marked_share(quantity, bins_.panel(first_panel + part), column) : 0.0f);
     }
     __syncthreads();
@@ -286,10 +282,10 @@ class Painter {
     const int piece = thread_index() % (kWarp / kPiece), step = block_threads() / (kWarp / kPiece);
     int row = thread_index() / (kWarp / kPiece);
 #pragma unroll 1
-    for (int part = 0; part < panels_; ++part) {
+    for (int part = 0; part < panels(); ++part) {
       const auto pixels = rows.pixels(pieces[part * (kWarp / kPiece) + piece]);
 #pragma unroll 1
-      for (; row < (part + 1) * shown_; row += step) rows.put(row, piece, pixels);
+      for (; row < (part + 1) * shown(); row += step) rows.put(row, piece, pixels);
     }
     __syncthreads();
   }
@@ -322,11 +318,9 @@ class Painter {
   const NearPainter near_;
   const AggStrip agg_;
   // Of the pass at hand.
-  int first_panel_ = 0, panels_ = 0;
-  float top_ = 0.0f;  // first row of each panel's canvas
-  int shown_ = 0;     // rows of it
-  int image_row_ = 0;
-  int column_ = 0;    // where the strip at hand begins
+  int first_panel_ = 0;
+  int top_ = 0;     // first row of each panel's canvas
+  int column_ = 0;  // where the strip at hand begins
 };
 
 }  // namespace spectromer

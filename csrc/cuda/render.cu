@@ -10,7 +10,7 @@ template <Source kSource, Shapes kShapes, PixelType kType = PixelType::uint8>
 __global__ void __launch_bounds__(kSource == Source::planned ? kFor48Registers : kFor64Registers, 2)
     render_kernel(const __grid_constant__ RenderArgs args, const __grid_constant__ RenderPlan plan) {
   Painter<kSource, kShapes, kType> painter(args, plan);
-  for (int64_t row = blockIdx.x; row < args.spectra.rows; row += gridDim.x) painter.draw(row);
+  for (unsigned row = blockIdx.x; row < args.spectra.rows; row += gridDim.x) painter.draw(static_cast<int>(row));
 }
 
 template <Shapes kShapes>

@@ -56,14 +56,12 @@ struct alignas(16) PanelLine {
 // part of one.
 struct PassLayout {
   int canvas;    // height of a panel
-  int down;      // passes for one panel
   int shown;     // rows of a panel that are drawn at a time, at most
   float height;  // the same
-  int panels;    // drawn together
+  int panels;    // drawn together; one of more rows than are drawn at a time, by itself
   int rows;      // of all of them
   int stacked;   // panels that lie under one another
   int sheets;    // panels that are planes by themselves
-  int count;     // passes for all that lies under one another
 };
 
 struct RenderPlan {
@@ -111,7 +109,7 @@ class RenderPlanner {
   // kTooLarge, or 0 and a plan.
   int make(RenderPlan& plan) const {
     const int64_t longest = std::max(a_.spectra.bins, a_.spectra.pixels);
-    if (a_.quantity_count > kMostQuantities || longest > (1 << 20) || a_.planes() > (1 << 10) || a_.size > (1 << 14)) return kTooLarge;
+    if (a_.spectra.rows > INT_MAX || a_.quantity_count > kMostQuantities || longest > (1 << 20) || a_.planes() > (1 << 10) || a_.size > (1 << 14)) return kTooLarge;
     if (a_.channels() * a_.size * a_.size > INT_MAX / 4) return kTooLarge;  // bytes of an image are counted in 32 bits
     plan = RenderPlan{};
     if (a_.spectra.plan != nullptr) plan.weights = BinPlan(a_.spectra);
@@ -167,12 +165,10 @@ class RenderPlanner {
     passes.stacked = a_.rows ? p.panels : 1;
     passes.sheets = a_.rows ? 1 : p.panels;
     passes.canvas = static_cast<int>(a_.size) / passes.stacked;
-    passes.down = (passes.canvas + kMostRows - 1) / kMostRows;
     passes.shown = std::min(kMostRows, passes.canvas);
     passes.height = static_cast<float>(passes.shown);
     passes.panels = std::min(passes.stacked, kMostRows / passes.shown);
     passes.rows = passes.panels * passes.shown;
-    passes.count = passes.down * ((passes.stacked + passes.panels - 1) / passes.panels);
     p.shape = StrokeShape(a_.linewidth);
     p.weight = subcolumn_weight(a_.subcolumns);
     p.level_scale = 255.0f / static_cast<float>(p.weight * a_.subcolumns);

@@ -15,7 +15,7 @@ class Squares {
   __device__ __forceinline__ void draw(int count) const {
 #pragma unroll 1
     for (int plane = 0; plane < p_.image.planes; ++plane) {
-      const auto rows = writer_.rows<kType>(writer_.place(plane, 0, 0));
+      const auto rows = writer_.rows<kType>(plane, 0, 0);
       visit_pieces([&](int line, int piece) {
         const auto pixels = rows.pixels(levels(plane, count, line, piece));
 #pragma unroll 1

@@ -25,6 +25,7 @@ struct NearLayout {
   bool even;         // points lie like that
   int points_shift;  // binary logarithm of the points in a column
   float per_step;    // 1 / distance
+  float half_step;   // half of the distance
   int most;          // segments near a sub-column
   Reserved points;   // [subcolumns] of NearPoints, for lines
   Reserved reach;    // [subcolumns, most] half the height of the disc around the point behind each segment
@@ -39,6 +40,7 @@ struct NearLayout {
            (subcolumns & (subcolumns - 1)) == 0 && subcolumns <= kMostSubcolumns;
     points_shift = 1 - exponent;
     per_step = 1.0f / step;
+    half_step = 0.5f * step;
     most = static_cast<int>(linewidth / step) + 3;
   }
 
@@ -96,7 +98,6 @@ class NearPainter {
   __device__ __forceinline__ Interval line(const NearPoints& near, Shared<const float> y, Shared<const Sides> sides) const {
     Shared<const float> point = y + near.first, reach = shared_at<float>(l_.reach) + near.reach;
     Shared<const Sides> side = sides + near.first;
-    const float half = 0.5f * step_;
     Interval hit = nothing();
     float from = near.from, left = 0.5f * *point;
     const auto add = [&](int i) {
@@ -104,8 +105,8 @@ class NearPainter {
       const float next = point[i + 1], disc = reach[i], right = 0.5f * next, middle = left + right;
       const float peak = s.slope * s.drop, down = from + peak, up = from - peak;
       // fmaxf and fminf leave out what is NaN: a point that is not drawn, a disc that does not reach so far.
-      if (fabsf(down) <= half) hit.bottom = fmaxf(hit.bottom, middle + s.slope * down + s.drop);
-      if (fabsf(up) <= half) hit.top = fminf(hit.top, middle + s.slope * up - s.drop);
+      if (fabsf(down) <= l_.half_step) hit.bottom = fmaxf(hit.bottom, middle + s.slope * down + s.drop);
+      if (fabsf(up) <= l_.half_step) hit.top = fminf(hit.top, middle + s.slope * up - s.drop);
       hit.bottom = fmaxf(hit.bottom, next + disc);
       hit.top = fminf(hit.top, next - disc);
       from -= step_;
