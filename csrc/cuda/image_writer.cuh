@@ -14,6 +14,7 @@ enum class Mixing : int { channels, table, layers };
 struct ImageLayout {
   Mixing mixing;
   int planes, channels, size;
+  unsigned pixels; // of an image, in all channels
   int access;      // bytes written at a time: the largest power of two, up to 16, at which every row can begin
   bool direct;     // levels are stored as they are made, 16 at a time; else a strip of a plane, or of all, is staged first
   Reserved shown;  // [planes, 256] what a level is shown as: a byte, or three (red first) for Mixing::table
@@ -51,7 +52,7 @@ class ImageWriter {
   }
 
   // The image that is written from now on.
-  __device__ void begin(int image) { image_ = image; }
+  __device__ void begin(unsigned image) { image_ = image; }
 
   // Rows of an image whose levels are put as they are, 16 at a time: rows are counted from a place, pieces of 16 pixels from
   // its column.
@@ -87,7 +88,7 @@ class ImageWriter {
     }
 
     __device__ __forceinline__ void put(int row, int piece, const Pixels& pixels) const {
-      unsigned char* to = at + static_cast<int64_t>(row * size + piece * kPiece) * static_cast<int>(sizeof(uint4) / kPiece) * Pixels::kWords;
+      unsigned char* to = at + (uint64_t{static_cast<unsigned>(row * Pixels::kWords)} * static_cast<unsigned>(size) + static_cast<unsigned>(piece * kPiece * Pixels::kWords));
 #pragma unroll
       for (int i = 0; i < Pixels::kWords; ++i) reinterpret_cast<uint4*>(to)[i] = pixels.words[i];
     }
@@ -204,7 +205,8 @@ class ImageWriter {
   // Of a pixel of the image.
   template <int kBytes>
   __device__ __forceinline__ unsigned char* address(int channel, int row, int column) const {
-    return static_cast<unsigned char*>(a_.out) + ((static_cast<int64_t>(image_) * l_.channels + channel) * (l_.size * l_.size) + (row * l_.size + column)) * kBytes;
+    const unsigned pixel = static_cast<unsigned>((channel * l_.size + row) * l_.size + column);
+    return static_cast<unsigned char*>(a_.out) + (uint64_t{image_} * l_.pixels + pixel) * kBytes;
   }
 
   __device__ unsigned char* address(int channel, int row, int column) const {
@@ -238,7 +240,7 @@ class ImageWriter {
 
   const RenderArgs& a_;
   const ImageLayout& l_;
-  int image_ = 0;
+  unsigned image_ = 0;
 };
 
 }  // namespace spectromer

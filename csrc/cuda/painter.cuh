@@ -24,7 +24,7 @@ class Painter {
 
   __device__ __forceinline__ void draw(int row) {
     __syncthreads();
-    writer_.begin(row);
+    writer_.begin(static_cast<unsigned>(row));
     bins_.gather(row);
     __syncthreads();
     if (p_.edges) clear_strips();  // whose place the edges had
@@ -235,14 +235,11 @@ class Painter {
     if (kSource != Source::planned && column >= p_.image.size) return;
 #pragma unroll 1
     for (int i = warp_index(); i < panels() * a_.subcolumns; i += block_warps()) {
-      const int part = i / a_.subcolumns, k = i - part * a_.subcolumns;
+      const int part = i / a_.subcolumns;
       const PanelLine line = shared_at<PanelLine>(p_.stroke)[first_line + part];
       if ((line.gaps & here) == 0) continue;
-      const Shared<const float> y = shared_at<float>(p_.y) + line.y;
-      const Shared<const Sides> sides = shared_at<Sides>(p_.sides) + line.sides;
-      const int first = near_.points(column, k).first;
-      visit_column(bins_.x_of(0), y, [&](int segment) -> Sides { return sides[segment]; }, line.points, first > 0 ? first : 0,
-                   middle_of(column, k), 0.5f * a_.linewidth, [&](Interval hit) { add(hit, part, touched); });
+      near_.visit_pieces(near_.points(column, i - part * a_.subcolumns), shared_at<float>(p_.y) + line.y, shared_at<Sides>(p_.sides) + line.sides,
+                         [&](Interval hit) { add(hit, part, touched); });
     }
   }
 

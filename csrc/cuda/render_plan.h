@@ -176,6 +176,7 @@ class RenderPlanner {
     image.planes = static_cast<int>(a_.planes());
     image.channels = static_cast<int>(a_.channels());
     image.size = static_cast<int>(a_.size);
+    image.pixels = static_cast<unsigned>(a_.channels() * a_.size * a_.size);
     image.mixing = a_.inks != nullptr && image.planes > 1              ? Mixing::layers
                    : a_.inks != nullptr || a_.colormap != nullptr ? Mixing::table
                                                                   : Mixing::channels;

@@ -61,7 +61,7 @@ __device__ __forceinline__ void note_rows(const Reserved& ranges, const RowRange
 
 // Which of the groups they lie in. After a barrier, and another must follow before the next strip's are said.
 __device__ __forceinline__ GroupOrder touched_groups(const Reserved& ranges, int groups) {
-  const RowRange rows = shared_at<RowRange>(ranges)[lane_index() & (block_warps() - 1)];
+  const RowRange rows = shared_at<RowRange>(ranges)[renewed(lane_index()) & (block_warps() - 1)];
   const int last = warp_max(rows.last), first = warp_min(rows.first);
   if (last < 0) return GroupOrder{0, 0, groups};
   const int first_group = static_cast<int>(static_cast<unsigned>(first) / kGroupRows);
@@ -133,8 +133,8 @@ class Strip {
   static __device__ __forceinline__ int sum_of(Shared<int> sums, int warps) {
     int sum = 0;
 #pragma unroll 1
-    for (; warps > 1; warps -= 2, sums = sums + 2 * kWarp) sum += sums[0] + sums[kWarp];
-    return warps > 0 ? sum + sums[0] : sum;
+    for (int warp = 0; warp < warps; ++warp) sum += sums[warp * kWarp];
+    return sum;
   }
 
   // A group's cells, which become zeros, and their sum by columns.

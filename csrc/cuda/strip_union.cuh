@@ -96,33 +96,40 @@ class NearPainter {
   // What a line without gaps covers of a sub-column. y is NaN where nothing is drawn, also for the padding on both sides;
   // sides[i] are those from point i to the next.
   __device__ __forceinline__ Interval line(const NearPoints& near, Shared<const float> y, Shared<const Sides> sides) const {
-    Shared<const float> point = y + near.first, reach = shared_at<float>(l_.reach) + near.reach;
-    Shared<const Sides> side = sides + near.first;
+    Walk walk(*this, near, y, sides);
     Interval hit = nothing();
-    float from = near.from, left = 0.5f * *point;
-    const auto add = [&](int i) {
-      const Sides s = side[i];
-      const float next = point[i + 1], disc = reach[i], right = 0.5f * next, middle = left + right;
-      const float peak = s.slope * s.drop, down = from + peak, up = from - peak;
-      // fmaxf and fminf leave out what is NaN: a point that is not drawn, a disc that does not reach so far.
-      if (fabsf(down) <= l_.half_step) hit.bottom = fmaxf(hit.bottom, middle + s.slope * down + s.drop);
-      if (fabsf(up) <= l_.half_step) hit.top = fminf(hit.top, middle + s.slope * up - s.drop);
-      hit.bottom = fmaxf(hit.bottom, next + disc);
-      hit.top = fminf(hit.top, next - disc);
-      from -= step_;
-      left = right;
-    };
     if (near.segments == kUsualSegments) {
 #pragma unroll
-      for (int i = 0; i < kUsualSegments; ++i) add(i);
+      for (int i = 0; i < kUsualSegments; ++i) walk.widen(hit, i);
     } else {
 #pragma unroll 1
-      for (int i = near.segments; i > 0; --i) {
-        add(0);
-        point = point + 1, side = side + 1, reach = reach + 1;
-      }
+      for (int i = near.segments; i > 0; --i) walk.widen(hit, 0), walk.go_on();
     }
     return hit;
+  }
+
+  // The same of a line with gaps: calls emit(interval) for disjoint intervals, as visit_column.
+  template <class Emit>
+  __device__ __forceinline__ void visit_pieces(const NearPoints& near, Shared<const float> y, Shared<const Sides> sides, Emit emit) const {
+    float covered = -INFINITY;
+    for (;;) {
+      Walk walk(*this, near, y, sides);
+      Interval next = nothing(), piece = nothing();
+      int pieces = 0;
+#pragma unroll 1
+      for (int i = near.segments; i > 0; --i) {
+        walk.widen(piece, 0), walk.go_on();
+        if (i > 1 && !walk.at_gap()) continue;
+        if (piece.empty()) continue;
+        ++pieces;
+        if (piece.bottom > covered && piece.top < next.top) next = piece;
+        piece = nothing();
+      }
+      if (next.empty()) return;
+      emit(Interval{larger(next.top, covered), next.bottom});
+      if (pieces == 1) return;
+      covered = next.bottom;
+    }
   }
 
   // What the band between two lines covers of a sub-column; both are NaN where either is not drawn.
@@ -136,6 +143,39 @@ class NearPainter {
 
  private:
   static constexpr int kUsualSegments = 3;
+
+  // From segment to segment along a line.
+  class Walk {
+   public:
+    __device__ __forceinline__ Walk(const NearPainter& painter, const NearPoints& near, Shared<const float> y, Shared<const Sides> sides)
+        : painter_(painter), point_(y + near.first), reach_(shared_at<float>(painter.l_.reach) + near.reach), side_(sides + near.first),
+          from_(near.from), left_(0.5f * *point_) {}
+
+    // Widens `hit` by the sides of the segment at hand, i segments on from where the pointers are, and the disc behind it.
+    __device__ __forceinline__ void widen(Interval& hit, int i) {
+      const Sides s = side_[i];
+      const float next = point_[i + 1], disc = reach_[i], right = 0.5f * next, middle = left_ + right;
+      const float peak = s.slope * s.drop, down = from_ + peak, up = from_ - peak;
+      // fmaxf and fminf leave out what is NaN: a point that is not drawn, a disc that does not reach so far.
+      if (fabsf(down) <= painter_.l_.half_step) hit.bottom = fmaxf(hit.bottom, middle + s.slope * down + s.drop);
+      if (fabsf(up) <= painter_.l_.half_step) hit.top = fminf(hit.top, middle + s.slope * up - s.drop);
+      hit.bottom = fmaxf(hit.bottom, next + disc);
+      hit.top = fminf(hit.top, next - disc);
+      from_ -= painter_.step_;
+      left_ = right;
+    }
+
+    __device__ __forceinline__ void go_on() { point_ = point_ + 1, side_ = side_ + 1, reach_ = reach_ + 1; }
+
+    // Whether the point behind the segment that was passed last is not drawn.
+    __device__ __forceinline__ bool at_gap() const { return left_ != left_; }
+
+   private:
+    const NearPainter& painter_;
+    Shared<const float> point_, reach_;
+    Shared<const Sides> side_;
+    float from_, left_;  // to the middle of the segment; half of y before it
+  };
 
   const NearLayout& l_;
   const float linewidth_, step_;
