@@ -25,7 +25,8 @@ class Bins {
   __device__ __forceinline__ void gather(int row) {
     row_ = row;
     if (own_pixels()) gather_pixels(row); else gather_bins(row);
-    if (row + gridDim.x < a_.spectra.rows) prefetch_row(spectrum_row<false>(a_.spectra, row + gridDim.x));
+    const unsigned next = static_cast<unsigned>(renewed(row)) + gridDim.x;
+    if (next < a_.spectra.rows) prefetch_row(spectrum_row<false>(a_.spectra, next));
   }
 
   __device__ bool own_pixels() const { return kSource == Source::pixels || (kSource == Source::any && p_.bins.own); }

@@ -280,7 +280,8 @@ class Painter {
     int row = thread_index() / (kWarp / kPiece);
 #pragma unroll 1
     for (int part = 0; part < panels(); ++part) {
-      const auto pixels = rows.pixels(pieces[part * (kWarp / kPiece) + piece]);
+      const uint4 some = pieces[part * (kWarp / kPiece) + piece];
+      const auto pixels = (some.x | some.y | some.z | some.w) != 0 ? rows.pixels(some) : rows.blank();
 #pragma unroll 1
       for (; row < (part + 1) * shown(); row += step) rows.put(row, piece, pixels);
     }
