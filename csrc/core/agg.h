@@ -100,15 +100,14 @@ SPECTROMER_HD void clip_range(double from, double to, double low, double high, d
   end = fmin(end, span != 0.0 ? fmax(a, b) : 1.0);
 }
 
-// What matplotlib leaves of a segment within a pixel of the image.
+// What matplotlib leaves of a segment within a pixel of the image, which ends a pixel before `right` and `bottom`.
 struct Stretch {
   float x0, y0, x1, y1;
   bool drawn;
   bool cut;  // does not begin where the segment does
 };
 
-SPECTROMER_HD_INLINE Stretch clip_segment(float x0, float y0, float x1, float y1, int64_t width, int64_t height) {
-  const float right = static_cast<float>(width + 1), bottom = static_cast<float>(height + 1);
+SPECTROMER_HD_INLINE Stretch clip_segment(float x0, float y0, float x1, float y1, float right, float bottom) {
   const auto is_inside = [&](float x, float y) { return y >= -1.0f && y <= bottom && x >= -1.0f && x <= right; };
   if (is_inside(x0, y0) && is_inside(x1, y1)) return Stretch{x0, y0, x1, y1, true, false};
   double begin = 0.0, end = 1.0;
@@ -126,6 +125,7 @@ SPECTROMER_HD_INLINE Stretch clip_segment(float x0, float y0, float x1, float y1
 template <class Visit>
 SPECTROMER_HD_INLINE void visit_pieces(const float* x, const float* y, int64_t points, int64_t width, int64_t height,
                                        Visit point) {
+  const float right = static_cast<float>(width + 1), bottom = static_cast<float>(height + 1);
   bool open = false;
   for (int64_t i = 0; i + 1 < points; ++i) {
     if (!drawable(y[i]) || !drawable(y[i + 1])) {
@@ -133,7 +133,7 @@ SPECTROMER_HD_INLINE void visit_pieces(const float* x, const float* y, int64_t p
       continue;
     }
     if (x[i] == x[i + 1] && y[i] == y[i + 1]) continue;
-    const Stretch s = clip_segment(x[i], y[i], x[i + 1], y[i + 1], width, height);
+    const Stretch s = clip_segment(x[i], y[i], x[i + 1], y[i + 1], right, bottom);
     if (s.drawn && (!open || s.cut)) point(s.x0, s.y0, true);
     if (s.drawn) point(s.x1, s.y1, false);
     open = s.drawn;

@@ -31,12 +31,12 @@ __device__ SegmentRange segments_near(X x, int points, int column, const StrokeS
   return SegmentRange{nearest > 0 ? nearest - 1 : 0, farthest + 2 < points - 1 ? farthest + 2 : points - 1};
 }
 
-// Edges on their way from the lanes that make them to those that draw them. Each warp has room for 64.
+// Edges on their way from the lanes that make them to those that draw them, in any order. Each warp has room for 64.
 class EdgeQueue {
  public:
-  static constexpr unsigned kRoom = 2 * kWarp;
+  static constexpr int kRoom = 2 * kWarp;
 
-  __device__ explicit EdgeQueue(const Reserved& room) : edges_(shared_at<Edge>(room) + warp_index() * static_cast<int>(kRoom)) {}
+  __device__ explicit EdgeQueue(const Reserved& room) : edges_(shared_at<Edge>(room) + warp_index() * kRoom) {}
 
   // Takes an edge from each lane that has one. Whenever 32 have come together, calls draw(edge) for each, which returns
   // whether a part is left to be drawn, and has put it in place of the edge.
@@ -55,25 +55,24 @@ class EdgeQueue {
  private:
   __device__ __forceinline__ void append(bool has, const Edge& edge) {
     const unsigned lanes = __ballot_sync(kAllLanes, has), earlier = lanes & ((1u << lane_index()) - 1u);
-    if (has) edges_[static_cast<int>((first_ + count_ + static_cast<unsigned>(__popc(earlier))) % kRoom)] = edge;
-    count_ += static_cast<unsigned>(__popc(lanes));
+    if (has) edges_[count_ + __popc(earlier)] = edge;
+    count_ += __popc(lanes);
   }
 
   template <class Draw>
   __device__ __forceinline__ void draw_some(Draw draw) {
     __syncwarp();
-    const unsigned lane = static_cast<unsigned>(lane_index());
-    const bool has = lane < count_;
-    Edge edge = edges_[static_cast<int>((first_ + (has ? lane : 0u)) % kRoom)];
-    const unsigned taken = count_ < kWarp ? count_ : kWarp;
-    first_ += taken, count_ -= taken;
+    const int left = count_ > kWarp ? count_ - kWarp : 0;
+    const bool has = left + lane_index() < count_;
+    Edge edge = edges_[has ? left + lane_index() : left];
+    count_ = left;
     __syncwarp();
     const bool rest = has && draw(edge);
     append(rest, edge);
   }
 
   const Shared<Edge> edges_;
-  unsigned first_ = 0, count_ = 0;
+  int count_ = 0;
 };
 
 // One segment of a line as AGG takes it.
@@ -84,14 +83,14 @@ struct Stroke {
   bool skipped;  // nothing is drawn, but the line goes on
 };
 
-// A line of which segments [range.begin, range.end) are drawn on a canvas of some width and height. Its edges are told
-// from `origin` on.
+// A line of which segments [range.begin, range.end) are drawn on a canvas that ends a pixel before `right` and `bottom`.
+// Its edges are told from `origin` on.
 template <class X, class Y>
 struct OutlinedLine {
   X x;
   Y y;
   SegmentRange range;
-  int width, height;
+  float right, bottom;
   const StrokeShape& shape;
   Vertex origin;
 
@@ -107,7 +106,7 @@ struct OutlinedLine {
     s.broken = !drawable(y0) || !drawable(y1);
     s.skipped = !s.broken && x0 == x1 && y0 == y1;
     if (s.broken || s.skipped) return s;
-    s.at = clip_segment(x0, y0, x1, y1, width, height);
+    s.at = clip_segment(x0, y0, x1, y1, right, bottom);
     const float dx = s.at.x1 - s.at.x0, dy = s.at.y1 - s.at.y0;
     s.length = sqrtf(dx * dx + dy * dy);
     s.broken = !s.at.drawn;
@@ -118,8 +117,8 @@ struct OutlinedLine {
 
   // The segment that the line goes on with after segment i, or comes from (step = -1).
   __device__ Stroke neighbour(int i, int step) const {
-    Stroke other = stroke(i + step);
-    for (int j = i + 2 * step; other.skipped; j += step) other = stroke(j);
+    Stroke other;
+    do other = stroke(i += step); while (other.skipped);
     return other;
   }
 };
@@ -170,16 +169,19 @@ __device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int 
   after.broken = (next_flags & 1) != 0;
   after.at.cut = (next_flags & 2) != 0;
   bool starts = (__shfl_up_sync(kAllLanes, flags, 1) & 1) != 0 || s.at.cut;
-  if (!plain) after = line.neighbour(i, 1);
-  const SegmentEnd end(line.shape, s, after);
-  const Vertex end_left = end.last(1.0f), end_right = end.last(-1.0f);
-  Vertex left{__shfl_up_sync(kAllLanes, end_left.x, 1), __shfl_up_sync(kAllLanes, end_left.y, 1)};
-  Vertex right{__shfl_up_sync(kAllLanes, end_right.x, 1), __shfl_up_sync(kAllLanes, end_right.y, 1)};
+  Vertex left{}, right{};
   if (!plain) {
     const Stroke before = line.neighbour(i, -1);
     starts = before.broken || s.at.cut;
     const SegmentEnd its(line.shape, before, s);
     left = its.last(1.0f), right = its.last(-1.0f);
+    after = line.neighbour(i, 1);
+  }
+  const SegmentEnd end(line.shape, s, after);
+  const Vertex end_left = end.last(1.0f), end_right = end.last(-1.0f);
+  if (plain) {
+    left = Vertex{__shfl_up_sync(kAllLanes, end_left.x, 1), __shfl_up_sync(kAllLanes, end_left.y, 1)};
+    right = Vertex{__shfl_up_sync(kAllLanes, end_right.x, 1), __shfl_up_sync(kAllLanes, end_right.y, 1)};
   }
   if (starts) {
     const Cap cap = make_cap(s.at.x0, s.at.y0, line.shape.half * s.uy, -line.shape.half * s.ux, true);

@@ -256,7 +256,7 @@ class Painter {
       const Shared<const float> y = shared_at<float>(p_.y) + (line * p_.bins.room + panel.place);
       const SegmentRange range = segments[number * strips()];
       const Vertex origin{static_cast<float>(column_), static_cast<float>(top_)};
-      const OutlinedLine<decltype(bins_.x_of(panel.place)), Shared<const float>> outlined{x, y, range, p_.image.size, p_.passes.canvas, p_.shape, origin};
+      const OutlinedLine<decltype(bins_.x_of(panel.place)), Shared<const float>> outlined{x, y, range, p_.agg.right, p_.agg.bottom, p_.shape, origin};
       agg_.add_line(outlined, part * p_.passes.shown, p_.passes.height, touched);
     }
     agg_.touch(touched);

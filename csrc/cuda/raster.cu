@@ -14,10 +14,13 @@ struct RasterPlan {
   StripLayout strip;
   AggLayout agg;
   StrokeShape shape{1.0f};
+  int weight;         // of a sub-column
+  float level_scale;  // from weights to levels
   Reserved x, y;    // [points] of the line
   Reserved sides;   // [points]
   Reserved starts;  // [width] first point that can touch a pixel column
   Reserved gaps;    // [strips] whether the line has a gap near its columns
+  Reserved segments;  // [strips] of SegmentRange, near each strip, of lines as AGG draws them
   int rows = 0, access = 1;
   int64_t bytes = 0;
 
@@ -27,17 +30,21 @@ struct RasterPlan {
 RasterPlan make_plan(const RasterizeArgs& a) {
   RasterPlan p;
   p.shape = StrokeShape(a.linewidth);
+  p.weight = subcolumn_weight(a.subcolumns);
+  p.level_scale = 255.0f / static_cast<float>(p.weight * a.subcolumns);
   SharedLayout layout;
   const bool band = a.band != nullptr, agg = a.coverage == Coverage::agg && !band;
   p.rows = static_cast<int>(std::min<int64_t>(a.height, kMostRows));
-  if (agg) p.agg.reserve(layout, p.rows, kImageWarps); else p.strip.reserve(layout, p.rows, kImageWarps), p.strip.reserve_turned(layout, kImageWarps);
+  if (agg) p.agg.reserve(layout, a.width, a.height, p.rows, kImageWarps); else p.strip.reserve(layout, p.rows, kImageWarps), p.strip.reserve_turned(layout, kImageWarps);
   for (p.access = 16; (a.width | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a.out))) % p.access != 0;) p.access /= 2;
   SharedLayout more = layout;
   const Reserved x = more.reserve<float>(a.points), y = more.reserve<float>(a.points);
-  Reserved sides, starts, gaps;
-  if (!agg) sides = more.reserve<Sides>(a.points), starts = more.reserve<int>(a.width), gaps = more.reserve<int>((a.width + kWarp - 1) / kWarp);
+  const int64_t strips = (a.width + kWarp - 1) / kWarp;
+  Reserved sides, starts, gaps, segments;
+  if (agg) segments = more.reserve<SegmentRange>(strips);
+  else sides = more.reserve<Sides>(a.points), starts = more.reserve<int>(a.width), gaps = more.reserve<int>(strips);
   if (!band && more.bytes <= most_shared_bytes()) {
-    p.x = x, p.y = y, p.sides = sides, p.starts = starts, p.gaps = gaps;
+    p.x = x, p.y = y, p.sides = sides, p.starts = starts, p.gaps = gaps, p.segments = segments;
     layout = more;
   }
   p.bytes = layout.bytes;
@@ -56,44 +63,44 @@ __device__ void visit_strips(const RasterizeArgs& a, const RasterPlan& p, Draw d
 
 // Rows of a strip, 16 levels at a time.
 struct RasterRows {
-  uint8_t* out;  // of the image
-  int width, column, top, access;
+  uint8_t* at;         // the strip's first pixel
+  int width, columns;  // of the image; those from the strip on
+  int access;
 
   __device__ __forceinline__ uint4 pixels(const uint4& levels) const { return levels; }
   __device__ __forceinline__ uint4 blank() const { return make_uint4(0, 0, 0, 0); }
 
   __device__ __forceinline__ void put(int row, int piece, const uint4& levels) const {
-    const int at = column + piece * kPiece;
-    uint8_t* to = out + (static_cast<int64_t>(top + row) * width + at);
+    const int room = columns - piece * kPiece;
+    uint8_t* to = at + (uint64_t{static_cast<unsigned>(row)} * static_cast<unsigned>(width) + static_cast<unsigned>(piece * kPiece));
     if (access == 16) {
-      if (at < width) *reinterpret_cast<uint4*>(to) = levels;
+      if (room > 0) *reinterpret_cast<uint4*>(to) = levels;
     } else {
-      store_word(to, levels.x, width - at, access);
-      store_word(to + 4, levels.y, width - at - 4, access);
-      store_word(to + 8, levels.z, width - at - 8, access);
-      store_word(to + 12, levels.w, width - at - 12, access);
+      store_word(to, levels.x, room, access);
+      store_word(to + 4, levels.y, room - 4, access);
+      store_word(to + 8, levels.z, room - 8, access);
+      store_word(to + 12, levels.w, room - 12, access);
     }
   }
 };
 
-__device__ RasterRows rows_of(const RasterizeArgs& a, const RasterPlan& p, int64_t image, int column, int top) {
-  return RasterRows{a.out + image * a.height * a.width, static_cast<int>(a.width), column, top, p.access};
-}
-
-__device__ float level_scale(const RasterizeArgs& a) {
-  return 255.0f / static_cast<float>(subcolumn_weight(a.subcolumns) * a.subcolumns);
+__device__ __forceinline__ RasterRows rows_of(uint8_t* image, const RasterizeArgs& a, const RasterPlan& p, int column, int top) {
+  const unsigned width = static_cast<unsigned>(a.width);
+  uint8_t* at = image + (uint64_t{static_cast<unsigned>(top)} * width + static_cast<unsigned>(column));
+  return RasterRows{at, static_cast<int>(width), static_cast<int>(width) - column, p.access};
 }
 
 // Calls cover(column, at, emit) for each sub-column of the strip, with emit(interval) to draw what it covers.
 template <class Cover>
-__device__ __forceinline__ void draw_subcolumns(const Strip& strip, const RasterizeArgs& a, int column, int top, int rows, Cover cover) {
-  const int own = column + lane_index(), weight = subcolumn_weight(a.subcolumns);
+__device__ __forceinline__ void draw_subcolumns(const Strip& strip, const RasterizeArgs& a, const RasterPlan& p, int column, int top, int rows,
+                                                Cover cover) {
+  const int own = column + lane_index();
   const float step = 1.0f / static_cast<float>(a.subcolumns), above = static_cast<float>(top), height = static_cast<float>(rows);
   RowRange touched;
   for (int k = warp_index(); k < a.subcolumns; k += kImageWarps) {
     if (own >= a.width) break;
     cover(own, static_cast<float>(own) + (static_cast<float>(k) + 0.5f) * step, [&](Interval hit) {
-      if (!hit.empty()) strip.add(Interval{hit.top - above, hit.bottom - above}, 0, height, weight, touched);
+      if (!hit.empty()) strip.add(Interval{hit.top - above, hit.bottom - above}, 0, height, p.weight, touched);
     });
   }
   strip.touch(touched);
@@ -108,10 +115,11 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
     const float* x = a.x + image * a.x_stride;
     const float* y = a.y + image * a.points;
     const float* band = a.band + image * a.points;
+    uint8_t* out = a.out + image * a.height * a.width;
     visit_strips(a, p, [&](int column, int top, int rows) {
       __syncthreads();
-      draw_subcolumns(strip, a, column, top, rows, [&](int, float at, auto emit) { emit(band_interval(x, y, band, points, at)); });
-      strip.put_levels(rows, level_scale(a), rows_of(a, p, image, column, top));
+      draw_subcolumns(strip, a, p, column, top, rows, [&](int, float at, auto emit) { emit(band_interval(x, y, band, points, at)); });
+      strip.put_levels(rows, p.level_scale, rows_of(out, a, p, column, top));
     });
   }
 }
@@ -163,9 +171,10 @@ __global__ void __launch_bounds__(kFor48Registers, 2)
   for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
     __syncthreads();
     if (kStaged) line.load(a, image);
+    uint8_t* out = a.out + image * a.height * a.width;
     visit_strips(a, p, [&](int column, int top, int rows) {
       const bool gap = kStaged && line.gaps[column / kWarp] != 0;
-      draw_subcolumns(strip, a, column, top, rows, [&](int own, float at, auto emit) {
+      draw_subcolumns(strip, a, p, column, top, rows, [&](int own, float at, auto emit) {
         if constexpr (kStaged) {
           const Shared<const float> x = line.x, y = line.y;
           const auto sides = [&](int i) -> Sides { return line.sides[i]; };
@@ -179,7 +188,7 @@ __global__ void __launch_bounds__(kFor48Registers, 2)
           visit_column(x, y, sides, line.points, first_point(x, line.points, at, line.r), at, line.r, emit);
         }
       });
-      strip.put_levels(rows, level_scale(a), rows_of(a, p, image, column, top));
+      strip.put_levels(rows, p.level_scale, rows_of(out, a, p, column, top));
     });
   }
 }
@@ -189,7 +198,7 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
     rasterize_agg_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
   const AggStrip strip(p.agg);
   strip.clear();
-  const int points = static_cast<int>(a.points), width = static_cast<int>(a.width), height = static_cast<int>(a.height);
+  const int points = static_cast<int>(a.points);
   for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
     const float* from_x = a.x + image * a.x_stride;
     const float* from_y = a.y + image * a.points;
@@ -197,17 +206,23 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
     __syncthreads();
     for (int i = thread_index(); kStaged && i < points; i += kImageThreads) staged_x[i] = from_x[i], staged_y[i] = from_y[i];
     __syncthreads();
+    const Shared<SegmentRange> segments = shared_at<SegmentRange>(p.segments);
+    for (int i = thread_index(); kStaged && i * kWarp < a.width; i += kImageThreads) {
+      segments[i] = segments_near(Shared<const float>(staged_x), points, i * kWarp, p.shape);
+    }
+    __syncthreads();
+    uint8_t* out = a.out + image * a.height * a.width;
     visit_strips(a, p, [&](int column, int top, int rows) {
       const auto add = [&](auto x, auto y) {
-        const SegmentRange range = segments_near(x, points, column, p.shape);
+        const SegmentRange range = kStaged ? static_cast<SegmentRange>(segments[column / kWarp]) : segments_near(x, points, column, p.shape);
         const Vertex origin{static_cast<float>(column), static_cast<float>(top)};
-        const OutlinedLine<decltype(x), decltype(y)> line{x, y, range, width, height, p.shape, origin};
+        const OutlinedLine<decltype(x), decltype(y)> line{x, y, range, p.agg.right, p.agg.bottom, p.shape, origin};
         RowRange touched;
         strip.add_line(line, 0, static_cast<float>(rows), touched);
         strip.touch(touched);
       };
       if constexpr (kStaged) add(Shared<const float>(staged_x), Shared<const float>(staged_y)); else add(from_x, from_y);
-      strip.put_levels(rows, rows_of(a, p, image, column, top));
+      strip.put_levels(rows, rows_of(out, a, p, column, top));
     });
   }
 }

@@ -217,7 +217,7 @@ class RenderPlanner {
     layout.bytes = std::max(layout.bytes, drawing.bytes);
     if (area || p.bands) p.strip.reserve(layout, p.passes.rows, p.threads / kWarp);
     if (p.strokes > 0 && !area) {
-      p.agg.reserve(layout, p.passes.rows, p.threads / kWarp);
+      p.agg.reserve(layout, a_.size, p.passes.canvas, p.passes.rows, p.threads / kWarp);
       p.segments = layout.reserve<SegmentRange>(p.panels * ((a_.size + kWarp - 1) / kWarp));
     }
     if (p.in_place) p.y = p.value; else if (p.lines > 0) p.y = layout.reserve<float>(p.lines * room);

@@ -133,8 +133,8 @@ class Strip {
   static __device__ __forceinline__ int sum_of(Shared<int> sums, int warps) {
     int sum = 0;
 #pragma unroll 1
-    for (int warp = 0; warp < warps; ++warp) sum += sums[warp * kWarp];
-    return sum;
+    for (; warps > 1; warps -= 2, sums = sums + 2 * kWarp) sum += sums[0] + sums[kWarp];
+    return warps > 0 ? sum + sums[0] : sum;
   }
 
   // A group's cells, which become zeros, and their sum by columns.

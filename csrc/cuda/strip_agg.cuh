@@ -15,13 +15,15 @@ constexpr int kAggColumns = kWarp + 1;        // the last one is never shown
 constexpr float kWholeArea = 1 << 20;         // of a cell; sums are whole numbers, so that their order does not matter
 
 struct AggLayout {
+  float right, bottom;  // a pixel beyond the canvas
   int groups;        // of the rows that are drawn at a time, and the two behind them
   Reserved cells;    // [groups, 16, 33] zeros between strips
   Reserved touched;  // as of a StripLayout
   Reserved sums;     // [2, 2, warps, 32]
   Reserved queue;    // [warps, 64]
 
-  void reserve(SharedLayout& layout, int rows, int warps) {
+  void reserve(SharedLayout& layout, int64_t width, int64_t height, int rows, int warps) {
+    right = static_cast<float>(width + 1), bottom = static_cast<float>(height + 1);
     groups = (rows + 2) / kGroupRows + 1;
     cells = layout.reserve<int>(int64_t{groups} * kGroupRows * kAggColumns);
     touched = layout.reserve<RowRange>(warps);
@@ -132,11 +134,9 @@ class AggStrip {
     const int rows = bottom - top - 1;
     const bool one = rows < 0;
     const float upper = sign * (one ? end - begin : static_cast<float>(top + 1) - begin);
-    const float lower = one ? 0.0f : sign * (end - static_cast<float>(bottom));
     const float inner0 = one ? f1 : f0 + slope * (static_cast<float>(top + 1) - begin);
-    const float inner1 = f1 - slope * (end - static_cast<float>(bottom));
-    const int p = whole(upper * (1.0f - 0.5f * (f0 + inner0))), q = whole(lower * (1.0f - 0.5f * (inner1 + f1)));
-    const int all_upper = whole(upper), all_lower = whole(lower), all = rows > 0 ? whole(sign) : 0;
+    const int p = whole(upper * (1.0f - 0.5f * (f0 + inner0)));
+    const int all_upper = whole(upper), all = rows > 0 ? whole(sign) : 0;
     // The area of whole row k is begins - k * step; what rounding the step leaves is shared by both ends.
     const float exact = rows > 0 ? sign * slope : 0.0f, steps = static_cast<float>(rows - 1);
     const int step = whole(exact);
@@ -145,6 +145,8 @@ class AggStrip {
     add_three(cell, p, begins - 2 * p, p - begins - step);
     add_three(cell + 1, all_upper - p, all - begins - 2 * (all_upper - p), all_upper - p - (all - begins) + step);
     if (one) return;
+    const float last = end - static_cast<float>(bottom), lower = sign * last, inner1 = f1 - slope * last;
+    const int q = whole(lower * (1.0f - 0.5f * (inner1 + f1))), all_lower = whole(lower);
     const int ends = begins - (rows - 1) * step;
     const Shared<int> below = cell + (rows + 1) * kAggColumns;
     add_three(below, q - ends + step, ends - 2 * q, q);
