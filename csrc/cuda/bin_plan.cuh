@@ -39,6 +39,16 @@ struct BinPlan {
   }
 };
 
+// A weight, or next to nothing (below 1e-313) with one instruction for two that 0 would take: added to weights it is lost.
+__device__ __forceinline__ double weight_if(bool good, double weight) {
+  uint64_t bits;
+  memcpy(&bits, &weight, sizeof bits);
+  const uint32_t high = good ? static_cast<uint32_t>(bits >> 32) : 0u;
+  bits = uint64_t{high} << 32 | static_cast<uint32_t>(bits);
+  memcpy(&weight, &bits, sizeof bits);
+  return weight;
+}
+
 // One spectrum's bins of a group, one a lane: sums over its good pixels. `kStretch`: the row is a stretch of the
 // wavelengths, so that a bin may meet pixels which it has not.
 template <bool kVariance, bool kStretch>
@@ -51,7 +61,14 @@ __device__ __forceinline__ BinSums<kVariance> planned_sums(const BinPlan& plan, 
   BinSums<kVariance> sums;
   const auto add = [&](int step) {
     if (kStretch && (at + step < 0 || at + step >= count)) return;
-    sums.add(__ldg(weight + step * kWarp), __ldg(flux + step), __ldg(ivar + step));
+    const double w = __ldg(weight + step * kWarp);
+    const float pixel_flux = __ldg(flux + step), pixel_ivar = __ldg(ivar + step);
+    if constexpr (kVariance) {
+      sums.add(w, pixel_flux, pixel_ivar);
+    } else {
+      const bool good = good_pixel(pixel_flux, pixel_ivar);
+      sums.add_good(weight_if(good, w), good ? pixel_flux : 0.0f, 0.0f);
+    }
   };
   int steps = __ldg(plan.steps + group);
 #pragma unroll 1

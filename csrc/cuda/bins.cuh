@@ -38,7 +38,7 @@ class Bins {
   // Where a bin lies in shared memory.
   __device__ int place_of(int bin) const {
     if (p_.bins.padding == 0) return bin;
-    return bin + p_.bins.padding * (static_cast<int>((static_cast<float>(bin) + 0.5f) * p_.bins.per_panel) + 1);
+    return bin + p_.bins.padding * (quotient(bin, p_.bins.per_panel) + 1);
   }
 
   // All places, with the padding.

@@ -105,19 +105,16 @@ class RangeFinder {
 
   // Which bin of the histogram a value falls in: as many equal steps as there are bins from the least to the greatest.
   struct Slots {
-    float origin, per_value;  // halves, whose differences stay finite
+    float origin, per_value;  // of halves, whose differences stay finite
 
     __device__ Slots(float low, float high)
-        : origin(0.5f * low), per_value(fminf(static_cast<float>(kBins) / (0.5f * high - 0.5f * low), FLT_MAX)) {}
+        : origin(0.5f * low), per_value(fminf(static_cast<float>(kBins) * (1.0f - 1e-5f) / (0.5f * high - 0.5f * low), FLT_MAX)) {}
 
-    __device__ int of(float value) const {
-      const int bin = static_cast<int>((0.5f * value - origin) * per_value);
-      return bin < kBins ? bin : kBins - 1;
-    }
+    __device__ unsigned of(float value) const { return static_cast<unsigned>(static_cast<int>(fmaf(0.5f, value, -origin) * per_value)); }
   };
 
   // Where a bin's count lies: a lane for each 32 bins meets none of the others' banks.
-  static __device__ int padded(int bin) { return bin + bin / kWarp; }
+  static __device__ int padded(unsigned bin) { return static_cast<int>(bin + bin / kWarp); }
 
   __device__ int rank(int k, int finite) const { return static_cast<int>(layout_.share[k] * static_cast<double>(finite - 1)); }
 
@@ -176,13 +173,13 @@ class RangeFinder {
   }
 
   __device__ void list_members(int begin, int end, const Slots& slots) const {
-    int bin[2], next[2];
-    for (int k = 0; k < 2; ++k) bin[k] = *state(kBin + k), next[k] = *state(kNextBin + k);
+    unsigned bin[2], next[2];
+    for (int k = 0; k < 2; ++k) bin[k] = static_cast<unsigned>(*state(kBin + k)), next[k] = static_cast<unsigned>(*state(kNextBin + k));
 #pragma unroll 1
     for (int i = begin + thread_index(); i < end; i += block_threads()) {
       const float value = values_[i];
       if (value != value) continue;
-      const int slot = slots.of(value);
+      const unsigned slot = slots.of(value);
       for (int k = 0; k < 2; ++k) {
         if (slot != bin[k] && slot != next[k]) continue;
         const int place = atomicAdd(state(kListed + k), 1);

@@ -64,6 +64,23 @@ struct PassLayout {
   int sheets;    // panels that are planes by themselves
 };
 
+// Pictures of squares: `side` of them in a line.
+struct SquareLayout {
+  int block, side, lines;  // pixels of a square's side; lines of squares, the last of which may be cut off
+  int pieces;              // of 16 columns
+  int lines_step, pieces_step;  // from a thread's piece to its next
+  float per_block, per_piece;   // 1 / block, 1 / pieces
+
+  SquareLayout() = default;
+  SquareLayout(int size, int square, int threads)
+      : block(square), side(size / square), lines((size + square - 1) / square), pieces((size + kPiece - 1) / kPiece),
+        lines_step(threads / pieces), pieces_step(threads % pieces), per_block(1.0f / static_cast<float>(square)),
+        per_piece(1.0f / static_cast<float>(pieces)) {}
+};
+
+// a / b, whole numbers up to 2^20, where `per` is 1 / b.
+__device__ __forceinline__ int quotient(int a, float per) { return static_cast<int>((static_cast<float>(a) + 0.5f) * per); }
+
 struct RenderPlan {
   DrawnQuantity quantities[kMostQuantities];
   int quantity_count, lines, strokes;
@@ -83,6 +100,7 @@ struct RenderPlan {
   AggLayout agg;
   StrokeShape shape{1.0f};  // of lines as AGG draws them
   NearLayout near;
+  SquareLayout squares;
   bool in_place;           // the heights of the only line take the place of the values
   Reserved panel;          // [panels] of Panel
   Reserved value;          // [bins] good fluxes, NaN elsewhere
@@ -189,6 +207,7 @@ class RenderPlanner {
   // `sided`: with room for the sides of lines.
   void lay_out(RenderPlan& p, bool sided) const {
     divide_warps(p);
+    if (a_.block != 0) p.squares = SquareLayout(p.image.size, static_cast<int>(a_.block), p.threads);
     SharedLayout layout;
     const bool area = p.strokes > 0 && a_.coverage == Coverage::area_union;
     p.finder.reserve(layout);

@@ -8,7 +8,7 @@ namespace spectromer {
 class Squares {
  public:
   __device__ Squares(const RenderArgs& args, const RenderPlan& plan, const ImageWriter& writer)
-      : a_(args), p_(plan), writer_(writer), block_(static_cast<int>(args.block)), side_(plan.image.size / block_) {}
+      : a_(args), p_(plan), s_(plan.squares), writer_(writer) {}
 
   // Draws the image from the levels of `count` bins, by the whole block. Directly:
   template <PixelType kType>
@@ -19,7 +19,7 @@ class Squares {
       visit_pieces([&](int line, int piece) {
         const auto pixels = rows.pixels(levels(plane, count, line, piece));
 #pragma unroll 1
-        for (int row = line * block_; row < end_of(line); ++row) rows.put(row, piece, pixels);
+        for (int row = line * s_.block; row < end_of(line); ++row) rows.put(row, piece, pixels);
       });
     }
   }
@@ -32,7 +32,7 @@ class Squares {
       visit_pieces([&](int line, int piece) {
         const uint4 own = levels(plane, count, line, piece);
 #pragma unroll 1
-        for (int row = line * block_; row < end_of(line); ++row) {
+        for (int row = line * s_.block; row < end_of(line); ++row) {
           writer_.put(plane, row, piece * kPiece, [&](int k, int word) -> unsigned {
             const uint4 four = layers && k != plane ? levels(k, count, line, piece) : own;
             return word == 0 ? four.x : word == 1 ? four.y : word == 2 ? four.z : four.w;
@@ -46,19 +46,17 @@ class Squares {
   // Calls draw(line, piece) for 16 columns of one line of squares a thread; behind the last square lies part of a line.
   template <class Draw>
   __device__ __forceinline__ void visit_pieces(Draw draw) const {
-    const int pieces = (p_.image.size + kPiece - 1) / kPiece, lines = (p_.image.size + block_ - 1) / block_;
-    const int lines_step = block_threads() / pieces, pieces_step = block_threads() % pieces;
-    int line = thread_index() / pieces, piece = thread_index() % pieces;
+    int line = quotient(thread_index(), s_.per_piece), piece = thread_index() - line * s_.pieces;
 #pragma unroll 1
-    while (line < lines) {
+    while (line < s_.lines) {
       draw(line, piece);
-      line += lines_step, piece += pieces_step;
-      if (piece >= pieces) piece -= pieces, ++line;
+      line += s_.lines_step, piece += s_.pieces_step;
+      if (piece >= s_.pieces) piece -= s_.pieces, ++line;
     }
   }
 
   __device__ int end_of(int line) const {
-    const int end = (line + 1) * block_;
+    const int end = (line + 1) * s_.block;
     return end < p_.image.size ? end : p_.image.size;
   }
 
@@ -66,17 +64,17 @@ class Squares {
   __device__ __forceinline__ uint4 levels(int plane, int count, int line, int piece) const {
     const Shared<uint8_t> of_bins = shared_at<uint8_t>(p_.levels) + plane * p_.bins.room;
     const int column = piece * kPiece;
-    int square = column / block_, left = (square + 1) * block_ - column;  // columns that the square still has
+    int square = quotient(column, s_.per_block), left = (square + 1) * s_.block - column;  // columns that the square still has
     const auto level_of = [&](int k) -> unsigned {
-      const int bin = square_bin(line, k, side_, a_.boustrophedon);
-      return line < side_ && k < side_ && bin < count ? static_cast<unsigned>(of_bins[bin]) : 0u;
+      const int bin = square_bin(line, k, s_.side, a_.boustrophedon);
+      return line < s_.side && k < s_.side && bin < count ? static_cast<unsigned>(of_bins[bin]) : 0u;
     };
     unsigned level = level_of(square), words[4] = {};
     const auto go_on = [&](int columns) {
       left -= columns;
-      if (left == 0) left = block_, level = level_of(++square);
+      if (left == 0) left = s_.block, level = level_of(++square);
     };
-    if (block_ % 4 == 0) {
+    if (s_.block % 4 == 0) {
 #pragma unroll
       for (int word = 0; word < 4; ++word) words[word] = level * 0x01010101u, go_on(4);
     } else {
@@ -88,8 +86,8 @@ class Squares {
 
   const RenderArgs& a_;
   const RenderPlan& p_;
+  const SquareLayout& s_;
   const ImageWriter& writer_;
-  const int block_, side_;
 };
 
 }  // namespace spectromer
