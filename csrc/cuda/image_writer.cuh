@@ -54,8 +54,7 @@ class ImageWriter {
   // The image that is written from now on.
   __device__ void begin(unsigned image) { image_ = image; }
 
-  // Rows of an image whose levels are put as they are, 16 at a time: rows are counted from a place, pieces of 16 pixels from
-  // its column.
+  // Rows of an image of which 16 pixels each, from some place on, are put as their levels are.
   template <PixelType kType>
   struct DirectRows {
     unsigned char* at;
@@ -87,8 +86,8 @@ class ImageWriter {
       }
     }
 
-    __device__ __forceinline__ void put(int row, int piece, const Pixels& pixels) const {
-      unsigned char* to = at + (uint64_t{static_cast<unsigned>(row * Pixels::kWords)} * static_cast<unsigned>(size) + static_cast<unsigned>(piece * kPiece * Pixels::kWords));
+    __device__ __forceinline__ void put(int row, const Pixels& pixels) const {
+      unsigned char* to = at + uint64_t{static_cast<unsigned>(row * Pixels::kWords)} * static_cast<unsigned>(size);
 #pragma unroll
       for (int i = 0; i < Pixels::kWords; ++i) reinterpret_cast<uint4*>(to)[i] = pixels.words[i];
     }
@@ -97,7 +96,7 @@ class ImageWriter {
   // Those of a channel of the image, from a pixel on.
   template <PixelType kType>
   __device__ __forceinline__ DirectRows<kType> rows(int channel, int row, int column) const {
-    unsigned char* at = address<kType == PixelType::uint8 ? 1 : 2>(channel, row, column);
+    unsigned char* at = kept(address<kType == PixelType::uint8 ? 1 : 2>(channel, row, column));
     if constexpr (kType == PixelType::uint8) return DirectRows<kType>{at, l_.size, 1.0f, 0.0f};
     else return DirectRows<kType>{at, l_.size, __ldg(a_.factor + channel), __ldg(a_.offset + channel)};
   }

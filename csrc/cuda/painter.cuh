@@ -6,8 +6,8 @@
 
 namespace spectromer {
 
-// kType is the images' where they are drawn directly.
-template <Source kSource, Shapes kShapes, PixelType kType>
+// kType is the images' where they are drawn directly; kAtOnce: all their rows are drawn at a time.
+template <Source kSource, Shapes kShapes, PixelType kType, bool kAtOnce>
 class Painter {
  public:
   __device__ Painter(const RenderArgs& args, const RenderPlan& plan)
@@ -80,8 +80,8 @@ class Painter {
       do {
         column_ = 0;
         do draw_strip(); while ((column_ += kWarp) < p_.image.size);
-      } while ((top_ += kMostRows) < p_.passes.canvas);
-    } while ((first_panel_ += p_.passes.panels) < p_.passes.stacked);
+      } while (!kAtOnce && (top_ += kMostRows) < p_.passes.canvas);
+    } while (!kAtOnce && (first_panel_ += p_.passes.panels) < p_.passes.stacked);
   }
 
   __device__ __forceinline__ void draw_strip() {
@@ -94,9 +94,9 @@ class Painter {
   }
 
   // Of the pass: panels, rows of each, all rows, and where they begin in the image.
-  __device__ int panels() const { return least(p_.passes.stacked - first_panel_, p_.passes.panels); }
-  __device__ int shown() const { return least(p_.passes.canvas - top_, p_.passes.shown); }
-  __device__ int rows() const { return panels() * shown(); }
+  __device__ int panels() const { return kAtOnce ? p_.passes.panels : least(p_.passes.stacked - first_panel_, p_.passes.panels); }
+  __device__ int shown() const { return kAtOnce ? p_.passes.shown : least(p_.passes.canvas - top_, p_.passes.shown); }
+  __device__ int rows() const { return kAtOnce ? p_.passes.rows : panels() * shown(); }
   __device__ int image_row() const { return first_panel_ * p_.passes.canvas + top_; }
 
   static __device__ int least(int a, int b) { return a < b ? a : b; }
@@ -123,10 +123,10 @@ class Painter {
   // Where the levels of a plane go.
   __device__ __forceinline__ auto rows_of(int plane) const {
     if constexpr (kSource == Source::planned) {
-      return writer_.rows<kType>(plane, image_row(), column_);
+      return writer_.rows<kType>(plane, image_row(), column_ + lane_piece() * kPiece);
     } else {
       const bool layers = p_.image.mixing == Mixing::layers;
-      return StagedRows{shared_at<uint4>(p_.image.staged) + (layers ? plane : 0) * p_.passes.rows * (kWarp / kPiece)};
+      return StagedRows{shared_at<uint4>(p_.image.staged) + ((layers ? plane : 0) * p_.passes.rows * (kWarp / kPiece) + lane_piece())};
     }
   }
 
@@ -136,7 +136,7 @@ class Painter {
 
     __device__ uint4 pixels(const uint4& levels) const { return levels; }
     __device__ uint4 blank() const { return make_uint4(0, 0, 0, 0); }
-    __device__ void put(int row, int piece, const uint4& levels) const { to[row * (kWarp / kPiece) + piece] = levels; }
+    __device__ void put(int row, const uint4& levels) const { to[row * (kWarp / kPiece)] = levels; }
   };
 
   // The staged levels of a strip: those of one plane, or all planes over one another. By the whole block.
@@ -172,8 +172,9 @@ class Painter {
   }
 
   __device__ __forceinline__ void add(Interval hit, int part, RowRange& touched) const {
-    const float top = static_cast<float>(renewed(top_));
-    if (!hit.empty()) strip_.add(Interval{hit.top - top, hit.bottom - top}, part * p_.passes.shown, p_.passes.height, p_.weight, touched);
+    if (hit.empty()) return;
+    if (!kAtOnce) hit = Interval{hit.top - static_cast<float>(renewed(top_)), hit.bottom - static_cast<float>(renewed(top_))};
+    strip_.add(hit, part * p_.passes.shown, p_.passes.height, p_.weight, touched);
   }
 
   // The middle of sub-column k.
@@ -283,7 +284,7 @@ class Painter {
       const uint4 some = pieces[part * (kWarp / kPiece) + piece];
       const auto pixels = (some.x | some.y | some.z | some.w) != 0 ? rows.pixels(some) : rows.blank();
 #pragma unroll 1
-      for (; row < (part + 1) * shown(); row += step) rows.put(row, piece, pixels);
+      for (; row < (part + 1) * shown(); row += step) rows.put(row, pixels);
     }
     __syncthreads();
   }

@@ -61,18 +61,17 @@ __device__ void visit_strips(const RasterizeArgs& a, const RasterPlan& p, Draw d
   }
 }
 
-// Rows of a strip, 16 levels at a time.
+// Rows of a strip, of which a lane puts 16 levels each.
 struct RasterRows {
-  uint8_t* at;         // the strip's first pixel
-  int width, columns;  // of the image; those from the strip on
+  uint8_t* at;      // its first pixel
+  int width, room;  // of the image; columns from there on
   int access;
 
   __device__ __forceinline__ uint4 pixels(const uint4& levels) const { return levels; }
   __device__ __forceinline__ uint4 blank() const { return make_uint4(0, 0, 0, 0); }
 
-  __device__ __forceinline__ void put(int row, int piece, const uint4& levels) const {
-    const int room = columns - piece * kPiece;
-    uint8_t* to = at + (uint64_t{static_cast<unsigned>(row)} * static_cast<unsigned>(width) + static_cast<unsigned>(piece * kPiece));
+  __device__ __forceinline__ void put(int row, const uint4& levels) const {
+    uint8_t* to = at + uint64_t{static_cast<unsigned>(row)} * static_cast<unsigned>(width);
     if (access == 16) {
       if (room > 0) *reinterpret_cast<uint4*>(to) = levels;
     } else {
@@ -85,9 +84,9 @@ struct RasterRows {
 };
 
 __device__ __forceinline__ RasterRows rows_of(uint8_t* image, const RasterizeArgs& a, const RasterPlan& p, int column, int top) {
-  const unsigned width = static_cast<unsigned>(a.width);
-  uint8_t* at = image + (uint64_t{static_cast<unsigned>(top)} * width + static_cast<unsigned>(column));
-  return RasterRows{at, static_cast<int>(width), static_cast<int>(width) - column, p.access};
+  const int width = static_cast<int>(a.width), own = column + lane_piece() * kPiece;
+  uint8_t* at = image + (uint64_t{static_cast<unsigned>(top)} * static_cast<unsigned>(width) + static_cast<unsigned>(own));
+  return RasterRows{kept(at), width, width - own, p.access};
 }
 
 // Calls cover(column, at, emit) for each sub-column of the strip, with emit(interval) to draw what it covers.

@@ -62,6 +62,7 @@ struct PassLayout {
   int rows;      // of all of them
   int stacked;   // panels that lie under one another
   int sheets;    // panels that are planes by themselves
+  bool at_once;  // all rows are drawn together
 };
 
 // Pictures of squares: `side` of them in a line.
@@ -187,6 +188,7 @@ class RenderPlanner {
     passes.height = static_cast<float>(passes.shown);
     passes.panels = std::min(passes.stacked, kMostRows / passes.shown);
     passes.rows = passes.panels * passes.shown;
+    passes.at_once = passes.rows == passes.stacked * passes.canvas;
     p.shape = StrokeShape(a_.linewidth);
     p.weight = subcolumn_weight(a_.subcolumns);
     p.level_scale = 255.0f / static_cast<float>(p.weight * a_.subcolumns);

@@ -15,11 +15,12 @@ class Squares {
   __device__ __forceinline__ void draw(int count) const {
 #pragma unroll 1
     for (int plane = 0; plane < p_.image.planes; ++plane) {
-      const auto rows = writer_.rows<kType>(plane, 0, 0);
       visit_pieces([&](int line, int piece) {
+        const int first = line * s_.block, end = end_of(line);
+        const auto rows = writer_.rows<kType>(plane, first, piece * kPiece);
         const auto pixels = rows.pixels(levels(plane, count, line, piece));
 #pragma unroll 1
-        for (int row = line * s_.block; row < end_of(line); ++row) rows.put(row, piece, pixels);
+        for (int row = 0; row < end - first; ++row) rows.put(row, pixels);
       });
     }
   }

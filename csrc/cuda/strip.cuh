@@ -9,7 +9,7 @@
 namespace spectromer {
 
 constexpr int kMostRows = 256;   // drawn at a time
-constexpr int kGroupRows = 16;   // of a group, which a warp brings to levels
+constexpr int kGroupShift = 4, kGroupRows = 1 << kGroupShift;  // of a group, which a warp brings to levels
 constexpr int kGroupCells = kGroupRows * kWarp;
 
 // Rows that are touched, from the first to the last of them.
@@ -42,7 +42,7 @@ struct StripLayout {
 };
 
 // The groups of rows of a strip in the order in which a block's warps take them, one each: first those that are touched,
-// then the others.
+// then the others. None is touched where `touched` is not above 0.
 struct GroupOrder {
   int first, touched, count;
 
@@ -62,17 +62,20 @@ __device__ __forceinline__ void note_rows(const Reserved& ranges, const RowRange
 // Which of the groups they lie in. After a barrier, and another must follow before the next strip's are said.
 __device__ __forceinline__ GroupOrder touched_groups(const Reserved& ranges, int groups) {
   const RowRange rows = shared_at<RowRange>(ranges)[renewed(lane_index()) & (block_warps() - 1)];
-  const int last = warp_max(rows.last), first = warp_min(rows.first);
-  if (last < 0) return GroupOrder{0, 0, groups};
-  const int first_group = static_cast<int>(static_cast<unsigned>(first) / kGroupRows);
-  return GroupOrder{first_group, static_cast<int>(static_cast<unsigned>(last) / kGroupRows) - first_group + 1, groups};
+  const int first = warp_min(rows.first) / kGroupRows, last = warp_max(rows.last) >> kGroupShift;
+  const int begin = first < groups ? first : groups - 1;
+  return GroupOrder{begin, last - begin + 1, groups};
 }
+
+// Of the 32 columns of a strip each lane puts one half, into every other row.
+__device__ __forceinline__ int lane_piece() { return lane_index() & 1; }
+__device__ __forceinline__ int lane_row() { return lane_index() >> 1; }
 
 // Puts a group of rows without ink, as far as there are `rows`.
 template <class Rows>
-__device__ __forceinline__ void put_blank_group(int group, int lane, int rows, const Rows& to) {
-  const int row = group * kGroupRows + (lane >> 1);
-  if (row < rows) to.put(row, lane & 1, to.blank());
+__device__ __forceinline__ void put_blank_group(int group, int rows, const Rows& to) {
+  const int row = group * kGroupRows + lane_row();
+  if (row < rows) to.put(row, to.blank());
 }
 
 class Strip {
@@ -97,19 +100,20 @@ class Strip {
 
   __device__ __forceinline__ void touch(const RowRange& rows) const { note_rows(l_.touched, rows); }
 
-  // Brings the cells to levels: calls to.put(row, piece, pixels) for 16 pixels of each of the rows, piece 0 and 1, where
+  // Brings the cells to levels: calls to.put(row, pixels) for this lane's half of each of the rows that it puts, where
   // pixels are to.pixels(levels) or to.blank(). Leaves the cells ready for the next strip.
   template <class Rows>
   __device__ __forceinline__ void put_levels(int rows, float scale, const Rows& to) const {
     __syncthreads();
     const GroupOrder groups = touched_groups(l_.touched, l_.groups);
-    int above = 0;   // sum of all rows above this round's
-    int parity = 0;  // two rounds' sums lie side by side
-#pragma unroll 1
-    for (int done = 0; done < groups.count; done += block_warps()) {
-      const int n = done + warp_index(), group = groups.nth(n), lane = renewed(lane_index());
+    int above = 0;  // sum of all rows above this round's
+    int done = 0;
+    do {
+      const int n = done + warp_index(), group = groups.nth(n);
       if (n < groups.touched) {
-        const Shared<int> sums = shared_at<int>(l_.sums) + (parity * block_warps() * kWarp + lane);
+        const int lane = renewed(lane_index());
+        // Two rounds' sums lie side by side.
+        const Shared<int> sums = shared_at<int>(l_.sums) + ((done & block_warps()) * kWarp + lane);
         int value[kGroupRows];
         sums[warp_index() * kWarp] = take(group, lane, value);
         block_barrier();
@@ -117,10 +121,9 @@ class Strip {
         if (done + block_warps() < groups.touched) above += sum_of(sums, block_warps());
       } else {
         if (done == 0 || done < groups.touched) block_barrier();
-        if (n < groups.count) put_blank_group(group, lane, rows, to);
+        if (n < groups.count) put_blank_group(group, rows, to);
       }
-      parity ^= 1;
-    }
+    } while ((done += block_warps()) < groups.count);
   }
 
  private:
@@ -159,9 +162,9 @@ class Strip {
 #pragma unroll
     for (int row = 0; row < kGroupRows; ++row) turned[row * kWarp] = level.after(value[row]);
     __syncwarp();
-    const int row = group * kGroupRows + (lane >> 1);
+    const int row = group * kGroupRows + lane_row();
     const uint4 levels = shared_at<uint4>(l_.turned)[warp_index() * (kGroupCells / kPiece) + lane];
-    if (row < rows) to.put(row, lane & 1, to.pixels(levels));
+    if (row < rows) to.put(row, to.pixels(levels));
     __syncwarp();
   }
 

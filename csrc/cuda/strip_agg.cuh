@@ -58,11 +58,11 @@ class AggStrip {
     __syncthreads();
     const GroupOrder groups = touched_groups(l_.touched, l_.groups);
     int slope = 0, height = 0;  // of the column where the groups taken so far end
-    int parity = 0;             // two rounds' sums lie side by side
-#pragma unroll 1
-    for (int done = 0; done < groups.count; done += block_warps()) {
+    int done = 0;
+    do {
       const int n = done + warp_index(), group = groups.nth(n);
-      const Shared<int> sums = shared_at<int>(l_.sums) + (parity * 2 * block_warps() * kWarp + lane_index());
+      // Two rounds' sums lie side by side.
+      const Shared<int> sums = shared_at<int>(l_.sums) + ((done & block_warps()) * 2 * kWarp + lane_index());
       const auto pass = [&](int from, int to) {
 #pragma unroll 1
         for (int warp = from; warp < to; ++warp) {
@@ -80,10 +80,9 @@ class AggStrip {
         if (more) pass(warp_index(), block_warps());
       } else {
         if (done == 0 || done < groups.touched) block_barrier();
-        if (n < groups.count) put_blank_group(group, lane_index(), rows, to);
+        if (n < groups.count) put_blank_group(group, rows, to);
       }
-      parity ^= 1;
-    }
+    } while ((done += block_warps()) < groups.count);
     __syncthreads();
   }
 
@@ -184,7 +183,7 @@ class AggStrip {
       cell[row * kAggColumns + lane_index()] = height;
     }
     __syncwarp();
-    const int own_row = lane_index() / 2, half = lane_index() % 2;
+    const int own_row = lane_row(), half = lane_piece();
     const Shared<int> along = cell + (own_row * kAggColumns + half * kPiece);
     int area[kPiece], sum = 0;
 #pragma unroll
@@ -204,7 +203,7 @@ class AggStrip {
       words[i / 4] |= static_cast<unsigned>(level) << (i % 4 * 8);
     }
     const int row = group * kGroupRows + own_row;
-    if (row < rows) to.put(row, half, to.pixels(make_uint4(words[0], words[1], words[2], words[3])));
+    if (row < rows) to.put(row, to.pixels(make_uint4(words[0], words[1], words[2], words[3])));
   }
 
   const AggLayout& l_;
