@@ -25,7 +25,7 @@ __device__ __forceinline__ void prefetch_row(const SpectrumRow& s) {
 // edge: [pixels + 1]. The caller waits for the block.
 __device__ __forceinline__ void put_edges(const SpectrumRow& s, Shared<double> edge) {
   const int pixels = static_cast<int>(s.pixels);
-  const double* centre = s.wavelength;
+  const double* centre = kept(s.wavelength);
   for (int i = thread_index() + 1; i < pixels; i += block_threads()) edge[i] = 0.5 * (__ldg(centre + i - 1) + __ldg(centre + i));
   if (thread_index() < 2) {
     const int i = thread_index() == 0 ? 0 : pixels;

@@ -93,11 +93,10 @@ __device__ __forceinline__ RasterRows rows_of(uint8_t* image, const RasterizeArg
 template <class Cover>
 __device__ __forceinline__ void draw_subcolumns(const Strip& strip, const RasterizeArgs& a, const RasterPlan& p, int column, int top, int rows,
                                                 Cover cover) {
-  const int own = column + lane_index();
+  const int own = column + lane_index(), subcolumns = own < static_cast<int>(a.width) ? a.subcolumns : 0;
   const float step = 1.0f / static_cast<float>(a.subcolumns), above = static_cast<float>(top), height = static_cast<float>(rows);
   RowRange touched;
-  for (int k = warp_index(); k < a.subcolumns; k += kImageWarps) {
-    if (own >= a.width) break;
+  for (int k = warp_index(); k < subcolumns; k += kImageWarps) {
     cover(own, static_cast<float>(own) + (static_cast<float>(k) + 0.5f) * step, [&](Interval hit) {
       if (!hit.empty()) strip.add(Interval{hit.top - above, hit.bottom - above}, 0, height, p.weight, touched);
     });
