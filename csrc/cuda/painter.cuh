@@ -1,6 +1,8 @@
 // One block of threads, which draws spectrum after spectrum. See core/render.h and render_plan.h.
 #pragma once
 
+#include <utility>
+
 #include "heights.cuh"
 #include "squares.cuh"
 
@@ -16,7 +18,7 @@ class Painter {
     writer_.prepare();
     heights().prepare();
     bins_.prepare();
-    if (p_.near.even) near_.prepare();
+    if (even_points()) near_.prepare();
     clear_strips();
     __syncthreads();
     if (!bins_.own_pixels() && p_.starts) find_starts(0);
@@ -51,6 +53,9 @@ class Painter {
     if (p_.strip.cells) strip_.clear();
     if (p_.agg.cells) agg_.clear();
   }
+
+  // Whether points lie as NearLayout says, which those of pixels never do.
+  __device__ bool even_points() const { return kSource != Source::pixels && p_.near.even; }
 
   __device__ int strips() const { return (p_.image.size + kWarp - 1) / kWarp; }
 
@@ -189,7 +194,7 @@ class Painter {
       return [&, k](int part) {
         const Panel panel = bins_.panel(first_panel + part);
         const Shared<const float> upper = shared_at<float>(p_.y) + (drawn.line * room + panel.place);
-        if (p_.near.shares) add(near_.band(column, k, upper, upper + room), part, touched);
+        if (even_points() && p_.near.shares) add(near_.band(column, k, upper, upper + room), part, touched);
         else add(band_interval(bins_.x_of(panel.place), upper, upper + room, panel.count, middle_of(column, k)), part, touched);
       };
     });
@@ -198,51 +203,66 @@ class Painter {
   __device__ __forceinline__ void draw_lines(const DrawnQuantity& drawn, int first_panel, RowRange& touched) const {
     const Shared<PanelLine> lines = shared_at<PanelLine>(p_.stroke) + (drawn.stroke * p_.panels + first_panel);
     const int strip = renewed(column_), column = strip + lane_index();
-    const float r = 0.5f * a_.linewidth;
     const unsigned here = 1u << (static_cast<unsigned>(strip) / kWarp & 31u);  // of PanelLine::gaps
-    if (kSource == Source::planned || p_.near.points) {
-      unsigned gaps = 0;
-      visit_subcolumns([&](int k) {
-        const NearPoints near = near_.points(column, k);
-        return [&, near](int part) {
-          const PanelLine line = lines[part];
-          gaps |= line.gaps;
-          if ((line.gaps & here) == 0) add(near_.line(near, shared_at<float>(p_.y) + line.y, shared_at<Sides>(p_.sides) + line.sides), part, touched);
-        };
-      });
-      if ((gaps & here) != 0) draw_lines_with_gaps(drawn.stroke * p_.panels + first_panel, here, touched);
-    } else {
-      visit_subcolumns([&](int k) {
-        return [&, k](int part) {
-          const PanelLine line = lines[part];
-          const auto x = bins_.x_of(line.y - drawn.line * p_.bins.room);
-          const Shared<const float> y = shared_at<float>(p_.y) + line.y;
-          const Shared<const Sides> sides = shared_at<Sides>(p_.sides) + line.sides;
-          // Worked out anew where there is no room for them.
-          const auto sides_of = [&](int i) -> Sides { return p_.sides ? static_cast<Sides>(sides[i]) : make_sides(x[i], y[i], x[i + 1], y[i + 1], r); };
-          const int first = shared_at<int>(p_.starts)[(bins_.own_pixels() ? first_panel + part : 0) * p_.image.size + column];
-          const float at = middle_of(column, k);
-          const auto emit = [&](Interval hit) { add(hit, part, touched); };
-          if ((line.gaps & here) != 0) visit_column(x, y, sides_of, line.points, first, at, r, emit);
-          else emit(hit_without_gaps(x, y, sides_of, line.points, first, at, r));
-        };
-      });
-    }
+    unsigned gaps = 0;
+    visit_subcolumns([&](int k) {
+      const NearPoints near = near_points() ? near_.points(column, k) : NearPoints{};
+      return [&, near, k](int part) {
+        const PanelLine line = lines[part];
+        gaps |= line.gaps;
+        if ((line.gaps & here) != 0) return;
+        if (near_points()) {
+          add(near_.line(near, shared_at<float>(p_.y) + line.y, shared_at<Sides>(p_.sides) + line.sides), part, touched);
+        } else {
+          const AnyLine any(*this, drawn, line);
+          add(hit_without_gaps(any.x, any.y, any, line.points, start(first_panel + part, column), middle_of(column, k), any.r), part, touched);
+        }
+      };
+    });
+    if ((gaps & here) != 0) draw_lines_with_gaps(drawn, first_panel, here, touched);
   }
 
-  // Those with gaps near the strip, from near points.
-  __device__ __forceinline__ void draw_lines_with_gaps(int first_line, unsigned here, RowRange& touched) const {
+  // Those with gaps near the strip.
+  __device__ __forceinline__ void draw_lines_with_gaps(const DrawnQuantity& drawn, int first_panel, unsigned here, RowRange& touched) const {
     const int column = renewed(column_) + lane_index();
     if (kSource != Source::planned && column >= p_.image.size) return;
 #pragma unroll 1
     for (int i = warp_index(); i < panels() * a_.subcolumns; i += block_warps()) {
-      const int part = i / a_.subcolumns;
-      const PanelLine line = shared_at<PanelLine>(p_.stroke)[first_line + part];
+      const int part = i / a_.subcolumns, k = i - part * a_.subcolumns;
+      const PanelLine line = shared_at<PanelLine>(p_.stroke)[drawn.stroke * p_.panels + first_panel + part];
       if ((line.gaps & here) == 0) continue;
-      near_.visit_pieces(near_.points(column, i - part * a_.subcolumns), shared_at<float>(p_.y) + line.y, shared_at<Sides>(p_.sides) + line.sides,
-                         [&](Interval hit) { add(hit, part, touched); });
+      const auto emit = [&](Interval hit) { add(hit, part, touched); };
+      if (near_points()) {
+        near_.visit_pieces(near_.points(column, k), shared_at<float>(p_.y) + line.y, shared_at<Sides>(p_.sides) + line.sides, emit);
+      } else {
+        const AnyLine any(*this, drawn, line);
+        visit_column(any.x, any.y, any, line.points, start(first_panel + part, column), middle_of(column, k), any.r, emit);
+      }
     }
   }
+
+  __device__ bool near_points() const { return kSource == Source::planned || (even_points() && p_.near.points); }
+
+  // The first point of a panel near a pixel column.
+  __device__ int start(int panel, int column) const {
+    return shared_at<int>(p_.starts)[(bins_.own_pixels() ? panel : 0) * p_.image.size + column];
+  }
+
+  // A line whose points lie anyhow, with the sides of its segments.
+  struct AnyLine {
+    decltype(std::declval<const Bins<kSource>&>().x_of(0)) x;
+    Shared<const float> y;
+    Shared<const Sides> sides;
+    bool has_sides;
+    float r;
+
+    __device__ __forceinline__ AnyLine(const Painter& painter, const DrawnQuantity& drawn, const PanelLine& line)
+        : x(painter.bins_.x_of(line.y - drawn.line * painter.p_.bins.room)), y(shared_at<float>(painter.p_.y) + line.y),
+          sides(shared_at<Sides>(painter.p_.sides) + line.sides), has_sides(painter.p_.sides), r(0.5f * painter.a_.linewidth) {}
+
+    // Worked out anew where there is no room for them.
+    __device__ __forceinline__ Sides operator()(int i) const { return has_sides ? static_cast<Sides>(sides[i]) : make_sides(x[i], y[i], x[i + 1], y[i + 1], r); }
+  };
 
   // ---- as AGG draws ----
 
@@ -290,7 +310,7 @@ class Painter {
   }
 
   __device__ __forceinline__ float marked_share(Quantity quantity, const Panel& panel, int column) const {
-    if (p_.near.even) {  // so many whole bins
+    if (even_points()) {  // so many whole bins
       const int first = column << p_.near.points_shift, bins = 1 << p_.near.points_shift;
       int marked = 0;
 #pragma unroll 1
