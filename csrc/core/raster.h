@@ -21,8 +21,8 @@ struct Interval {
 SPECTROMER_HD Interval nothing() { return Interval{INFINITY, -INFINITY}; }
 
 // What a stroke of radius r adds between two points to the discs around them: the strip whose two long sides are the
-// segment, shifted by r at right angles. With slope m the lower side lies `peak` = r m / sqrt(1 + m^2) further back along
-// x and `drop` = r / sqrt(1 + m^2) further down, the upper side as much the other way.
+// segment, shifted by r at right angles. With slope m the lower side lies `peak` = r m / sqrt(1 + m^2) further back
+// along x and `drop` = r / sqrt(1 + m^2) further down, the upper side as much the other way.
 struct Segment {
   float x, y;  // its middle
   float half;  // half its length along x; below 0 if it has no sides, being upright
@@ -181,8 +181,8 @@ SPECTROMER_HD uint8_t to_level(int sum, float scale) {
   return static_cast<uint8_t>(static_cast<int>(scale * static_cast<float>(sum) + 0.5f));
 }
 
-// to_level of a sum that grows. A sum below 2^23 is, added to the bits of 2^23, the float 2^23 + sum; and as one rounding
-// is all that a fused product takes, scale * (2^23 + sum) - scale * 2^23 is scale * sum as rounded there.
+// to_level of a sum that grows. A sum below 2^23 is, added to the bits of 2^23, the float 2^23 + sum; and as one
+// rounding is all that a fused product takes, scale * (2^23 + sum) - scale * 2^23 is scale * sum as rounded there.
 class LevelSum {
  public:
   SPECTROMER_HD LevelSum(int sum, float scale) : bits_(sum + kBits), scale_(scale), offset_(-scale * 8388608.0f) {}

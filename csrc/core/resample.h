@@ -133,7 +133,8 @@ struct BinSums {
   // Adds a pixel if it is good.
   SPECTROMER_HD void add(double w, float pixel_flux, float pixel_ivar) {
     // Nearly all good pixels are usual; their variance takes no branch on a GPU.
-    const bool usual = kVariance && fabsf(pixel_flux) <= FLT_MAX && pixel_ivar >= FLT_MIN && pixel_ivar <= 1.0f / FLT_MIN;
+    const bool usual =
+        kVariance && fabsf(pixel_flux) <= FLT_MAX && pixel_ivar >= FLT_MIN && pixel_ivar <= 1.0f / FLT_MIN;
     if (usual) {
       add_good(w, pixel_flux, reciprocal(pixel_ivar));
     } else if (good_pixel(pixel_flux, pixel_ivar)) {

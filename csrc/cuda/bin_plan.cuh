@@ -35,11 +35,13 @@ struct BinPlan {
 
   static bool serves(const ResampleArgs& a) {
     constexpr int64_t kMost = kMostBytes / (kWarp * static_cast<int64_t>(sizeof(double)));
-    return a.shared_wavelength && a.shared_grid && a.pixels <= kMost && a.bins <= kMost && BinPlan(a).bytes() <= kMostBytes;
+    return a.shared_wavelength && a.shared_grid && a.pixels <= kMost && a.bins <= kMost &&
+           BinPlan(a).bytes() <= kMostBytes;
   }
 };
 
-// A weight, or next to nothing (below 1e-313) with one instruction for two that 0 would take: added to weights it is lost.
+// A weight, or next to nothing (below 1e-313) with one instruction for two that 0 would take: added to weights it is
+// lost.
 __device__ __forceinline__ double weight_if(bool good, double weight) {
   uint64_t bits;
   memcpy(&bits, &weight, sizeof bits);

@@ -52,13 +52,16 @@ class Bins {
 
   // A value's inverse variance.
   __device__ float ivar_at(int place) const {
-    return own_pixels() ? a_.spectra.ivar[row_ * a_.spectra.pixels + first_ + place] : static_cast<float>(shared_at<float>(p_.ivar)[place]);
+    return own_pixels() ? a_.spectra.ivar[row_ * a_.spectra.pixels + first_ + place]
+                        : static_cast<float>(shared_at<float>(p_.ivar)[place]);
   }
 
   // A derivative of the values between neighbouring bins.
   __device__ float derivative(Quantity quantity, int bin) const {
     const auto plain = [&](int k) { return k >= 0 && k < count() ? static_cast<float>(values()[place_of(k)]) : NAN; };
-    const auto slope = [&](int k) { return k >= 0 && k < count() ? gradient(plain(k - 1), plain(k), plain(k + 1)) : NAN; };
+    const auto slope = [&](int k) {
+      return k >= 0 && k < count() ? gradient(plain(k - 1), plain(k), plain(k + 1)) : NAN;
+    };
     return quantity == Quantity::first ? slope(bin) : gradient(slope(bin - 1), slope(bin), slope(bin + 1));
   }
 
@@ -76,7 +79,8 @@ class Bins {
   __device__ void list_panels(int count) const {
 #pragma unroll 1
     for (int k = thread_index(); k < p_.panels; k += block_threads()) {
-      const int begin = static_cast<int>(panel_start(count, p_.panels, k)), end = static_cast<int>(panel_start(count, p_.panels, k + 1));
+      const int begin = static_cast<int>(panel_start(count, p_.panels, k)),
+                end = static_cast<int>(panel_start(count, p_.panels, k + 1));
       shared_at<Panel>(p_.panel)[k] = Panel{begin, begin + p_.bins.padding * (k + 1), end - begin};
     }
   }
@@ -109,7 +113,8 @@ class Bins {
       if (kVariance) ivars[place] = ivar;
     };
     if (kSource == Source::planned || s.plan != nullptr) {
-      const SpectrumRow kept_row{kept(spectrum.flux), kept(spectrum.ivar), spectrum.wavelength, spectrum.pixels, spectrum.begin, spectrum.end};
+      const SpectrumRow kept_row{kept(spectrum.flux), kept(spectrum.ivar), spectrum.wavelength,
+                                 spectrum.pixels,     spectrum.begin,      spectrum.end};
 #pragma unroll 1
       for (int group = warp_index(); group < p_.weights.groups; group += block_warps()) {
         const int m = group * kWarp + lane_index();
@@ -126,7 +131,8 @@ class Bins {
     } else {
 #pragma unroll 1
       for (int m = thread_index(); m < p_.bins.most; m += block_threads()) {
-        const int64_t first = first_pixel(s.method, spectrum.wavelength, spectrum.pixels, bin_start(s.method, s.grid, s.bins, m));
+        const int64_t first =
+            first_pixel(s.method, spectrum.wavelength, spectrum.pixels, bin_start(s.method, s.grid, s.bins, m));
         float flux, ivar = 1.0f;
         resample_bin<kVariance>(s.method, spectrum, s.grid, s.bins, m, first, required, flux, ivar);
         put(m, flux, ivar);
@@ -159,7 +165,8 @@ class Bins {
     const float* flux = s.flux + first_;
     const float* ivar = s.ivar + first_;
 #pragma unroll 1
-    for (int i = thread_index(); i < count_; i += block_threads()) values()[i] = good_pixel(flux[i], ivar[i]) ? flux[i] : NAN;
+    for (int i = thread_index(); i < count_; i += block_threads())
+      values()[i] = good_pixel(flux[i], ivar[i]) ? flux[i] : NAN;
     const Shared<float> x = shared_at<float>(p_.x);
     const double* wavelength = s.wavelength + first_;
 #pragma unroll 1

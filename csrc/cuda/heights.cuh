@@ -13,7 +13,8 @@ enum class Shapes { areas, outlines, squares };
 template <Source kSource, Shapes kShapes>
 class Heights {
  public:
-  __device__ Heights(const RenderArgs& args, const RenderPlan& plan, const Bins<kSource>& bins) : a_(args), p_(plan), bins_(bins) {}
+  __device__ Heights(const RenderArgs& args, const RenderPlan& plan, const Bins<kSource>& bins)
+      : a_(args), p_(plan), bins_(bins) {}
 
   // Once a kernel; the caller waits for the block.
   __device__ void prepare() const { RangeFinder(p_.finder, bins_.values()).clear(); }
@@ -35,7 +36,8 @@ class Heights {
     for (int r = 0; r < p_.ranges; ++r) {
       // With the padding before it, and the last one's behind it.
       const int padding = p_.bins.padding;
-      const int begin = r == 0 ? 0 : bins_.panel(r).place - padding, end = r + 1 == p_.ranges ? bins_.places() : bins_.panel(r + 1).place - padding;
+      const int begin = r == 0 ? 0 : bins_.panel(r).place - padding,
+                end = r + 1 == p_.ranges ? bins_.places() : bins_.panel(r + 1).place - padding;
       if (drawn.first) {
         const ValueRange found = find_range(drawn, series, begin, end);
         if (thread_index() == 0) scales[r] = found;
@@ -53,14 +55,16 @@ class Heights {
 
  private:
   static constexpr bool kLines = kShapes != Shapes::squares;
-  static constexpr int kLineWords = sizeof(PanelLine) / sizeof(unsigned), kGapsWord = offsetof(PanelLine, gaps) / sizeof(unsigned);
+  static constexpr int kLineWords = sizeof(PanelLine) / sizeof(unsigned),
+                       kGapsWord = offsetof(PanelLine, gaps) / sizeof(unsigned);
 
   __device__ void put_derivative(Quantity quantity, Shared<float> series) const {
 #pragma unroll 1
     for (int i = thread_index(); i < bins_.places(); i += block_threads()) series[i] = NAN;
     __syncthreads();
 #pragma unroll 1
-    for (int i = thread_index(); i < bins_.count(); i += block_threads()) series[bins_.place_of(i)] = bins_.derivative(quantity, i);
+    for (int i = thread_index(); i < bins_.count(); i += block_threads())
+      series[bins_.place_of(i)] = bins_.derivative(quantity, i);
     __syncthreads();
   }
 
@@ -69,25 +73,31 @@ class Heights {
     return RangeFinder(p_.finder, series).find(begin, end, a_.scale == Scale::minmax);
   }
 
-  __device__ void put_levels(const DrawnQuantity& drawn, Shared<float> series, int begin, int end, const ValueRange& scale) const {
+  __device__ void put_levels(const DrawnQuantity& drawn, Shared<float> series, int begin, int end,
+                             const ValueRange& scale) const {
     const Shared<uint8_t> levels = shared_at<uint8_t>(p_.levels) + drawn.line * p_.bins.room;
     const bool error = drawn.quantity == Quantity::error;
     const float sigma = sigma_share(scale, a_.margin);
 #pragma unroll 1
     for (int i = begin + thread_index(); i < end; i += block_threads()) {
       const float number = series[i];
-      levels[i] = share_level(!error ? height_share(number, scale, a_.margin) : number == number ? sigma / sqrtf(bins_.ivar_at(i)) : 0.0f);
+      levels[i] = share_level(!error             ? height_share(number, scale, a_.margin)
+                              : number == number ? sigma / sqrtf(bins_.ivar_at(i))
+                                                 : 0.0f);
     }
   }
 
   __device__ void put_mark_levels(const DrawnQuantity& drawn) const {
     const Shared<uint8_t> levels = shared_at<uint8_t>(p_.levels) + drawn.line * p_.bins.room;
 #pragma unroll 1
-    for (int i = thread_index(); i < bins_.count(); i += block_threads()) levels[i] = bins_.marked(drawn.quantity, i, bins_.place_of(i)) ? 255 : 0;
+    for (int i = thread_index(); i < bins_.count(); i += block_threads())
+      levels[i] = bins_.marked(drawn.quantity, i, bins_.place_of(i)) ? 255 : 0;
   }
 
-  // A height that does not belong to a line is NaN, but for AGG, which tells by itself. Of the edges of a band both are.
-  __device__ void put_heights(const DrawnQuantity& drawn, Shared<float> series, int begin, int end, const ValueRange& scale) const {
+  // A height that does not belong to a line is NaN, but for AGG, which tells by itself. Of the edges of a band both
+  // are.
+  __device__ void put_heights(const DrawnQuantity& drawn, Shared<float> series, int begin, int end,
+                              const ValueRange& scale) const {
     const int room = p_.bins.room;
     const Shared<float> heights = shared_at<float>(p_.y) + drawn.line * room;
     const float canvas = static_cast<float>(p_.passes.canvas), sigma = sigma_share(scale, a_.margin);
@@ -116,7 +126,8 @@ class Heights {
 #pragma unroll 1
     for (int k = thread_index(); k < p_.panels; k += block_threads()) {
       const Panel panel = bins_.panel(k);
-      lines[k] = PanelLine{drawn.line * p_.bins.room + panel.place, drawn.stroke * p_.bins.room + panel.place, panel.count, 0};
+      lines[k] =
+          PanelLine{drawn.line * p_.bins.room + panel.place, drawn.stroke * p_.bins.room + panel.place, panel.count, 0};
     }
     __syncthreads();
     const float r = 0.5f * a_.linewidth;

@@ -16,7 +16,7 @@ struct ImageLayout {
   int planes, channels, size;
   unsigned pixels; // of an image, in all channels
   int access;      // bytes written at a time: the largest power of two, up to 16, at which every row can begin
-  bool direct;     // levels are stored as they are made, 16 at a time; else a strip of a plane, or of all, is staged first
+  bool direct;  // levels are stored as they are made, 16 at a time; else a strip of a plane, or of all, is staged first
   Reserved shown;  // [planes, 256] what a level is shown as: a byte, or three (red first) for Mixing::table
   Reserved staged; // [planes or 1, rows, 32] levels of a strip
 };
@@ -46,7 +46,8 @@ class ImageWriter {
     const int each = l_.mixing == Mixing::table ? 3 : 1;
     for (int i = thread_index(); i < l_.planes * 256; i += block_threads()) {
       uint32_t bytes = 0;
-      for (int channel = 0; channel < each; ++channel) bytes |= shown_as(i / 256, channel, static_cast<uint8_t>(i % 256)) << (8 * channel);
+      for (int channel = 0; channel < each; ++channel)
+        bytes |= shown_as(i / 256, channel, static_cast<uint8_t>(i % 256)) << (8 * channel);
       shared_at<uint32_t>(l_.shown)[i] = bytes;
     }
   }
@@ -71,7 +72,8 @@ class ImageWriter {
       if constexpr (kType == PixelType::uint8) {
         return Pixels{{levels}};
       } else {
-        return Pixels{{eight_bfloat16(levels.x, levels.y, factor, offset), eight_bfloat16(levels.z, levels.w, factor, offset)}};
+        return Pixels{
+            {eight_bfloat16(levels.x, levels.y, factor, offset), eight_bfloat16(levels.z, levels.w, factor, offset)}};
       }
     }
 
@@ -101,8 +103,8 @@ class ImageWriter {
     else return DirectRows<kType>{at, l_.size, __ldg(a_.factor + channel), __ldg(a_.offset + channel)};
   }
 
-  // Puts 16 pixels of a row of the image, as far as it goes, for any type and mixing: levels(plane, word) are 4 of their
-  // levels. Of Mixing::channels, `plane` alone.
+  // Puts 16 pixels of a row of the image, as far as it goes, for any type and mixing: levels(plane, word) are 4 of
+  // their levels. Of Mixing::channels, `plane` alone.
   template <class Levels>
   __device__ void put(int plane, int row, int column, Levels levels) const {
     if (l_.mixing == Mixing::table && a_.type == PixelType::uint8 && l_.access == 16) {
@@ -121,14 +123,17 @@ class ImageWriter {
         continue;
       }
 #pragma unroll
-      for (int word = 0; word < 4; ++word) store_four(shown, at + 4 * word * pixel_bytes(), l_.size - column - 4 * word, words[word]);
+      for (int word = 0; word < 4; ++word)
+        store_four(shown, at + 4 * word * pixel_bytes(), l_.size - column - 4 * word, words[word]);
     }
   }
 
  private:
   __device__ float ground() const { return a_.light ? 255.0f : 0.0f; }
 
-  __device__ int pixel_bytes() const { return a_.type == PixelType::uint8 ? 1 : a_.type == PixelType::bfloat16 ? 2 : 4; }
+  __device__ int pixel_bytes() const {
+    return a_.type == PixelType::uint8 ? 1 : a_.type == PixelType::bfloat16 ? 2 : 4;
+  }
 
   // What a level of a plane becomes in a channel.
   __device__ uint32_t shown_as(int plane, int channel, uint8_t level) const {
@@ -210,7 +215,9 @@ class ImageWriter {
 
   __device__ unsigned char* address(int channel, int row, int column) const {
     const int bytes = pixel_bytes();
-    return bytes == 1 ? address<1>(channel, row, column) : bytes == 2 ? address<2>(channel, row, column) : address<4>(channel, row, column);
+    return bytes == 1   ? address<1>(channel, row, column)
+           : bytes == 2 ? address<2>(channel, row, column)
+                        : address<4>(channel, row, column);
   }
 
   // Stores 4 pixels of a channel, as far as there is room.

@@ -19,7 +19,8 @@ struct Reserved {
   SPECTROMER_HD explicit operator bool() const { return offset >= 0; }
 };
 
-// For __launch_bounds__(this, 2): the most threads of a block, of which two run at once, that leave each so many registers.
+// For __launch_bounds__(this, 2): the most threads of a block, of which two run at once, that leave each so many
+// registers.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800  // no more than 1,024 threads run at once
 constexpr int kFor48Registers = 512;
 #else
@@ -70,8 +71,12 @@ __device__ __forceinline__ T warp_reduce(T value, Combine combine) {
   for (int step = kWarp / 2; step > 0; step /= 2) value = combine(value, __shfl_xor_sync(kAllLanes, value, step));
   return value;
 }
-__device__ __forceinline__ int warp_min(int value) { return warp_reduce(value, [](int a, int b) { return min(a, b); }); }
-__device__ __forceinline__ int warp_max(int value) { return warp_reduce(value, [](int a, int b) { return max(a, b); }); }
+__device__ __forceinline__ int warp_min(int value) {
+  return warp_reduce(value, [](int a, int b) { return min(a, b); });
+}
+__device__ __forceinline__ int warp_max(int value) {
+  return warp_reduce(value, [](int a, int b) { return max(a, b); });
+}
 __device__ __forceinline__ int warp_sum(int value) { return warp_reduce(value, [](int a, int b) { return a + b; }); }
 __device__ __forceinline__ unsigned warp_or(unsigned value) {
   return warp_reduce(value, [](unsigned a, unsigned b) { return a | b; });
@@ -83,16 +88,16 @@ __device__ __forceinline__ void prefetch(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
 
-// The same number or address, which the compiler then keeps in a register instead of working it out again wherever it is
-// used.
+// The same number or address, which the compiler then keeps in a register instead of working it out again wherever it
+// is used.
 template <class T>
 __device__ __forceinline__ T kept(T number) {
   asm("" : "+l"(number));
   return number;
 }
 
-// The same number, but a new one to the compiler: what follows from it is worked out here, and not ahead of a loop to be
-// kept in registers through all that the loop does.
+// The same number, but a new one to the compiler: what follows from it is worked out here, and not ahead of a loop to
+// be kept in registers through all that the loop does.
 __device__ __forceinline__ int renewed(int number) {
   asm volatile("" : "+r"(number));
   return number;

@@ -1,7 +1,7 @@
 // The outline of a line as Anti-Grain Geometry strokes it, edge by edge. See core/agg.h.
 //
-// A warp makes 30 segments' outlines at a time, a lane each, and puts the edges in a queue, from which it takes them 32 at
-// a time: a lane makes few edges or many, but all lanes are busy with what an edge leaves in the image.
+// A warp makes 30 segments' outlines at a time, a lane each, and puts the edges in a queue, from which it takes them 32
+// at a time: a lane makes few edges or many, but all lanes are busy with what an edge leaves in the image.
 #pragma once
 
 #include "../core/agg.h"
@@ -83,8 +83,8 @@ struct Stroke {
   bool skipped;  // nothing is drawn, but the line goes on
 };
 
-// A line of which segments [range.begin, range.end) are drawn on a canvas that ends a pixel before `right` and `bottom`.
-// Its edges are told from `origin` on.
+// A line of which segments [range.begin, range.end) are drawn on a canvas that ends a pixel before `right` and
+// `bottom`. Its edges are told from `origin` on.
 template <class X, class Y>
 struct OutlinedLine {
   X x;
@@ -151,13 +151,16 @@ struct SegmentEnd {
     return corner(side * (one ? join.mx : join.n2x), side * (one ? join.my : join.n2y));
   }
 
-  __device__ Vertex corner(float dx, float dy) const { return Vertex{one_lane::snapped(at.x + dx), one_lane::snapped(at.y + dy)}; }
+  __device__ Vertex corner(float dx, float dy) const {
+    return Vertex{one_lane::snapped(at.x + dx), one_lane::snapped(at.y + dy)};
+  }
 };
 
-// Adds the edges of segment i and of what lies between it and the next to the queue, if it is this lane's own. The lanes
-// hold neighbouring segments: the first and the last one of a warp only tell their neighbours.
+// Adds the edges of segment i and of what lies between it and the next to the queue, if it is this lane's own. The
+// lanes hold neighbouring segments: the first and the last one of a warp only tell their neighbours.
 template <class X, class Y, class Draw>
-__device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int i, bool own, EdgeQueue& queue, Draw draw) {
+__device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int i, bool own, EdgeQueue& queue,
+                                            Draw draw) {
   const Stroke s = line.stroke(i);
   // The next segment is the next lane's, and the sides go on from where the lane before has left them.
   const bool plain = !__any_sync(kAllLanes, s.skipped);

@@ -26,7 +26,8 @@ __device__ __forceinline__ void prefetch_row(const SpectrumRow& s) {
 __device__ __forceinline__ void put_edges(const SpectrumRow& s, Shared<double> edge) {
   const int pixels = static_cast<int>(s.pixels);
   const double* centre = kept(s.wavelength);
-  for (int i = thread_index() + 1; i < pixels; i += block_threads()) edge[i] = 0.5 * (__ldg(centre + i - 1) + __ldg(centre + i));
+  for (int i = thread_index() + 1; i < pixels; i += block_threads())
+    edge[i] = 0.5 * (__ldg(centre + i - 1) + __ldg(centre + i));
   if (thread_index() < 2) {
     const int i = thread_index() == 0 ? 0 : pixels;
     edge[i] = pixel_edge(centre, pixels, i);
@@ -75,8 +76,8 @@ __device__ __forceinline__ int pixel_near(Shared<double> edge, int pixels, doubl
   return low;
 }
 
-// Calls put(m, flux, ivar) for all bins of a row; see BinSums::finish. A warp takes neighbouring groups of 32 bins, a lane
-// each: where a group's pixels end tells where to look for those of the next.
+// Calls put(m, flux, ivar) for all bins of a row; see BinSums::finish. A warp takes neighbouring groups of 32 bins, a
+// lane each: where a group's pixels end tells where to look for those of the next.
 template <bool kVariance, class Put>
 __device__ __forceinline__ void visit_own_bins(const SpectrumRow& s, Shared<double> edge, const double* grid, int bins,
                                                float required, Put put) {

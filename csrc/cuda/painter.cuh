@@ -40,7 +40,8 @@ class Painter {
     if constexpr (kShapes == Shapes::squares) {
       __syncthreads();
       const Squares squares(a_, p_, writer_);
-      if constexpr (kSource == Source::planned) squares.draw<kType>(bins_.count()); else squares.draw_any(bins_.count());
+      if constexpr (kSource == Source::planned) squares.draw<kType>(bins_.count());
+      else squares.draw_any(bins_.count());
     } else {
       draw_strips();
     }
@@ -65,7 +66,8 @@ class Painter {
     const Panel panel = bins_.panel(k);
 #pragma unroll 1
     for (int column = thread_index(); column < p_.image.size; column += block_threads()) {
-      starts[column] = first_point(bins_.x_of(panel.place), panel.count, static_cast<float>(column), 0.5f * a_.linewidth);
+      starts[column] =
+          first_point(bins_.x_of(panel.place), panel.count, static_cast<float>(column), 0.5f * a_.linewidth);
     }
   }
 
@@ -74,7 +76,8 @@ class Painter {
 #pragma unroll 1
     for (int i = thread_index(); i < p_.panels * strips(); i += block_threads()) {
       const Panel panel = bins_.panel(i / strips());
-      shared_at<SegmentRange>(p_.segments)[i] = segments_near(bins_.x_of(panel.place), panel.count, i % strips() * kWarp, p_.shape);
+      shared_at<SegmentRange>(p_.segments)[i] =
+          segments_near(bins_.x_of(panel.place), panel.count, i % strips() * kWarp, p_.shape);
     }
   }
 
@@ -99,7 +102,9 @@ class Painter {
   }
 
   // Of the pass: panels, rows of each, all rows, and where they begin in the image.
-  __device__ int panels() const { return kAtOnce ? p_.passes.panels : least(p_.passes.stacked - first_panel_, p_.passes.panels); }
+  __device__ int panels() const {
+    return kAtOnce ? p_.passes.panels : least(p_.passes.stacked - first_panel_, p_.passes.panels);
+  }
   __device__ int shown() const { return kAtOnce ? p_.passes.shown : least(p_.passes.canvas - top_, p_.passes.shown); }
   __device__ int rows() const { return kAtOnce ? p_.passes.rows : panels() * shown(); }
   __device__ int image_row() const { return first_panel_ * p_.passes.canvas + top_; }
@@ -131,7 +136,8 @@ class Painter {
       return writer_.rows<kType>(plane, image_row(), column_ + lane_piece() * kPiece);
     } else {
       const bool layers = p_.image.mixing == Mixing::layers;
-      return StagedRows{shared_at<uint4>(p_.image.staged) + ((layers ? plane : 0) * p_.passes.rows * (kWarp / kPiece) + lane_piece())};
+      return StagedRows{shared_at<uint4>(p_.image.staged) +
+                        ((layers ? plane : 0) * p_.passes.rows * (kWarp / kPiece) + lane_piece())};
     }
   }
 
@@ -178,7 +184,8 @@ class Painter {
 
   __device__ __forceinline__ void add(Interval hit, int part, RowRange& touched) const {
     if (hit.empty()) return;
-    if (!kAtOnce) hit = Interval{hit.top - static_cast<float>(renewed(top_)), hit.bottom - static_cast<float>(renewed(top_))};
+    if (!kAtOnce)
+      hit = Interval{hit.top - static_cast<float>(renewed(top_)), hit.bottom - static_cast<float>(renewed(top_))};
     strip_.add(hit, part * p_.passes.shown, p_.passes.height, p_.weight, touched);
   }
 
@@ -195,7 +202,9 @@ class Painter {
         const Panel panel = bins_.panel(first_panel + part);
         const Shared<const float> upper = shared_at<float>(p_.y) + (drawn.line * room + panel.place);
         if (even_points() && p_.near.shares) add(near_.band(column, k, upper, upper + room), part, touched);
-        else add(band_interval(bins_.x_of(panel.place), upper, upper + room, panel.count, middle_of(column, k)), part, touched);
+        else
+          add(band_interval(bins_.x_of(panel.place), upper, upper + room, panel.count, middle_of(column, k)), part,
+              touched);
       };
     });
   }
@@ -212,10 +221,13 @@ class Painter {
         gaps |= line.gaps;
         if ((line.gaps & here) != 0) return;
         if (near_points()) {
-          add(near_.line(near, shared_at<float>(p_.y) + line.y, shared_at<Sides>(p_.sides) + line.sides), part, touched);
+          add(near_.line(near, shared_at<float>(p_.y) + line.y, shared_at<Sides>(p_.sides) + line.sides), part,
+              touched);
         } else {
           const AnyLine any(*this, drawn, line);
-          add(hit_without_gaps(any.x, any.y, any, line.points, start(first_panel + part, column), middle_of(column, k), any.r), part, touched);
+          add(hit_without_gaps(any.x, any.y, any, line.points, start(first_panel + part, column), middle_of(column, k),
+                               any.r),
+              part, touched);
         }
       };
     });
@@ -223,7 +235,8 @@ class Painter {
   }
 
   // Those with gaps near the strip.
-  __device__ __forceinline__ void draw_lines_with_gaps(const DrawnQuantity& drawn, int first_panel, unsigned here, RowRange& touched) const {
+  __device__ __forceinline__ void draw_lines_with_gaps(const DrawnQuantity& drawn, int first_panel, unsigned here,
+                                                       RowRange& touched) const {
     const int column = renewed(column_) + lane_index();
     if (kSource != Source::planned && column >= p_.image.size) return;
 #pragma unroll 1
@@ -233,10 +246,12 @@ class Painter {
       if ((line.gaps & here) == 0) continue;
       const auto emit = [&](Interval hit) { add(hit, part, touched); };
       if (near_points()) {
-        near_.visit_pieces(near_.points(column, k), shared_at<float>(p_.y) + line.y, shared_at<Sides>(p_.sides) + line.sides, emit);
+        near_.visit_pieces(near_.points(column, k), shared_at<float>(p_.y) + line.y,
+                           shared_at<Sides>(p_.sides) + line.sides, emit);
       } else {
         const AnyLine any(*this, drawn, line);
-        visit_column(any.x, any.y, any, line.points, start(first_panel + part, column), middle_of(column, k), any.r, emit);
+        visit_column(any.x, any.y, any, line.points, start(first_panel + part, column), middle_of(column, k), any.r,
+                     emit);
       }
     }
   }
@@ -257,11 +272,16 @@ class Painter {
     float r;
 
     __device__ __forceinline__ AnyLine(const Painter& painter, const DrawnQuantity& drawn, const PanelLine& line)
-        : x(painter.bins_.x_of(line.y - drawn.line * painter.p_.bins.room)), y(shared_at<float>(painter.p_.y) + line.y),
-          sides(shared_at<Sides>(painter.p_.sides) + line.sides), has_sides(painter.p_.sides), r(0.5f * painter.a_.linewidth) {}
+        : x(painter.bins_.x_of(line.y - drawn.line * painter.p_.bins.room)),
+          y(shared_at<float>(painter.p_.y) + line.y),
+          sides(shared_at<Sides>(painter.p_.sides) + line.sides),
+          has_sides(painter.p_.sides),
+          r(0.5f * painter.a_.linewidth) {}
 
     // Worked out anew where there is no room for them.
-    __device__ __forceinline__ Sides operator()(int i) const { return has_sides ? static_cast<Sides>(sides[i]) : make_sides(x[i], y[i], x[i + 1], y[i + 1], r); }
+    __device__ __forceinline__ Sides operator()(int i) const {
+      return has_sides ? static_cast<Sides>(sides[i]) : make_sides(x[i], y[i], x[i + 1], y[i + 1], r);
+    }
   };
 
   // ---- as AGG draws ----
@@ -277,7 +297,8 @@ class Painter {
       const Shared<const float> y = shared_at<float>(p_.y) + (line * p_.bins.room + panel.place);
       const SegmentRange range = segments[number * strips()];
       const Vertex origin{static_cast<float>(column_), static_cast<float>(top_)};
-      const OutlinedLine<decltype(bins_.x_of(panel.place)), Shared<const float>> outlined{x, y, range, p_.agg.right, p_.agg.bottom, p_.shape, origin};
+      const OutlinedLine<decltype(bins_.x_of(panel.place)), Shared<const float>> outlined{
+          x, y, range, p_.agg.right, p_.agg.bottom, p_.shape, origin};
       agg_.add_line(outlined, part * p_.passes.shown, p_.passes.height, touched);
     }
     agg_.touch(touched);
@@ -292,7 +313,8 @@ class Painter {
     const int column = renewed(column_) + lane_index();
 #pragma unroll 1
     for (int part = warp_index(); part < panels(); part += block_warps()) {
-      levels[part * kWarp + lane_index()] = share_level(column < p_.image.size ? marked_share(quantity, bins_.panel(first_panel + part), column) : 0.0f);
+      levels[part * kWarp + lane_index()] =
+          share_level(column < p_.image.size ? marked_share(quantity, bins_.panel(first_panel + part), column) : 0.0f);
     }
     __syncthreads();
     // A thread keeps to one half of the strip, and goes down the panels.
@@ -314,17 +336,20 @@ class Painter {
       const int first = column << p_.near.points_shift, bins = 1 << p_.near.points_shift;
       int marked = 0;
 #pragma unroll 1
-      for (int i = first; i < first + bins; ++i) marked += bins_.marked(quantity, panel.begin + i, panel.place + i) ? 1 : 0;
+      for (int i = first; i < first + bins; ++i)
+        marked += bins_.marked(quantity, panel.begin + i, panel.place + i) ? 1 : 0;
       return static_cast<float>(marked) * p_.bins.step;
     }
-    const float low = static_cast<float>(column), high = static_cast<float>(column + 1), width = static_cast<float>(p_.image.size);
+    const float low = static_cast<float>(column), high = static_cast<float>(column + 1),
+                width = static_cast<float>(p_.image.size);
     const auto x = bins_.x_of(panel.place);
     float cover = 0.0f;
 #pragma unroll 1
     for (int i = first_point(x, panel.count, low, 0.0f); i < panel.count; ++i) {
       const Extent extent = bin_extent(x, panel.count, i, width);
       if (extent.left >= high) break;
-      if (bins_.marked(quantity, panel.begin + i, panel.place + i)) cover += larger(smaller(extent.right, high) - larger(extent.left, low), 0.0f);
+      if (bins_.marked(quantity, panel.begin + i, panel.place + i))
+        cover += larger(smaller(extent.right, high) - larger(extent.left, low), 0.0f);
     }
     return cover;
   }

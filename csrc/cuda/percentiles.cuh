@@ -81,7 +81,8 @@ class RangeFinder {
     for (int which = 0; which < 2; ++which) {
       const double position = layout_.share[which] * static_cast<double>(finite - 1);
       const float here = value_of(*state(kHere + which)), next = value_of(*state(kNext + which));
-      found[which] = here + (next - here) * static_cast<float>(position - static_cast<double>(static_cast<int>(position)));
+      found[which] =
+          here + (next - here) * static_cast<float>(position - static_cast<double>(static_cast<int>(position)));
     }
     __syncthreads();
     if (thread_index() == 0) clear_state();
@@ -108,15 +109,20 @@ class RangeFinder {
     float origin, per_value;  // of halves, whose differences stay finite
 
     __device__ Slots(float low, float high)
-        : origin(0.5f * low), per_value(fminf(static_cast<float>(kBins) * (1.0f - 1e-5f) / (0.5f * high - 0.5f * low), FLT_MAX)) {}
+        : origin(0.5f * low),
+          per_value(fminf(static_cast<float>(kBins) * (1.0f - 1e-5f) / (0.5f * high - 0.5f * low), FLT_MAX)) {}
 
-    __device__ unsigned of(float value) const { return static_cast<unsigned>(static_cast<int>(fmaf(0.5f, value, -origin) * per_value)); }
+    __device__ unsigned of(float value) const {
+      return static_cast<unsigned>(static_cast<int>(fmaf(0.5f, value, -origin) * per_value));
+    }
   };
 
   // Where a bin's count lies: a lane for each 32 bins meets none of the others' banks.
   static __device__ int padded(unsigned bin) { return static_cast<int>(bin + bin / kWarp); }
 
-  __device__ int rank(int k, int finite) const { return static_cast<int>(layout_.share[k] * static_cast<double>(finite - 1)); }
+  __device__ int rank(int k, int finite) const {
+    return static_cast<int>(layout_.share[k] * static_cast<double>(finite - 1));
+  }
 
   __device__ void clear_histogram() const {
 #pragma unroll 1
@@ -174,7 +180,8 @@ class RangeFinder {
 
   __device__ void list_members(int begin, int end, const Slots& slots) const {
     unsigned bin[2], next[2];
-    for (int k = 0; k < 2; ++k) bin[k] = static_cast<unsigned>(*state(kBin + k)), next[k] = static_cast<unsigned>(*state(kNextBin + k));
+    for (int k = 0; k < 2; ++k)
+      bin[k] = static_cast<unsigned>(*state(kBin + k)), next[k] = static_cast<unsigned>(*state(kNextBin + k));
 #pragma unroll 1
     for (int i = begin + thread_index(); i < end; i += block_threads()) {
       const float value = values_[i];
@@ -244,7 +251,9 @@ class RangeFinder {
 
   __device__ Shared<int> state(int which) const { return shared_at<int>(layout_.state) + which; }
   __device__ Shared<int> histogram(int place) const { return shared_at<int>(layout_.histogram) + place; }
-  __device__ Shared<float> member(int k, int place) const { return shared_at<float>(layout_.members) + (k * kMembers + place); }
+  __device__ Shared<float> member(int k, int place) const {
+    return shared_at<float>(layout_.members) + (k * kMembers + place);
+  }
 
   const RangeLayout& layout_;
   const Shared<float> values_;

@@ -35,8 +35,10 @@ RasterPlan make_plan(const RasterizeArgs& a) {
   SharedLayout layout;
   const bool band = a.band != nullptr, agg = a.coverage == Coverage::agg && !band;
   p.rows = static_cast<int>(std::min<int64_t>(a.height, kMostRows));
-  if (agg) p.agg.reserve(layout, a.width, a.height, p.rows, kImageWarps); else p.strip.reserve(layout, p.rows, kImageWarps), p.strip.reserve_turned(layout, kImageWarps);
-  for (p.access = 16; (a.width | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a.out))) % p.access != 0;) p.access /= 2;
+  if (agg) p.agg.reserve(layout, a.width, a.height, p.rows, kImageWarps);
+  else p.strip.reserve(layout, p.rows, kImageWarps), p.strip.reserve_turned(layout, kImageWarps);
+  for (p.access = 16; (a.width | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a.out))) % p.access != 0;)
+    p.access /= 2;
   SharedLayout more = layout;
   const Reserved x = more.reserve<float>(a.points), y = more.reserve<float>(a.points);
   const int64_t strips = (a.width + kWarp - 1) / kWarp;
@@ -83,18 +85,21 @@ struct RasterRows {
   }
 };
 
-__device__ __forceinline__ RasterRows rows_of(uint8_t* image, const RasterizeArgs& a, const RasterPlan& p, int column, int top) {
+__device__ __forceinline__ RasterRows rows_of(uint8_t* image, const RasterizeArgs& a, const RasterPlan& p, int column,
+                                              int top) {
   const int width = static_cast<int>(a.width), own = column + lane_piece() * kPiece;
-  uint8_t* at = image + (uint64_t{static_cast<unsigned>(top)} * static_cast<unsigned>(width) + static_cast<unsigned>(own));
+  uint8_t* at =
+      image + (uint64_t{static_cast<unsigned>(top)} * static_cast<unsigned>(width) + static_cast<unsigned>(own));
   return RasterRows{kept(at), width, width - own, p.access};
 }
 
 // Calls cover(column, at, emit) for each sub-column of the strip, with emit(interval) to draw what it covers.
 template <class Cover>
-__device__ __forceinline__ void draw_subcolumns(const Strip& strip, const RasterizeArgs& a, const RasterPlan& p, int column, int top, int rows,
-                                                Cover cover) {
+__device__ __forceinline__ void draw_subcolumns(const Strip& strip, const RasterizeArgs& a, const RasterPlan& p,
+                                                int column, int top, int rows, Cover cover) {
   const int own = column + lane_index(), subcolumns = own < static_cast<int>(a.width) ? a.subcolumns : 0;
-  const float step = 1.0f / static_cast<float>(a.subcolumns), above = static_cast<float>(top), height = static_cast<float>(rows);
+  const float step = 1.0f / static_cast<float>(a.subcolumns), above = static_cast<float>(top),
+              height = static_cast<float>(rows);
   RowRange touched;
   for (int k = warp_index(); k < subcolumns; k += kImageWarps) {
     cover(own, static_cast<float>(own) + (static_cast<float>(k) + 0.5f) * step, [&](Interval hit) {
@@ -116,7 +121,8 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
     uint8_t* out = a.out + image * a.height * a.width;
     visit_strips(a, p, [&](int column, int top, int rows) {
       __syncthreads();
-      draw_subcolumns(strip, a, p, column, top, rows, [&](int, float at, auto emit) { emit(band_interval(x, y, band, points, at)); });
+      draw_subcolumns(strip, a, p, column, top, rows,
+                      [&](int, float at, auto emit) { emit(band_interval(x, y, band, points, at)); });
       strip.put_levels(rows, p.level_scale, rows_of(out, a, p, column, top));
     });
   }
@@ -131,8 +137,14 @@ struct StagedLine {
   float r;
 
   __device__ StagedLine(const RasterizeArgs& a, const RasterPlan& p)
-      : x(shared_at<float>(p.x)), y(shared_at<float>(p.y)), sides(shared_at<Sides>(p.sides)), starts(shared_at<int>(p.starts)),
-        gaps(shared_at<int>(p.gaps)), points(static_cast<int>(a.points)), width(static_cast<int>(a.width)), r(0.5f * a.linewidth) {}
+      : x(shared_at<float>(p.x)),
+        y(shared_at<float>(p.y)),
+        sides(shared_at<Sides>(p.sides)),
+        starts(shared_at<int>(p.starts)),
+        gaps(shared_at<int>(p.gaps)),
+        points(static_cast<int>(a.points)),
+        width(static_cast<int>(a.width)),
+        r(0.5f * a.linewidth) {}
 
   // To be called by the whole block. A height that does not belong to the line becomes NaN.
   __device__ void load(const RasterizeArgs& a, int64_t image) const {
@@ -202,7 +214,8 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
     const float* from_y = a.y + image * a.points;
     const Shared<float> staged_x = shared_at<float>(p.x), staged_y = shared_at<float>(p.y);
     __syncthreads();
-    for (int i = thread_index(); kStaged && i < points; i += kImageThreads) staged_x[i] = from_x[i], staged_y[i] = from_y[i];
+    for (int i = thread_index(); kStaged && i < points; i += kImageThreads)
+      staged_x[i] = from_x[i], staged_y[i] = from_y[i];
     __syncthreads();
     const Shared<SegmentRange> segments = shared_at<SegmentRange>(p.segments);
     for (int i = thread_index(); kStaged && i * kWarp < a.width; i += kImageThreads) {
@@ -212,14 +225,16 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
     uint8_t* out = a.out + image * a.height * a.width;
     visit_strips(a, p, [&](int column, int top, int rows) {
       const auto add = [&](auto x, auto y) {
-        const SegmentRange range = kStaged ? static_cast<SegmentRange>(segments[column / kWarp]) : segments_near(x, points, column, p.shape);
+        const SegmentRange range =
+            kStaged ? static_cast<SegmentRange>(segments[column / kWarp]) : segments_near(x, points, column, p.shape);
         const Vertex origin{static_cast<float>(column), static_cast<float>(top)};
         const OutlinedLine<decltype(x), decltype(y)> line{x, y, range, p.agg.right, p.agg.bottom, p.shape, origin};
         RowRange touched;
         strip.add_line(line, 0, static_cast<float>(rows), touched);
         strip.touch(touched);
       };
-      if constexpr (kStaged) add(Shared<const float>(staged_x), Shared<const float>(staged_y)); else add(from_x, from_y);
+      if constexpr (kStaged) add(Shared<const float>(staged_x), Shared<const float>(staged_y));
+      else add(from_x, from_y);
       strip.put_levels(rows, rows_of(out, a, p, column, top));
     });
   }
@@ -236,7 +251,9 @@ int rasterize_cuda(const RasterizeArgs& args, void* stream) {
                           ? plan.staged() ? rasterize_agg_kernel<true> : rasterize_agg_kernel<false>
                       : plan.staged() ? rasterize_kernel<true>
                                       : rasterize_kernel<false>;
-  return launch(kernel, Grid{resident_blocks(kernel, kImageThreads, plan.bytes, args.images), kImageThreads, plan.bytes}, stream, args, plan);
+  return launch(kernel,
+                Grid{resident_blocks(kernel, kImageThreads, plan.bytes, args.images), kImageThreads, plan.bytes},
+                stream, args, plan);
 }
 
 }  // namespace spectromer

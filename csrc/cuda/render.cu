@@ -7,7 +7,9 @@ namespace {
 
 // Images of bytes that are drawn directly take few registers, so that more blocks run at once.
 template <Source kSource, Shapes kShapes, PixelType kType = PixelType::uint8, bool kAtOnce = false>
-__global__ void __launch_bounds__(kSource == Source::planned && kType == PixelType::uint8 ? kFor48Registers : kFor64Registers, 2)
+__global__ void __launch_bounds__(kSource == Source::planned && kType == PixelType::uint8 ? kFor48Registers
+                                                                                          : kFor64Registers,
+                                  2)
     render_kernel(const __grid_constant__ RenderArgs args, const __grid_constant__ RenderPlan plan) {
   Painter<kSource, kShapes, kType, kAtOnce> painter(args, plan);
   for (unsigned row = blockIdx.x; row < args.spectra.rows; row += gridDim.x) painter.draw(static_cast<int>(row));
@@ -23,7 +25,8 @@ auto kernel_for(const RenderArgs& args, const RenderPlan& plan) {
   const bool squares = args.block != 0, own_pixels = plan.bins.own;
   if (plan.image.direct) {
     if (squares) return direct_kernel<Shapes::squares, true>(args.type);
-    return plan.passes.at_once ? direct_kernel<Shapes::areas, true>(args.type) : direct_kernel<Shapes::areas, false>(args.type);
+    return plan.passes.at_once ? direct_kernel<Shapes::areas, true>(args.type)
+                               : direct_kernel<Shapes::areas, false>(args.type);
   }
   if (squares) return render_kernel<Source::any, Shapes::squares>;
   if (args.coverage == Coverage::agg) {

@@ -26,8 +26,8 @@ struct DrawnQuantity {
   bool first;  // the first quantity that needs this range
 };
 
-// Where the bins of a spectrum lie. Those of common bins lie panel after panel, with `padding` values that are NaN before
-// the first panel and behind each.
+// Where the bins of a spectrum lie. Those of common bins lie panel after panel, with `padding` values that are NaN
+// before the first panel and behind each.
 struct BinLayout {
   bool own;       // pixels as they are, from the first good one to the last
   int most;       // bins of a spectrum
@@ -80,7 +80,9 @@ struct SquareLayout {
 };
 
 // a / b, whole numbers up to 2^20, where `per` is 1 / b.
-__device__ __forceinline__ int quotient(int a, float per) { return static_cast<int>((static_cast<float>(a) + 0.5f) * per); }
+__device__ __forceinline__ int quotient(int a, float per) {
+  return static_cast<int>((static_cast<float>(a) + 0.5f) * per);
+}
 
 struct RenderPlan {
   DrawnQuantity quantities[kMostQuantities];
@@ -128,7 +130,9 @@ class RenderPlanner {
   // kTooLarge, or 0 and a plan.
   int make(RenderPlan& plan) const {
     const int64_t longest = std::max(a_.spectra.bins, a_.spectra.pixels);
-    if (a_.spectra.rows > INT_MAX || a_.quantity_count > kMostQuantities || longest > (1 << 20) || a_.planes() > (1 << 10) || a_.size > (1 << 14)) return kTooLarge;
+    if (a_.spectra.rows > INT_MAX || a_.quantity_count > kMostQuantities || longest > (1 << 20) ||
+        a_.planes() > (1 << 10) || a_.size > (1 << 14))
+      return kTooLarge;
     if (a_.channels() * a_.size * a_.size > INT_MAX / 4) return kTooLarge;  // bytes of an image are counted in 32 bits
     plan = RenderPlan{};
     if (a_.spectra.plan != nullptr) plan.weights = BinPlan(a_.spectra);
@@ -155,7 +159,8 @@ class RenderPlanner {
       const Quantity quantity = static_cast<Quantity>(a_.quantities[q]);
       const int range = is_derivative(quantity) ? static_cast<int>(quantity) : 0;
       DrawnQuantity& drawn = p.quantities[p.quantity_count++];
-      drawn = DrawnQuantity{quantity, a_.block != 0 ? static_cast<int>(q) : p.lines, p.strokes, range, !is_mark(quantity) && !ranged[range]};
+      drawn = DrawnQuantity{quantity, a_.block != 0 ? static_cast<int>(q) : p.lines, p.strokes, range,
+                            !is_mark(quantity) && !ranged[range]};
       if (is_mark(quantity)) continue;
       ranged[range] = true;
       p.variance = p.variance || quantity == Quantity::error;
@@ -202,7 +207,8 @@ class RenderPlanner {
                                                                   : Mixing::channels;
     const int64_t pixel = a_.type == PixelType::uint8 ? 1 : a_.type == PixelType::bfloat16 ? 2 : 4;
     image.access = 16;
-    while ((a_.size * pixel | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a_.out))) % image.access != 0) image.access /= 2;
+    while ((a_.size * pixel | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a_.out))) % image.access != 0)
+      image.access /= 2;
     for (int k = 0; k < 2; ++k) p.finder.share[k] = a_.percentiles[k] / 100.0;
   }
 
@@ -219,10 +225,11 @@ class RenderPlanner {
     p.near.reserve(layout, a_.subcolumns, area && sided, p.bands);
     p.bins.padding = p.near.padding(a_.linewidth);
     p.panel = layout.reserve<Panel>(p.panels);
-    p.image.direct = a_.spectra.plan != nullptr && a_.plain && a_.type != PixelType::float32 && a_.size % kWarp == 0 && p.image.access == 16 &&
-                     (a_.block != 0 || p.strokes == 0 || p.near.points);
+    p.image.direct = a_.spectra.plan != nullptr && a_.plain && a_.type != PixelType::float32 && a_.size % kWarp == 0 &&
+                     p.image.access == 16 && (a_.block != 0 || p.strokes == 0 || p.near.points);
     p.image.shown = Reserved{};
-    if (!p.image.direct && p.image.mixing != Mixing::layers) p.image.shown = layout.reserve<uint32_t>(int64_t{p.image.planes} * 256);
+    if (!p.image.direct && p.image.mixing != Mixing::layers)
+      p.image.shown = layout.reserve<uint32_t>(int64_t{p.image.planes} * 256);
     p.starts = area && !p.near.points ? layout.reserve<int>((p.bins.own ? p.panels : 1) * a_.size) : Reserved{};
     p.bins.room = p.bins.most + p.bins.padding * (p.panels + 1);
     const int64_t room = p.bins.room;

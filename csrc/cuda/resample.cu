@@ -70,10 +70,11 @@ __global__ void __launch_bounds__(kRowThreads) resample_own_kernel(const __grid_
     if (row + gridDim.x < a.rows) prefetch_row(spectrum_row<false>(a, row + gridDim.x));
     float* out_flux = kept(a.out_flux + row * a.bins);
     float* out_ivar = kept(a.out_ivar + row * a.bins);
-    visit_own_bins<true>(s, edge, grid_row(a, row), static_cast<int>(a.bins), required, [&](int m, float flux, float ivar) {
-      out_flux[m] = flux;
-      out_ivar[m] = ivar;
-    });
+    visit_own_bins<true>(s, edge, grid_row(a, row), static_cast<int>(a.bins), required,
+                         [&](int m, float flux, float ivar) {
+                           out_flux[m] = flux;
+                           out_ivar[m] = ivar;
+                         });
   }
 }
 
@@ -139,7 +140,8 @@ int resample_cuda(const ResampleArgs& args, void* stream) {
   SharedLayout layout;
   if (has_own_edges(args) && args.pixels <= kMostOwnPixels) {
     const Reserved edges = layout.reserve<double>(args.pixels + 1);
-    if (layout.bytes <= most_shared_bytes()) return launch_over_rows(resample_own_kernel, args, layout.bytes, stream, args, edges);
+    if (layout.bytes <= most_shared_bytes())
+      return launch_over_rows(resample_own_kernel, args, layout.bytes, stream, args, edges);
   }
   return launch_over_rows(resample_any_kernel, args, 0, stream, args);
 }

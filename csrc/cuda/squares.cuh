@@ -65,7 +65,8 @@ class Squares {
   __device__ __forceinline__ uint4 levels(int plane, int count, int line, int piece) const {
     const Shared<uint8_t> of_bins = shared_at<uint8_t>(p_.levels) + plane * p_.bins.room;
     const int column = piece * kPiece;
-    int square = quotient(column, s_.per_block), left = (square + 1) * s_.block - column;  // columns that the square still has
+    int square = quotient(column, s_.per_block),
+        left = (square + 1) * s_.block - column;  // columns that the square still has
     const auto level_of = [&](int k) -> unsigned {
       const int bin = square_bin(line, k, s_.side, a_.boustrophedon);
       return line < s_.side && k < s_.side && bin < count ? static_cast<unsigned>(of_bins[bin]) : 0u;

@@ -1,5 +1,5 @@
-// A strip of an image: 32 columns, a lane each, and up to 256 rows that are drawn at a time. What a line covers is summed
-// in cells, as differences from row to row; a prefix sum makes them levels.
+// A strip of an image: 32 columns, a lane each, and up to 256 rows that are drawn at a time. What a line covers is
+// summed in cells, as differences from row to row; a prefix sum makes them levels.
 #pragma once
 
 #include "../core/raster.h"
@@ -38,11 +38,13 @@ struct StripLayout {
   }
 
   // Needed while a strip becomes levels.
-  void reserve_turned(SharedLayout& layout, int warps) { turned = layout.reserve<uint4>(int64_t{warps} * kGroupCells / kPiece); }
+  void reserve_turned(SharedLayout& layout, int warps) {
+    turned = layout.reserve<uint4>(int64_t{warps} * kGroupCells / kPiece);
+  }
 };
 
-// The groups of rows of a strip in the order in which a block's warps take them, one each: first those that are touched,
-// then the others. None is touched where `touched` is not above 0.
+// The groups of rows of a strip in the order in which a block's warps take them, one each: first those that are
+// touched, then the others. None is touched where `touched` is not above 0.
 struct GroupOrder {
   int first, touched, count;
 
@@ -86,7 +88,8 @@ class Strip {
   __device__ void clear() const {
     const Shared<uint4> cells = shared_at<uint4>(l_.cells);
 #pragma unroll 1
-    for (int i = thread_index(); i < l_.cells.bytes / static_cast<int>(sizeof(uint4)); i += block_threads()) cells[i] = make_uint4(0, 0, 0, 0);
+    for (int i = thread_index(); i < l_.cells.bytes / static_cast<int>(sizeof(uint4)); i += block_threads())
+      cells[i] = make_uint4(0, 0, 0, 0);
   }
 
   // Adds what a lane's sub-column has between the ends of `hit`, which lie within `height` rows that begin at `first`.
@@ -156,7 +159,8 @@ class Strip {
   }
 
   template <class Rows>
-  __device__ __forceinline__ void put_group(int group, int lane, int sum, const int* value, int rows, float scale, const Rows& to) const {
+  __device__ __forceinline__ void put_group(int group, int lane, int sum, const int* value, int rows, float scale,
+                                            const Rows& to) const {
     const Shared<uint8_t> turned = shared_at<uint8_t>(l_.turned) + (warp_index() * kGroupCells + lane);
     LevelSum level(sum, scale);
 #pragma unroll

@@ -1,9 +1,9 @@
 // Lines as Anti-Grain Geometry draws them, in a strip of an image. See core/agg.h.
 //
-// An edge of the outline leaves in each row, in the cell it crosses, the area to its right, and in the next cell the rest
-// of what it covers of the row: differences along the row, whose prefix sum is the winding integral. In one column that
-// area is linear from row to row. So cells hold second differences down the column, and an edge takes six of them in each
-// of two columns, however many rows it crosses.
+// An edge of the outline leaves in each row, in the cell it crosses, the area to its right, and in the next cell the
+// rest of what it covers of the row: differences along the row, whose prefix sum is the winding integral. In one column
+// that area is linear from row to row. So cells hold second differences down the column, and an edge takes six of them
+// in each of two columns, however many rows it crosses.
 #pragma once
 
 #include "outline.cuh"
@@ -43,10 +43,11 @@ class AggStrip {
     for (int i = thread_index(); i < l_.cells.bytes / static_cast<int>(sizeof(int)); i += block_threads()) cells[i] = 0;
   }
 
-  // Adds the outline of a line, told from the strip's first pixel on; what lies right of the strip leaves nothing in it,
-  // but what lies left counts. `shown` rows are drawn, which begin with row `first` of the strip.
+  // Adds the outline of a line, told from the strip's first pixel on; what lies right of the strip leaves nothing in
+  // it, but what lies left counts. `shown` rows are drawn, which begin with row `first` of the strip.
   template <class X, class Y>
-  __device__ __forceinline__ void add_line(const OutlinedLine<X, Y>& line, int first, float shown, RowRange& touched) const {
+  __device__ __forceinline__ void add_line(const OutlinedLine<X, Y>& line, int first, float shown,
+                                           RowRange& touched) const {
     draw_outline(line, l_.queue, [&](Edge& edge) { return add_edge(edge, first, shown, touched); });
   }
 
@@ -87,8 +88,8 @@ class AggStrip {
   }
 
  private:
-  // Adds what an edge, which is not level, leaves in the first column that it goes through from above. Returns whether it
-  // goes on in the next one, and leaves that part of it.
+  // Adds what an edge, which is not level, leaves in the first column that it goes through from above. Returns whether
+  // it goes on in the next one, and leaves that part of it.
   __device__ __forceinline__ bool add_edge(Edge& edge, int first, float shown, RowRange& touched) const {
     constexpr float kBefore = -1.0f, kBehind = kWarp;  // columns that stand for all on either side
     const float y0 = edge.from.y, y1 = edge.to.y;
@@ -96,7 +97,8 @@ class AggStrip {
     if (!(begin < end)) return false;
     const bool downwards = y0 < y1;
     const float width = edge.to.x - edge.from.x, slope = width * reciprocal(y1 - y0);
-    // An end that is not cut off is taken as it is: what an edge leaves to be drawn begins on the border that it came to.
+    // An end that is not cut off is taken as it is: what an edge leaves to be drawn begins on the border that it came
+    // to.
     const Vertex top = downwards ? edge.from : edge.to;
     const float x0 = top.y == begin ? top.x : top.x + slope * (begin - top.y), x1 = edge.from.x + slope * (end - y0);
     if (!(smaller(x0, x1) < kBehind)) return false;
@@ -111,8 +113,10 @@ class AggStrip {
     if (column < kBehind && begin < bottom) {
       // What lies left of the strip counts as if it lay on its border.
       const bool before = column < 0.0f;
-      const float f0 = before ? 0.0f : clamped(x0 - column, 0.0f, 1.0f), f1 = before ? 0.0f : clamped(next - column, 0.0f, 1.0f);
-      const Shared<int> cell = shared_at<int>(l_.cells) + (first * kAggColumns + (before ? 0 : static_cast<int>(column)));
+      const float f0 = before ? 0.0f : clamped(x0 - column, 0.0f, 1.0f),
+                  f1 = before ? 0.0f : clamped(next - column, 0.0f, 1.0f);
+      const Shared<int> cell =
+          shared_at<int>(l_.cells) + (first * kAggColumns + (before ? 0 : static_cast<int>(column)));
       add_piece(cell, begin, bottom, f0, f1, before ? 0.0f : slope, downwards ? kWholeArea : -kWholeArea);
       touched.widen(first + static_cast<int>(begin), first + static_cast<int>(bottom) + 2);
     }
@@ -124,7 +128,8 @@ class AggStrip {
 
   // Adds to one column, and the one to its right, what an edge within it leaves from y = begin to y = end, where its x
   // goes from f0 to f1 of the column's width.
-  static __device__ __forceinline__ void add_piece(Shared<int> cell, float begin, float end, float f0, float f1, float slope, float sign) {
+  static __device__ __forceinline__ void add_piece(Shared<int> cell, float begin, float end, float f0, float f1,
+                                                   float slope, float sign) {
     const int top = static_cast<int>(begin);
     int bottom = static_cast<int>(end);
     if (static_cast<float>(bottom) == end) --bottom;
@@ -174,7 +179,8 @@ class AggStrip {
 
   // Sums down the columns, then along the rows: two lanes for each row.
   template <class Rows>
-  __device__ __forceinline__ void put_group(int group, int slope, int height, const int* value, int rows, const Rows& to) const {
+  __device__ __forceinline__ void put_group(int group, int slope, int height, const int* value, int rows,
+                                            const Rows& to) const {
     const Shared<int> cell = shared_at<int>(l_.cells) + group * kGroupRows * kAggColumns;
 #pragma unroll
     for (int row = 0; row < kGroupRows; ++row) {

@@ -45,7 +45,9 @@ struct NearLayout {
   }
 
   // Points that a line has to have before its first and behind its last, which are not drawn.
-  int padding(float linewidth) const { return points || shares ? static_cast<int>(0.5f * linewidth * per_step) + 2 : 0; }
+  int padding(float linewidth) const {
+    return points || shares ? static_cast<int>(0.5f * linewidth * per_step) + 2 : 0;
+  }
 
   // Leaves out what would be too large, or what has to be told apart: sub-columns that may lie at points.
   void reserve(SharedLayout& layout, int subcolumns, bool lines, bool bands) {
@@ -72,16 +74,19 @@ class NearPainter {
         // The segment from point d to the next reaches from (d + 0.5) step - radius to (d + 1.5) step + radius.
         const int first = static_cast<int>(ceilf((at - radius) / step_ - 1.5f));
         const int last = static_cast<int>(floorf((at + radius) / step_ - 0.5f));
-        shared_at<NearPoints>(l_.points)[k] = NearPoints{first, last - first + 1, at - (static_cast<float>(first) + 1.0f) * step_, k * l_.most};
+        shared_at<NearPoints>(l_.points)[k] =
+            NearPoints{first, last - first + 1, at - (static_cast<float>(first) + 1.0f) * step_, k * l_.most};
 #pragma unroll 1
         for (int i = 0; i < l_.most; ++i) {
-          const float across = at - (static_cast<float>(first + i) + 1.5f) * step_, square = radius * radius - across * across;
+          const float across = at - (static_cast<float>(first + i) + 1.5f) * step_,
+                      square = radius * radius - across * across;
           shared_at<float>(l_.reach)[k * l_.most + i] = square >= 0.0f ? sqrtf(square) : NAN;
         }
       }
       if (l_.shares) {
         const float before = floorf(at / step_ - 0.5f);
-        shared_at<NearShare>(l_.shares)[k] = NearShare{static_cast<int>(before), (at - (before + 0.5f) * step_) / step_};
+        shared_at<NearShare>(l_.shares)[k] =
+            NearShare{static_cast<int>(before), (at - (before + 0.5f) * step_) / step_};
       }
     }
   }
@@ -93,9 +98,10 @@ class NearPainter {
     return near;
   }
 
-  // What a line without gaps covers of a sub-column. y is NaN where nothing is drawn, also for the padding on both sides;
-  // sides[i] are those from point i to the next.
-  __device__ __forceinline__ Interval line(const NearPoints& near, Shared<const float> y, Shared<const Sides> sides) const {
+  // What a line without gaps covers of a sub-column. y is NaN where nothing is drawn, also for the padding on both
+  // sides; sides[i] are those from point i to the next.
+  __device__ __forceinline__ Interval line(const NearPoints& near, Shared<const float> y,
+                                           Shared<const Sides> sides) const {
     Walk walk(*this, near, y, sides);
     Interval hit = nothing();
     if (near.segments == kUsualSegments) {
@@ -110,7 +116,8 @@ class NearPainter {
 
   // The same of a line with gaps: calls emit(interval) for disjoint intervals, as visit_column.
   template <class Emit>
-  __device__ __forceinline__ void visit_pieces(const NearPoints& near, Shared<const float> y, Shared<const Sides> sides, Emit emit) const {
+  __device__ __forceinline__ void visit_pieces(const NearPoints& near, Shared<const float> y, Shared<const Sides> sides,
+                                               Emit emit) const {
     float covered = -INFINITY;
     for (;;) {
       Walk walk(*this, near, y, sides);
@@ -133,7 +140,8 @@ class NearPainter {
   }
 
   // What the band between two lines covers of a sub-column; both are NaN where either is not drawn.
-  __device__ __forceinline__ Interval band(int column, int k, Shared<const float> upper, Shared<const float> lower) const {
+  __device__ __forceinline__ Interval band(int column, int k, Shared<const float> upper,
+                                           Shared<const float> lower) const {
     const NearShare near = shared_at<NearShare>(l_.shares)[k];
     const int before = (column << l_.points_shift) + near.before;
     const float a0 = upper[before], a1 = upper[before + 1], b0 = lower[before], b1 = lower[before + 1];
@@ -147,11 +155,17 @@ class NearPainter {
   // From segment to segment along a line.
   class Walk {
    public:
-    __device__ __forceinline__ Walk(const NearPainter& painter, const NearPoints& near, Shared<const float> y, Shared<const Sides> sides)
-        : painter_(painter), point_(y + near.first), reach_(shared_at<float>(painter.l_.reach) + near.reach), side_(sides + near.first),
-          from_(near.from), left_(0.5f * *point_) {}
+    __device__ __forceinline__ Walk(const NearPainter& painter, const NearPoints& near, Shared<const float> y,
+                                    Shared<const Sides> sides)
+        : painter_(painter),
+          point_(y + near.first),
+          reach_(shared_at<float>(painter.l_.reach) + near.reach),
+          side_(sides + near.first),
+          from_(near.from),
+          left_(0.5f * *point_) {}
 
-    // Widens `hit` by the sides of the segment at hand, i segments on from where the pointers are, and the disc behind it.
+    // Widens `hit` by the sides of the segment at hand, i segments on from where the pointers are, and the disc behind
+    // it.
     __device__ __forceinline__ void widen(Interval& hit, int i) {
       const Sides s = side_[i];
       const float next = point_[i + 1], disc = reach_[i], right = 0.5f * next, middle = left_ + right;
@@ -187,7 +201,9 @@ class NearPainter {
 template <class X, class Mark>
 __device__ void note_gap(X x, Shared<const float> y, int points, int i, float r, int width, Mark mark) {
   constexpr float kRoom = 1e-3f;
-  const auto strip_at = [&](float at) { return static_cast<int>(clamped(at, 0.0f, static_cast<float>(width - 1))) / kWarp; };
+  const auto strip_at = [&](float at) {
+    return static_cast<int>(clamped(at, 0.0f, static_cast<float>(width - 1))) / kWarp;
+  };
 #pragma unroll 1
   for (int k = i + 1; k < points && x[k] - x[i] <= 2.0f * r + kRoom; ++k) {
     if (y[k] != y[k]) continue;
@@ -196,10 +212,11 @@ __device__ void note_gap(X x, Shared<const float> y, int points, int i, float r,
   }
 }
 
-// What a line without gaps covers of the vertical line at `at`, whose points lie anyhow. None before `first` touches it.
+// What a line without gaps covers of the vertical line at `at`, whose points lie anyhow. None before `first` touches
+// it.
 template <class X, class SidesOf>
-__device__ __forceinline__ Interval hit_without_gaps(X x, Shared<const float> y, SidesOf sides, int points, int first, float at,
-                                                     float r) {
+__device__ __forceinline__ Interval hit_without_gaps(X x, Shared<const float> y, SidesOf sides, int points, int first,
+                                                     float at, float r) {
   Interval hit = nothing();
   int i = first;
   while (i + 1 < points && x[i + 1] < at - r) ++i;
