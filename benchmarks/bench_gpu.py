@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from cases import NORMALISED, SIZE, STYLES, THREE, bins, lines
 from torch import Tensor, nn
 
 from spectromer import _C, SpectrumBatch, rasterize, render, resample
@@ -16,7 +17,6 @@ from spectromer.data.simulate import simulate
 from spectromer.data.sources import load_simulated
 from spectromer.data.targets import Targets
 from spectromer.models import Design, default_size
-from spectromer.ops.picture import Picture, wavelength_grid
 from spectromer.train import SpectrumTask
 
 
@@ -44,7 +44,7 @@ pytestmark = [
     pytest.mark.benchmark(timer=DeviceClock()),
 ]
 
-COUNT, FEW, SIZE = 4096, 64, 224
+COUNT, FEW = 4096, 64
 RENDER, RENDER_FEW, HOST, RESAMPLE, RASTERIZE, STEP, DEFAULT, FEED = (
     f"GPU: {what}"
     for what in (
@@ -58,23 +58,11 @@ RENDER, RENDER_FEW, HOST, RESAMPLE, RASTERIZE, STEP, DEFAULT, FEED = (
         "batches of 256 from the host",
     )
 )
-NORMALISED = {"dtype": "bfloat16", "mean": 0.45, "std": 0.22}
-THREE = {"channels": ("flux", "error", "mask")}
 
 
 @pytest.fixture(scope="module")
 def many(batch: SpectrumBatch) -> SpectrumBatch:
     return batch.select(list(range(len(batch))) * (COUNT // len(batch))).to("cuda")
-
-
-STYLES: dict[str, dict[str, Any]] = {
-    "plot, uint8": {},
-    "plot with error and mask, bfloat16": THREE | NORMALISED,
-    "14 panels, uint8": {"style": "panels", "panels": 14},
-    "overlap, bfloat16": {"style": "overlap"} | NORMALISED,
-    "folded, uint8": {"style": "folded"},
-    "thesis-plot, uint8": {"style": "thesis-plot"},
-}
 
 
 @pytest.mark.parametrize(("name", "options"), STYLES.items())
@@ -106,7 +94,7 @@ def test_host(benchmark: Any, many: SpectrumBatch, name: str) -> None:
 @pytest.mark.parametrize("own", [False, True])
 def test_resample(rate: Any, many: SpectrumBatch, own: bool) -> None:
     wavelength = many.wavelength.expand(many.flux.shape).contiguous() if own else many.wavelength
-    grid = torch.linspace(3650.0, 10250.0, 4096, dtype=torch.float64, device="cuda")
+    grid = bins(many.flux.device)
     size = 8 * (many.flux.shape[1] + 4096) + (8 * many.flux.shape[1] if own else 0)
     name = "spectromer, wavelengths of each spectrum's own" if own else "spectromer, one wavelength for all"
     rate(RESAMPLE, name, COUNT, lambda: resample(many.flux, many.ivar, wavelength, grid), size=size, device="cuda")
@@ -114,16 +102,15 @@ def test_resample(rate: Any, many: SpectrumBatch, own: bool) -> None:
 
 def test_resample_by_torch(rate: Any, many: SpectrumBatch) -> None:
     """The overlaps as a sparse matrix, made once: flux and variance of good pixels, and their weights."""
-    wavelength = many.wavelength
-    grid = torch.linspace(3650.0, 10250.0, 4096, dtype=torch.float64, device="cuda")
+    wavelength, grid = many.wavelength, bins(many.flux.device)
 
     def edges(centres: Tensor) -> Tensor:
         middle = 0.5 * (centres[1:] + centres[:-1])
         return torch.cat((2 * centres[:1] - middle[:1], middle, 2 * centres[-1:] - middle[-1:]))
 
-    pixels, bins = edges(wavelength), edges(grid)
-    low = torch.maximum(pixels[None, :-1], bins[:-1, None])
-    share = (torch.minimum(pixels[None, 1:], bins[1:, None]) - low).clamp(min=0) / (bins[1:] - bins[:-1])[:, None]
+    pixel, bin_ = edges(wavelength), edges(grid)
+    low = torch.maximum(pixel[None, :-1], bin_[:-1, None])
+    share = (torch.minimum(pixel[None, 1:], bin_[1:, None]) - low).clamp(min=0) / (bin_[1:] - bin_[:-1])[:, None]
     weights = share.float().to_sparse()
     squares = (share**2).float().to_sparse()
 
@@ -143,11 +130,7 @@ def test_resample_by_torch(rate: Any, many: SpectrumBatch) -> None:
 
 @pytest.fixture(scope="module")
 def heights(many: SpectrumBatch) -> Tensor:
-    """Lines that `render` draws, without gaps."""
-    grid = wavelength_grid(Picture(), many.flux.device)
-    flux, _ = resample(many.flux, many.ivar, many.wavelength, grid)
-    low, high = torch.quantile(flux, torch.tensor([0.005, 0.995], device="cuda"), dim=1, keepdim=True)
-    return SIZE * (0.95 - 0.9 * (flux - low) / (high - low))
+    return lines(many)
 
 
 def test_rasterize(rate: Any, heights: Tensor) -> None:

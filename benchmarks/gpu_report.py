@@ -52,32 +52,6 @@ for coverage in ("union", "agg"):
 rasterize(torch.randn(2, 100).cuda() * 20 + 30, band=torch.randn(2, 100).cuda(), height=60, width=60)
 torch.cuda.synchronize()
 """
-#: Launches what the README's table names, once each, and prints the names.
-LARGE = """
-import torch
-from spectromer import SpectrumBatch, rasterize, render, resample
-from spectromer.data.simulate import simulate
-batch = SpectrumBatch.from_spectra(list(simulate(256, surveys=("SDSS",)))).to("cuda")
-grid = torch.linspace(3650.0, 10250.0, 4096, dtype=torch.float64, device="cuda")
-own = batch.wavelength.expand(batch.flux.shape).contiguous()
-fused = {"dtype": "bfloat16", "mean": 0.45, "std": 0.22}
-heights = torch.randn(256, 448, device="cuda").cumsum(1) * 3 + 112
-for name, work in {
-    "plot, uint8": lambda: render(batch),
-    "plot with error and mask, bfloat16": lambda: render(batch, channels=("flux", "error", "mask"), **fused),
-    "14 panels, uint8": lambda: render(batch, style="panels", panels=14),
-    "overlap, bfloat16": lambda: render(batch, style="overlap", **fused),
-    "folded, uint8": lambda: render(batch, style="folded"),
-    "thesis-plot, uint8": lambda: render(batch, style="thesis-plot"),
-    "resample, one wavelength for all": lambda: resample(batch.flux, batch.ivar, batch.wavelength, grid),
-    "resample, wavelengths of each one's own": lambda: resample(batch.flux, batch.ivar, own, grid),
-    "rasterize, true area": lambda: rasterize(heights),
-    "rasterize, as AGG": lambda: rasterize(heights, coverage="agg"),
-}.items():
-    print("CASE", name, flush=True)
-    work()
-    torch.cuda.synchronize()
-"""
 #: What Nsight Compute is asked for, and what it is called in the table.
 METRICS = {
     "smsp__inst_executed.sum": "instructions",
@@ -205,7 +179,8 @@ def profile(report: Report, step: Step) -> None:
     """Nsight Compute's counts of each kernel that the table's cases launch."""
     command = [program("ncu"), "--csv", "--page", "raw", "--clock-control", "none", "--metrics", ",".join(METRICS)]
     kernels = ["--kernel-name-base", "mangled", "-k", "regex:spectromer", "--print-kernel-base", "function"]
-    step.rows += profiled(report.run([*command, *kernels, sys.executable, "-c", LARGE], 150, keep=True))
+    cases = [sys.executable, ROOT / "benchmarks" / "cases.py", str(PROFILED)]
+    step.rows += profiled(report.run([*command, *kernels, *cases], 150, keep=True))
 
 
 def profiled(text: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import mmap
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,20 @@ NUMBERS = itertools.count()
 
 def compiled(source: Path, out: Path, *options: str | Path, sources: Path = SOURCES) -> Path:
     """Compile a source that includes the kernels, from the folder `sources`, or parts of them."""
+    # What `options` include takes the place of the emulation's own.
     always = ["-std=c++17", "-O1", "-ffp-contract=off", "-DSPECTROMER_EMULATED", f"-I{HERE}", f"-I{sources}"]
-    built = subprocess.run(["c++", *always, *options, source, "-o", out], capture_output=True, text=True)
+    built = subprocess.run(["c++", *options, *always, source, "-o", out], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[-3000:]
     return out
 
 
-def module(folder: Path, sources: Path = SOURCES) -> Any:
-    """The kernels as a module that takes the arguments of `spectromer._C`."""
+def module(folder: Path, sources: Path = SOURCES, extra: Sequence[str | Path] = ()) -> Any:
+    """The kernels as a module that takes the arguments of `spectromer._C`, compiled with `extra` options."""
     pybind11 = pytest.importorskip("pybind11")
     name = f"emulated_{next(NUMBERS)}"  # pybind11 gives the first module of a name again
     out = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     include = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
-    options = ["-shared", "-fPIC", "-fvisibility=hidden", f"-DEMULATED={name}", *include]
+    options = ["-shared", "-fPIC", "-fvisibility=hidden", f"-DEMULATED={name}", *extra, *include]
     compiled(HERE / "module.cpp", out, *options, sources=sources)
     spec = importlib.util.spec_from_file_location(name, out)
     assert spec is not None and spec.loader is not None

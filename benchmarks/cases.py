@@ -1,0 +1,71 @@
+"""What the README's table of GPU figures names, for whatever times, profiles or counts it.
+
+As a program: launches each case once on the GPU, and says which (`python benchmarks/cases.py 256`, the spectra).
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spectromer import SpectrumBatch, rasterize, render, resample
+from spectromer.data.simulate import simulate
+from spectromer.ops.picture import Picture, wavelength_grid
+
+SIZE = 224
+NORMALISED: dict[str, Any] = {"dtype": "bfloat16", "mean": 0.45, "std": 0.22}
+THREE: dict[str, Any] = {"channels": ("flux", "error", "mask")}
+
+#: Options of `render`.
+STYLES: dict[str, dict[str, Any]] = {
+    "plot, uint8": {},
+    "plot with error and mask, bfloat16": THREE | NORMALISED,
+    "14 panels, uint8": {"style": "panels", "panels": 14},
+    "overlap, bfloat16": {"style": "overlap"} | NORMALISED,
+    "folded, uint8": {"style": "folded"},
+    "thesis-plot, uint8": {"style": "thesis-plot"},
+}
+
+
+def cases(batch: SpectrumBatch) -> dict[str, Callable[[], Tensor]]:
+    """Each case by its name, as a call."""
+    own = batch.wavelength.expand(batch.flux.shape).contiguous()
+    grid, heights = bins(batch.flux.device), lines(batch.to("cpu")).to(batch.flux.device)
+    return {
+        **{name: lambda options=options: render(batch, **options) for name, options in STYLES.items()},
+        "resample, one wavelength for all": lambda: resample(batch.flux, batch.ivar, batch.wavelength, grid)[0],
+        "resample, wavelengths of each one's own": lambda: resample(batch.flux, batch.ivar, own, grid)[0],
+        "rasterize, true area": lambda: rasterize(heights),
+        "rasterize, as AGG": lambda: rasterize(heights, coverage="agg"),
+    }
+
+
+def bins(device: torch.device) -> Tensor:
+    """What spectra are resampled to, [4096]."""
+    return torch.linspace(3650.0, 10250.0, 4096, dtype=torch.float64).to(device)
+
+
+def lines(batch: SpectrumBatch) -> Tensor:
+    """Heights of the lines that `render` draws, without gaps, [batch, 448]."""
+    grid = wavelength_grid(Picture(), batch.flux.device)
+    assert grid is not None
+    flux, _ = resample(batch.flux, batch.ivar, batch.wavelength, grid)
+    ends = torch.tensor([0.005, 0.995], device=flux.device)
+    low, high = torch.quantile(flux, ends, dim=1, keepdim=True)
+    return SIZE * (0.95 - 0.9 * (flux - low) / (high - low))
+
+
+def main() -> None:
+    """Launch each case, after its name has been printed."""
+    batch = SpectrumBatch.from_spectra(list(simulate(int(sys.argv[1]), surveys=("SDSS",)))).to("cuda")
+    for name, work in cases(batch).items():
+        torch.cuda.synchronize()
+        print("CASE", name, flush=True)
+        work()
+    torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()
