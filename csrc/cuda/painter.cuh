@@ -191,8 +191,7 @@ class Painter {
 
   // The middle of sub-column k.
   __device__ float middle_of(int column, int k) const {
-    const float step = 1.0f / static_cast<float>(a_.subcolumns);
-    return static_cast<float>(column) + (static_cast<float>(k) + 0.5f) * step;
+    return static_cast<float>(column) + (static_cast<float>(k) + 0.5f) * p_.step;
   }
 
   __device__ __forceinline__ void draw_bands(const DrawnQuantity& drawn, int first_panel, RowRange& touched) const {

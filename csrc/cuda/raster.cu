@@ -15,12 +15,14 @@ struct RasterPlan {
   AggLayout agg;
   StrokeShape shape{1.0f};
   int weight;         // of a sub-column
+  float step;         // between sub-columns
   float level_scale;  // from weights to levels
   Reserved x, y;    // [points] of the line
   Reserved sides;   // [points]
   Reserved starts;  // [width] first point that can touch a pixel column
   Reserved gaps;    // [strips] whether the line has a gap near its columns
   Reserved segments;  // [strips] of SegmentRange, near each strip, of lines as AGG draws them
+  int64_t pixels = 0;  // of an image
   int rows = 0, access = 1;
   int64_t bytes = 0;
 
@@ -29,8 +31,10 @@ struct RasterPlan {
 
 RasterPlan make_plan(const RasterizeArgs& a) {
   RasterPlan p;
+  p.pixels = a.height * a.width;
   p.shape = StrokeShape(a.linewidth);
   p.weight = subcolumn_weight(a.subcolumns);
+  p.step = 1.0f / static_cast<float>(a.subcolumns);
   p.level_scale = 255.0f / static_cast<float>(p.weight * a.subcolumns);
   SharedLayout layout;
   const bool band = a.band != nullptr, agg = a.coverage == Coverage::agg && !band;
@@ -85,11 +89,10 @@ struct RasterRows {
   }
 };
 
-__device__ __forceinline__ RasterRows rows_of(uint8_t* image, const RasterizeArgs& a, const RasterPlan& p, int column,
+__device__ __forceinline__ RasterRows rows_of(const RasterizeArgs& a, const RasterPlan& p, unsigned image, int column,
                                               int top) {
   const int width = static_cast<int>(a.width), own = column + lane_piece() * kPiece;
-  uint8_t* at =
-      image + (uint64_t{static_cast<unsigned>(top)} * static_cast<unsigned>(width) + static_cast<unsigned>(own));
+  uint8_t* at = a.out + image * p.pixels + uint64_t{static_cast<unsigned>(top)} * static_cast<unsigned>(width) + own;
   return RasterRows{kept(at), width, width - own, p.access};
 }
 
@@ -97,12 +100,12 @@ __device__ __forceinline__ RasterRows rows_of(uint8_t* image, const RasterizeArg
 template <class Cover>
 __device__ __forceinline__ void draw_subcolumns(const Strip& strip, const RasterizeArgs& a, const RasterPlan& p,
                                                 int column, int top, int rows, Cover cover) {
-  const int own = column + lane_index(), subcolumns = own < static_cast<int>(a.width) ? a.subcolumns : 0;
-  const float step = 1.0f / static_cast<float>(a.subcolumns), above = static_cast<float>(top),
+  const int own = column + lane_index(), width = static_cast<int>(a.width);
+  const float above = static_cast<float>(top),
               height = static_cast<float>(rows);
   RowRange touched;
-  for (int k = warp_index(); k < subcolumns; k += kImageWarps) {
-    cover(own, static_cast<float>(own) + (static_cast<float>(k) + 0.5f) * step, [&](Interval hit) {
+  for (int k = warp_index(); own < width && k < a.subcolumns; k += kImageWarps) {
+    cover(own, static_cast<float>(own) + (static_cast<float>(k) + 0.5f) * p.step, [&](Interval hit) {
       if (!hit.empty()) strip.add(Interval{hit.top - above, hit.bottom - above}, 0, height, p.weight, touched);
     });
   }
@@ -113,17 +116,16 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
     rasterize_band_kernel(const __grid_constant__ RasterizeArgs a, const __grid_constant__ RasterPlan p) {
   const Strip strip(p.strip);
   strip.clear();
-  for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
+  for (unsigned image = blockIdx.x; image < a.images; image += gridDim.x) {
     const int points = static_cast<int>(a.points);
     const float* x = a.x + image * a.x_stride;
     const float* y = a.y + image * a.points;
     const float* band = a.band + image * a.points;
-    uint8_t* out = a.out + image * a.height * a.width;
     visit_strips(a, p, [&](int column, int top, int rows) {
       __syncthreads();
       draw_subcolumns(strip, a, p, column, top, rows,
                       [&](int, float at, auto emit) { emit(band_interval(x, y, band, points, at)); });
-      strip.put_levels(rows, p.level_scale, rows_of(out, a, p, column, top));
+      strip.put_levels(rows, p.level_scale, rows_of(a, p, image, column, top));
     });
   }
 }
@@ -147,7 +149,7 @@ struct StagedLine {
         r(0.5f * a.linewidth) {}
 
   // To be called by the whole block. A height that does not belong to the line becomes NaN.
-  __device__ void load(const RasterizeArgs& a, int64_t image) const {
+  __device__ void load(const RasterizeArgs& a, unsigned image) const {
     const float* from_x = a.x + image * a.x_stride;
     const float* from_y = a.y + image * a.points;
     for (int i = thread_index(); i < points; i += kImageThreads) {
@@ -178,10 +180,9 @@ __global__ void __launch_bounds__(kFor48Registers, 2)
   const Strip strip(p.strip);
   strip.clear();
   const StagedLine line(a, p);
-  for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
+  for (unsigned image = blockIdx.x; image < a.images; image += gridDim.x) {
     __syncthreads();
     if (kStaged) line.load(a, image);
-    uint8_t* out = a.out + image * a.height * a.width;
     visit_strips(a, p, [&](int column, int top, int rows) {
       const bool gap = kStaged && line.gaps[column / kWarp] != 0;
       draw_subcolumns(strip, a, p, column, top, rows, [&](int own, float at, auto emit) {
@@ -198,7 +199,7 @@ __global__ void __launch_bounds__(kFor48Registers, 2)
           visit_column(x, y, sides, line.points, first_point(x, line.points, at, line.r), at, line.r, emit);
         }
       });
-      strip.put_levels(rows, p.level_scale, rows_of(out, a, p, column, top));
+      strip.put_levels(rows, p.level_scale, rows_of(a, p, image, column, top));
     });
   }
 }
@@ -209,7 +210,7 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
   const AggStrip strip(p.agg);
   strip.clear();
   const int points = static_cast<int>(a.points);
-  for (int64_t image = blockIdx.x; image < a.images; image += gridDim.x) {
+  for (unsigned image = blockIdx.x; image < a.images; image += gridDim.x) {
     const float* from_x = a.x + image * a.x_stride;
     const float* from_y = a.y + image * a.points;
     const Shared<float> staged_x = shared_at<float>(p.x), staged_y = shared_at<float>(p.y);
@@ -222,7 +223,6 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
       segments[i] = segments_near(Shared<const float>(staged_x), points, i * kWarp, p.shape);
     }
     __syncthreads();
-    uint8_t* out = a.out + image * a.height * a.width;
     visit_strips(a, p, [&](int column, int top, int rows) {
       const auto add = [&](auto x, auto y) {
         const SegmentRange range =
@@ -235,7 +235,7 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
       };
       if constexpr (kStaged) add(Shared<const float>(staged_x), Shared<const float>(staged_y));
       else add(from_x, from_y);
-      strip.put_levels(rows, rows_of(out, a, p, column, top));
+      strip.put_levels(rows, rows_of(a, p, image, column, top));
     });
   }
 }
@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
 
 int rasterize_cuda(const RasterizeArgs& args, void* stream) {
   if (args.images * args.height * args.width == 0) return 0;
-  if (args.points > INT_MAX / 2 || args.width > INT_MAX / 2) return kTooLarge;
+  if (args.points > INT_MAX / 2 || args.width > INT_MAX / 2 || args.images > INT_MAX) return kTooLarge;
   const RasterPlan plan = make_plan(args);
   const auto kernel = args.band != nullptr ? rasterize_band_kernel
                       : args.coverage == Coverage::agg

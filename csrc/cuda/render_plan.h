@@ -96,6 +96,7 @@ struct RenderPlan {
   // A warp takes some sub-columns, from warp & subcolumn_mask on, of some panels, from warp >> part_shift on.
   int subcolumn_mask, part_shift, parts_step;
   int weight;              // of a sub-column
+  float step;              // between sub-columns
   float level_scale;       // from weights to levels
   ImageLayout image;
   RangeLayout finder;
@@ -196,6 +197,7 @@ class RenderPlanner {
     passes.at_once = passes.rows == passes.stacked * passes.canvas;
     p.shape = StrokeShape(a_.linewidth);
     p.weight = subcolumn_weight(a_.subcolumns);
+    p.step = 1.0f / static_cast<float>(a_.subcolumns);
     p.level_scale = 255.0f / static_cast<float>(p.weight * a_.subcolumns);
     ImageLayout& image = p.image;
     image.planes = static_cast<int>(a_.planes());

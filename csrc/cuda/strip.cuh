@@ -64,7 +64,7 @@ __device__ __forceinline__ void note_rows(const Reserved& ranges, const RowRange
 // Which of the groups they lie in. After a barrier, and another must follow before the next strip's are said.
 __device__ __forceinline__ GroupOrder touched_groups(const Reserved& ranges, int groups) {
   const RowRange rows = shared_at<RowRange>(ranges)[renewed(lane_index()) & (block_warps() - 1)];
-  const int first = warp_min(rows.first) / kGroupRows, last = warp_max(rows.last) >> kGroupShift;
+  const int first = warp_min(rows.first) >> kGroupShift, last = warp_max(rows.last) >> kGroupShift;
   const int begin = first < groups ? first : groups - 1;
   return GroupOrder{begin, last - begin + 1, groups};
 }
