@@ -16,8 +16,7 @@ struct BinPlan {
   int rows = 0;              // of weights, for which there is room
   double* weight = nullptr;  // [rows, 32]
   int* first = nullptr;      // [groups, 32]
-  int* start = nullptr;      // [groups] the first of its rows of weights
-  int* steps = nullptr;      // [groups]
+  int2* steps = nullptr;     // [groups] the first of its rows of weights, and how many it has
 
   BinPlan() = default;
 
@@ -26,7 +25,7 @@ struct BinPlan {
   explicit BinPlan(const ResampleArgs& a)
       : groups(static_cast<int>((a.bins + kWarp - 1) / kWarp)), rows(static_cast<int>(a.pixels) + 2 * groups),
         weight(static_cast<double*>(a.plan)), first(reinterpret_cast<int*>(weight + int64_t{rows} * kWarp)),
-        start(first + int64_t{groups} * kWarp), steps(start + groups) {}
+        steps(reinterpret_cast<int2*>(first + int64_t{groups} * kWarp)) {}
 
   int64_t bytes() const {
     return int64_t{rows} * kWarp * static_cast<int64_t>(sizeof(double)) +
@@ -59,7 +58,8 @@ __device__ __forceinline__ BinSums<kVariance> planned_sums(const BinPlan& plan, 
   int at = __ldg(plan.first + group * kWarp + lane_index()) - static_cast<int>(s.begin);
   const float* flux = s.flux + at;
   const float* ivar = s.ivar + at;
-  const double* weight = plan.weight + (static_cast<int64_t>(__ldg(plan.start + group)) * kWarp + lane_index());
+  const int2 of_group = __ldg(plan.steps + group);
+  const double* weight = plan.weight + (of_group.x * kWarp + lane_index());
   BinSums<kVariance> sums;
   const auto add = [&](int step) {
     if (kStretch && (at + step < 0 || at + step >= count)) return;
@@ -69,17 +69,16 @@ __device__ __forceinline__ BinSums<kVariance> planned_sums(const BinPlan& plan, 
       sums.add(w, pixel_flux, pixel_ivar);
     } else {
       const bool good = good_pixel(pixel_flux, pixel_ivar);
-      sums.add_good(weight_if(good, w), good ? pixel_flux : 0.0f, 0.0f);
+      sums.add_good(weight_if(good, w), kept(good ? pixel_flux : 0.0f), 0.0f);
     }
   };
-  int steps = __ldg(plan.steps + group);
 #pragma unroll 1
-  for (; steps > 1; steps -= 2) {
+  for (int steps = of_group.y; steps > 1; steps -= 2) {
     add(0);
     add(1);
     flux += 2, ivar += 2, at += 2, weight += 2 * kWarp;
   }
-  if (steps > 0) add(0);
+  if ((of_group.y & 1) != 0) add(0);
   return sums;
 }
 

@@ -42,7 +42,7 @@ class Bins {
   }
 
   // All places, with the padding.
-  __device__ int places() const { return own_pixels() ? count_ : p_.bins.room; }
+  __device__ int places() const { return own_pixels() ? count_ : p_.bins.places; }
 
   // The x of the bins of a panel whose first one lies at a place.
   __device__ auto x_of(int place) const {

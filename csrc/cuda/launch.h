@@ -56,6 +56,12 @@ __device__ __forceinline__ Shared<T> shared_at(const Reserved& reserved) {
   return reinterpret_cast<T*>(shared_bytes + reserved.offset);
 }
 
+// The same place, as it is for another type.
+template <class To, class From>
+__device__ __forceinline__ Shared<To> shared_cast(Shared<From> from) {
+  return reinterpret_cast<To*>(from);
+}
+
 // The block's barrier, as __syncthreads, which different warps may reach at different places of the code.
 __device__ __forceinline__ void block_barrier() { asm volatile("barrier.sync.aligned 0;" ::: "memory"); }
 
@@ -93,6 +99,11 @@ __device__ __forceinline__ void prefetch(const void* address) {
 template <class T>
 __device__ __forceinline__ T kept(T number) {
   asm("" : "+l"(number));
+  return number;
+}
+
+__device__ __forceinline__ float kept(float number) {
+  asm("" : "+f"(number));
   return number;
 }
 

@@ -61,11 +61,9 @@ class RangeFinder {
       return finite == 0 ? value_range(0.0f, 0.0f) : value_range(low, high);
     }
     const Slots slots(low, high);
-#pragma unroll 1
-    for (int i = begin + thread_index(); i < end; i += block_threads()) {
-      const float value = values_[i];
+    visit(begin, end, [&](float value) {
       if (value == value) atomicAdd(histogram(padded(slots.of(value))), 1);
-    }
+    });
     __syncthreads();
     const int k = warp_index();
     if (k < 2) place_rank(k, rank(k, finite), finite);
@@ -90,6 +88,27 @@ class RangeFinder {
   }
 
  private:
+  // Calls visit(value) for the values [begin, end), each by some thread: four after one another, where they are aligned.
+  template <class Visit>
+  __device__ __forceinline__ void visit(int begin, int end, Visit visit) const {
+    const int first = (begin + 3) & ~3, fours = (end & ~3) - first, last = fours > 0 ? first + fours : first;
+    const Shared<const uint4> four = shared_cast<const uint4>(values_ + first);
+#pragma unroll 1
+    for (int i = thread_index(); 4 * i < fours; i += block_threads()) {
+      const uint4 words = four[i];
+      visit(float_of(words.x)), visit(float_of(words.y)), visit(float_of(words.z)), visit(float_of(words.w));
+    }
+    // What lies before and behind them.
+    const int before = (first < end ? first : end) - begin, behind = end > last ? end - last : 0, i = thread_index();
+    if (i < before + behind) visit(values_[i < before ? begin + i : last + i - before]);
+  }
+
+  static __device__ __forceinline__ float float_of(unsigned bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+  }
+
   static constexpr int kBins = RangeLayout::kBins, kMembers = RangeLayout::kMembers;
 
   // Numbers that the block works out together; pairs for the lower and the upper percentile.
@@ -136,13 +155,11 @@ class RangeFinder {
   __device__ void count(int begin, int end) const {
     int finite = 0;
     float low = INFINITY, high = -INFINITY;
-#pragma unroll 1
-    for (int i = begin + thread_index(); i < end; i += block_threads()) {
-      const float value = values_[i];
+    visit(begin, end, [&](float value) {
       finite += value == value ? 1 : 0;
       low = fminf(low, value);
       high = fmaxf(high, value);
-    }
+    });
     finite = warp_sum(finite);
     const int least = warp_min(order_of(low)), greatest = warp_max(order_of(high));
     if (lane_index() != 0) return;
@@ -182,17 +199,15 @@ class RangeFinder {
     unsigned bin[2], next[2];
     for (int k = 0; k < 2; ++k)
       bin[k] = static_cast<unsigned>(*state(kBin + k)), next[k] = static_cast<unsigned>(*state(kNextBin + k));
-#pragma unroll 1
-    for (int i = begin + thread_index(); i < end; i += block_threads()) {
-      const float value = values_[i];
-      if (value != value) continue;
+    visit(begin, end, [&](float value) {
+      if (value != value) return;
       const unsigned slot = slots.of(value);
       for (int k = 0; k < 2; ++k) {
         if (slot != bin[k] && slot != next[k]) continue;
         const int place = atomicAdd(state(kListed + k), 1);
         if (place < kMembers) *member(k, place) = value;
       }
-    }
+    });
   }
 
   // One warp puts the members in order, unless they are too many.

@@ -33,7 +33,8 @@ struct BinLayout {
   int most;       // bins of a spectrum
   int of_panel;   // of common bins
   int padding;
-  int room;       // for all of them and the padding
+  int places;     // of all of them and the padding
+  int room;       // for these, in steps of 4
   float step;       // pixels from bin to bin, of common bins
   float per_panel;  // 1 / of_panel
 };
@@ -233,7 +234,8 @@ class RenderPlanner {
     if (!p.image.direct && p.image.mixing != Mixing::layers)
       p.image.shown = layout.reserve<uint32_t>(int64_t{p.image.planes} * 256);
     p.starts = area && !p.near.points ? layout.reserve<int>((p.bins.own ? p.panels : 1) * a_.size) : Reserved{};
-    p.bins.room = p.bins.most + p.bins.padding * (p.panels + 1);
+    p.bins.places = p.bins.most + p.bins.padding * (p.panels + 1);
+    p.bins.room = (p.bins.places + 3) / 4 * 4;
     const int64_t room = p.bins.room;
     p.value = layout.reserve<float>(room);
     if (p.variance && !p.bins.own) p.ivar = layout.reserve<float>(room);

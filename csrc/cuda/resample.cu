@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kPlanThreads) bin_plan_kernel(const __grid_con
               [&](int64_t i, double w) { weight[(i - first) * kWarp] = w; });
   }
   plan.first[m] = first;
-  if (lane_index() == 0) plan.start[group] = start, plan.steps[group] = steps;
+  if (lane_index() == 0) plan.steps[group] = int2{start, steps};
 }
 
 // Shared wavelengths and grid. A block for each row, a lane for each bin.

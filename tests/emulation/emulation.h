@@ -211,6 +211,8 @@ class Shared {
 
   Reference operator[](int64_t i) const { return Reference(*this + i); }
   Reference operator*() const { return Reference(*this); }
+  template <class To>
+  Shared<To> as() const { return Shared<To>(at_, begin_, end_); }
   Shared operator+(int64_t i) const { return Shared(at_ + i * static_cast<int64_t>(sizeof(T)), begin_, end_); }
 
   std::remove_const_t<T> read() const {
@@ -248,6 +250,9 @@ template <class T>
 Shared<T> shared_at(const Reserved& r) {
   return Shared<T>(r.offset, r.offset, r.offset + r.bytes);
 }
+
+template <class To, class From>
+Shared<To> shared_cast(const Shared<From>& from) { return from.template as<To>(); }
 
 template <class T>
 T atomicAdd(const Shared<T>& to, T value) { return to.update([&](T old) { return old + value; }); }
@@ -334,6 +339,10 @@ template <class T>
 T kept(T number) { return number; }
 
 inline int renewed(int number) { return number; }
+
+struct alignas(8) int2 {
+  int x, y;
+};
 
 struct alignas(8) float2 {
   float x, y;
