@@ -143,7 +143,8 @@ class Heights {
 #pragma unroll 1
       for (int i = thread_index() - padding; i < end; i += block_threads()) {
         const float here = y[i], next = y[i + 1];
-        if (kSource != Source::pixels && p_.near.points) sides[i] = sides_of((next - here) * p_.near.per_step, r);
+        if (kSource == Source::planned || (kSource == Source::any && p_.near.points))
+          sides[i] = sides_of((next - here) * p_.near.per_step, r);
         else if (p_.sides) sides[i] = make_sides(x[i], here, x[i + 1], next, r);
         if (here == here && next != next) {
           note_gap(x, y, points, i, r, p_.image.size, [&](int first, int last) {

@@ -200,7 +200,8 @@ class Painter {
       return [&, k](int part) {
         const Panel panel = bins_.panel(first_panel + part);
         const Shared<const float> upper = shared_at<float>(p_.y) + (drawn.line * room + panel.place);
-        if (even_points() && p_.near.shares) add(near_.band(column, k, upper, upper + room), part, touched);
+        if (kSource == Source::planned || (even_points() && p_.near.shares))
+          add(near_.band(column, k, upper, upper + room), part, touched);
         else
           add(band_interval(bins_.x_of(panel.place), upper, upper + room, panel.count, middle_of(column, k)), part,
               touched);

@@ -88,7 +88,8 @@ class RangeFinder {
   }
 
  private:
-  // Calls visit(value) for the values [begin, end), each by some thread: four after one another, where they are aligned.
+  // Calls visit(value) for the values [begin, end), each by some thread: four after one another, where they are
+  // aligned.
   template <class Visit>
   __device__ __forceinline__ void visit(int begin, int end, Visit visit) const {
     const int first = (begin + 3) & ~3, fours = (end & ~3) - first, last = fours > 0 ? first + fours : first;

@@ -229,7 +229,8 @@ class RenderPlanner {
     p.bins.padding = p.near.padding(a_.linewidth);
     p.panel = layout.reserve<Panel>(p.panels);
     p.image.direct = a_.spectra.plan != nullptr && a_.plain && a_.type != PixelType::float32 && a_.size % kWarp == 0 &&
-                     p.image.access == 16 && (a_.block != 0 || p.strokes == 0 || p.near.points);
+                     p.image.access == 16 && (a_.block != 0 || p.strokes == 0 || p.near.points) &&
+                     (!p.bands || p.near.shares);
     p.image.shown = Reserved{};
     if (!p.image.direct && p.image.mixing != Mixing::layers)
       p.image.shown = layout.reserve<uint32_t>(int64_t{p.image.planes} * 256);
