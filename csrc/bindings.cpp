@@ -22,7 +22,7 @@ T* pointer(uintptr_t address) {
 #ifdef SPECTROMER_CUDA
 constexpr bool kCuda = true;
 void check(int code) {
-  if (code == kTooLarge) throw std::runtime_error("too large for the memory that a block of threads shares");
+  if (code == kTooLarge) throw std::runtime_error("too large for the CUDA operators: an image, or the number of images");
   if (code != 0) throw std::runtime_error(std::string("CUDA launch failed: ") + cuda_error_string(code));
 }
 #else

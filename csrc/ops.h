@@ -100,7 +100,8 @@ void rasterize_cpu(const RasterizeArgs& args, int threads);
 
 // Each returns a CUDA error code, 0 for success, or kTooLarge and has done nothing. The tables of RenderArgs lie on the
 // device, but for `quantities`.
-constexpr int kTooLarge = -1;  // one spectrum or image takes more than the memory that a block of threads shares
+constexpr int kTooLarge = -1;  // one spectrum or image takes more than the memory that a block of threads shares, or there
+                               // are more than 2^31 of them
 
 // Bytes of a plan of the weights of a shared grid over shared wavelengths, which resampling and rendering read; 0 where
 // they do without one. A plan serves all flux, ivar, offsets and shifts.

@@ -165,6 +165,23 @@ def test_draws_what_the_cpu_draws(
     assert float(off.max()) <= LEVEL * 1.001 and float((off > 0.5).float().mean()) <= 2e-3
 
 
+@pytest.mark.parametrize("subcolumns", [3, 4, 6, 12])
+def test_lines_with_gaps_in_panels(by_cuda: Callable[..., Any], subcolumns: int) -> None:
+    """However the sub-columns of several lines are divided among the warps."""
+    flux, ivar = torch.randn(2, 3000, generator=torch.Generator().manual_seed(1)), torch.ones(2, 3000)
+    ivar[:, torch.arange(3000) % 17 < 9] = 0.0
+    spectra = SpectrumBatch(flux, ivar, torch.linspace(3500.0, 10100.0, 3000, dtype=torch.float64))
+    options: dict[str, Any] = {"style": "panels", "panels": 4, "size": 64, "linewidth": 2.0, "subcolumns": subcolumns}
+    off = (render(spectra, **options).int() - by_cuda(render, spectra, **options).int()).abs()
+    assert int(off.max()) <= LEVEL
+
+
+def test_ground_is_positive_zero(by_cuda: Callable[..., Any]) -> None:
+    """Without a mean, also where nothing is drawn."""
+    spectra = SpectrumBatch(torch.ones(1, 50), torch.ones(1, 50), torch.linspace(3500.0, 10100.0, 50).double())
+    assert not torch.signbit(by_cuda(render, spectra, size=64, dtype="bfloat16")).any()
+
+
 def test_draws_in_the_colours_of_a_map(by_cuda: Callable[..., Any], batch: SpectrumBatch) -> None:
     """Levels that are the same have the same colour."""
     want, got = render(batch, style="thesis-map", size=210), by_cuda(render, batch, style="thesis-map", size=210)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from spectromer.ops import _native
 from spectromer.ops.picture import Picture, wavelength_grid
 from spectromer.ops.plans import BinPlans
 
@@ -50,7 +51,7 @@ class CountedPlans(BinPlans):
 def plans(monkeypatch: pytest.MonkeyPatch) -> CountedPlans:
     """Plans as a GPU would keep them, whose streams and memory are told of and not there."""
     monkeypatch.setattr("spectromer.ops.plans._C", SimpleNamespace(bin_plan_bytes=lambda args: args.bytes))
-    monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: False)
+    monkeypatch.setattr("spectromer.ops.plans.capturing", lambda _: False)
     stream = FakeStream(1)
     monkeypatch.setattr("torch.cuda.current_stream", lambda _: stream)
     return CountedPlans()
@@ -121,7 +122,23 @@ def test_plans_of_graphs_and_of_inference_tensors_are_not_kept(
     assert [plan_number(plans, *inside) for _ in range(2)] == [1, 2]
     outside = axes()
     plan_number(plans, *outside)
-    monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: True)
+    monkeypatch.setattr("spectromer.ops.plans.capturing", lambda _: True)
     assert [plan_number(plans, *outside) for _ in range(2)] == [4, 5]
     with torch.inference_mode():
         assert not wavelength_grid(Picture(margin=0.07)).is_inference()
+
+
+def test_tables_that_a_graph_reads_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[int, object] = {}
+    monkeypatch.setattr(_native, "_KEPT", kept)
+    for captured in (False, True):
+        monkeypatch.setattr(_native, "capturing", lambda _, captured=captured: captured)
+        table = object()
+        assert _native.kept_for_graphs(table, torch.device("cuda", 0)) is table
+        assert list(kept.values()) == ([table] if captured else [])
+
+
+@pytest.mark.skipif(not hasattr(torch.Tag, "cudagraph_unsafe"), reason="torch before 2.8")
+def test_compiled_graphs_leave_out_what_keeps_tensors() -> None:
+    for op in ("resample", "render", "rasterize"):
+        assert torch.Tag.cudagraph_unsafe in getattr(torch.ops.spectromer, op).default.tags

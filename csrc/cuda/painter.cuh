@@ -213,7 +213,8 @@ class Painter {
     const Shared<PanelLine> lines = shared_at<PanelLine>(p_.stroke) + (drawn.stroke * p_.panels + first_panel);
     const int strip = renewed(column_), column = strip + lane_index();
     const unsigned here = 1u << (static_cast<unsigned>(strip) / kWarp & 31u);  // of PanelLine::gaps
-    unsigned gaps = 0;
+    // Of the lines that this warp meets; one without a sub-column meets none, and looks at all of them later on.
+    unsigned gaps = (warp_index() & p_.subcolumn_mask) < a_.subcolumns ? 0u : ~0u;
     visit_subcolumns([&](int k) {
       const NearPoints near = near_points() ? near_.points(column, k) : NearPoints{};
       return [&, near, k](int part) {

@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
 
 int rasterize_cuda(const RasterizeArgs& args, void* stream) {
   if (args.images * args.height * args.width == 0) return 0;
-  if (args.points > INT_MAX / 2 || args.width > INT_MAX / 2 || args.images > INT_MAX) return kTooLarge;
+  if (std::max({args.points, args.width, args.height, args.images}) > INT_MAX / 2) return kTooLarge;
   const RasterPlan plan = make_plan(args);
   const auto kernel = args.band != nullptr ? rasterize_band_kernel
                       : args.coverage == Coverage::agg

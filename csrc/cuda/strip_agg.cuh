@@ -12,7 +12,8 @@
 namespace spectromer {
 
 constexpr int kAggColumns = kWarp + 1;        // the last one is never shown
-constexpr float kWholeArea = 1 << 20;         // of a cell; sums are whole numbers, so that their order does not matter
+// Of a cell. Sums are whole numbers, so that their order does not matter; those of 4096 strokes in one cell overflow.
+constexpr float kWholeArea = 1 << 20;
 
 struct AggLayout {
   float right, bottom;  // a pixel beyond the canvas

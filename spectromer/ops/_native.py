@@ -1,6 +1,6 @@
 """The compiled extension, and what every op does around a call into it."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,13 @@ except ImportError as error:
         f"folder ({error})"
     ) from error
 
-__all__ = ["_C", "call", "dense", "output", "require"]
+__all__ = ["CACHES", "_C", "call", "capturing", "dense", "kept_for_graphs", "output", "require"]
+
+T = TypeVar("T")
+
+#: Tags of ops that keep tensors from call to call, which torch.compile must not put in the memory of its own graphs.
+CACHES = (torch.Tag.cudagraph_unsafe,) if hasattr(torch.Tag, "cudagraph_unsafe") else ()
+_KEPT: dict[int, object] = {}
 
 
 def require(condition: bool, message: str) -> None:
@@ -35,6 +41,21 @@ def output(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
     if device.type == "cpu":
         _C.prefer_huge_pages(tensor.data_ptr(), tensor.nbytes)
     return tensor
+
+
+def capturing(device: torch.device) -> bool:
+    """Whether a CUDA graph is being captured on the device's current stream."""
+    if torch.cuda.current_device() == device.index:
+        return torch.cuda.is_current_stream_capturing()
+    with torch.cuda.device(device):
+        return torch.cuda.is_current_stream_capturing()
+
+
+def kept_for_graphs(tables: T, device: torch.device) -> T:
+    """`tables`, which a cache may forget: never where a graph is captured, which reads them at each replay."""
+    if device.type == "cuda" and capturing(device):
+        _KEPT[id(tables)] = tables
+    return tables
 
 
 def call(name: str, device: torch.device, args: object) -> Any:

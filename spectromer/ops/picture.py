@@ -292,7 +292,7 @@ def _tables(picture: Picture, device: torch.device | str) -> Tables:
         inks=None if inks is None else inks.to(device),
         colormap=None if colormap is None else colormap.to(device),
         factor=(1.0 / (255.0 * std)).float().to(device),
-        offset=(-mean / std).float().to(device),
+        offset=((0.0 - mean) / std).float().to(device),  # not -0 for a mean of 0
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import _C, call
+from spectromer.ops._native import _C, call, capturing
 
 __all__ = ["BinPlans", "bin_plans"]
 
@@ -52,8 +52,7 @@ class BinPlans:
         if size == 0:
             return None
         device = wavelength.device
-        capturing = torch.cuda.is_current_stream_capturing()
-        if capturing or wavelength.is_inference() or grid.is_inference():
+        if capturing(device) or wavelength.is_inference() or grid.is_inference():
             # A graph has to make its plan anew at each replay; of an inference tensor torch does not count the changes.
             return self._make(args, size, device)
         stream = torch.cuda.current_stream(device)

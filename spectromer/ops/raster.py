@@ -5,7 +5,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import _C, call, dense, output, require
+from spectromer.ops._native import _C, CACHES, call, dense, kept_for_graphs, output, require
 
 COVERAGES = ("union", "agg")
 
@@ -111,7 +111,7 @@ def _forward(
     _check(y, x, height, width, linewidth, coverage, subcolumns, band)
     images, points = y.shape
     if x is None:
-        x = _even(points, width, y.device)
+        x = kept_for_graphs(_even(points, width, y.device), y.device)
     elif y.device.type == "cpu":
         rising = bool((x.abs() <= 1e9).all()) and bool((x[..., 1:] >= x[..., :-1]).all())
         require(rising, "x must lie within 1e9 and must not decrease from point to point; it does not")
@@ -155,6 +155,7 @@ torch.library.define(
     "spectromer::rasterize",
     "(Tensor y, Tensor? x=None, int height=224, int width=224, float linewidth=1.0, "
     'str coverage="union", int subcolumns=8, Tensor? band=None) -> Tensor',
+    tags=CACHES,
 )
 torch.library.impl("spectromer::rasterize", ("cpu", "cuda"), _forward)
 torch.library.register_fake("spectromer::rasterize", _fake)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import _C, dense, output
+from spectromer.ops._native import _C, CACHES, dense, kept_for_graphs, output
 from spectromer.ops.composite import composite
 from spectromer.ops.picture import DTYPES, SCALES, Picture, Tables, frozen, wavelength_grid
 from spectromer.ops.raster import COVERAGES
@@ -181,7 +181,7 @@ def _drawing(options: str, device: torch.device) -> _Drawing:
 
 
 def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tensor:
-    picture, grid, _, drawing = _drawing(options, flux.device)
+    picture, grid, _, drawing = kept_for_graphs(_drawing(options, flux.device), flux.device)
     spectra = ResampleCall(flux, ivar, wavelength, grid, METHODS[0], 0.0, None, None)
     found = mark_regions(flux, ivar, wavelength, grid, picture.regions)
     marks = None if found is None else dense(found, torch.uint8)
@@ -203,6 +203,8 @@ def _fake(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tenso
     return flux.new_empty(picture.shape(rows), dtype=DTYPES[picture.dtype])
 
 
-torch.library.define("spectromer::render", "(Tensor flux, Tensor ivar, Tensor wavelength, str options) -> Tensor")
+torch.library.define(
+    "spectromer::render", "(Tensor flux, Tensor ivar, Tensor wavelength, str options) -> Tensor", tags=CACHES
+)
 torch.library.impl("spectromer::render", ("cpu", "cuda"), _forward)
 torch.library.register_fake("spectromer::render", _fake)

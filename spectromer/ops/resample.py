@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import _C, call, dense, output, require
+from spectromer.ops._native import _C, CACHES, call, dense, output, require
 from spectromer.ops.plans import bin_plans
 
 METHODS = ("flux_conserving", "linear")
@@ -312,7 +312,7 @@ def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple:
     return grad_flux, None, None, None, None, None, None, None
 
 
-torch.library.define("spectromer::resample", f"({_ARGS}, {_OPTIONS}) -> (Tensor, Tensor)")
+torch.library.define("spectromer::resample", f"({_ARGS}, {_OPTIONS}) -> (Tensor, Tensor)", tags=CACHES)
 torch.library.define("spectromer::resample_backward", f"(Tensor grad, {_ARGS}, {_OPTIONS}) -> Tensor")
 torch.library.impl("spectromer::resample", ("cpu", "cuda"), _forward)
 torch.library.impl("spectromer::resample_backward", ("cpu", "cuda"), _transpose)
