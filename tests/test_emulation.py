@@ -82,24 +82,33 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     assert told[len(WRONG) :] == [""] * len(RIGHT)
 
 
-def test_faults_in_the_kernels_themselves_are_told(tmp_path: Path) -> None:
-    """The read that ended a process on the first GPU, and a barrier left out."""
+@pytest.mark.parametrize(
+    ("name", "right", "wrong", "style", "told"),
+    [
+        (  # the read that ended a process on the first GPU
+            "heights.cuh",
+            "const float number = series[i];",
+            "const float number = series[i] + 0.0f * bins_.ivar_at(i);",
+            "folded",
+            "not reserved",
+        ),
+        ("painter.cuh", "bins_.gather(row);\n    __syncthreads();", "bins_.gather(row);", "plot", "race|uninitialised"),
+    ],
+)
+def test_faults_in_the_kernels_themselves_are_told(
+    tmp_path: Path, name: str, right: str, wrong: str, style: str, told: str
+) -> None:
+    """A read of what is not there, and a barrier left out."""
     sources = tmp_path / "csrc"
     shutil.copytree(SOURCES, sources)
-    for name, right, wrong in (
-        ("heights.cuh", "const float number = series[i];", "const float number = series[i] + 0.0f * bins_.ivar_at(i);"),
-        ("painter.cuh", "bins_.gather(row);\n    __syncthreads();", "bins_.gather(row);"),
-    ):
-        file = sources / "cuda" / name
-        text = file.read_text()
-        assert text.count(right) == 1
-        file.write_text(text.replace(right, wrong))
+    file = sources / "cuda" / name
+    text = file.read_text()
+    assert text.count(right) == 1
+    file.write_text(text.replace(right, wrong))
     kernels = module(tmp_path, sources)
     batch = SpectrumBatch.from_spectra(list(simulate(2)))
-    with pytest.raises(RuntimeError, match="not reserved"):
-        played(kernels, render, batch, style="folded", size=32)
-    with pytest.raises(RuntimeError, match="race"):
-        played(kernels, render, batch, style="plot", size=32)
+    with pytest.raises(RuntimeError, match=told):
+        played(kernels, render, batch, style=style, size=32)
 
 
 def test_global_memory_ends_where_a_tensor_ends() -> None:
