@@ -6,7 +6,7 @@ in them, sectors of global memory, wavefronts of shared memory; besides register
 compared with what the CPU's own code draws. `--lines 20` adds the lines of source that take most instructions.
 
 One block draws all images of a case, as on an H100 each of 660 blocks draws 6 of 4096: `--images`. Needs nvcc, nvdisasm
-(which comes with Triton, too), a C++ compiler and pybind11; takes two minutes.
+(which comes with Triton, too), a C++ compiler and pybind11; takes a minute.
 """
 
 import argparse
@@ -208,28 +208,22 @@ def agree(want: Tensor, got: Tensor) -> bool:
     return torch.allclose(want.float(), got.float(), rtol=1e-5, atol=step)
 
 
+COLUMNS = "{:<34}{:>14}{:>7}{:>9}{:>12}{:>14}{:>11}{:>15}"
+
+
 def report(player: Player, name: str, work: Callable[[], Tensor], images: int, lines: int) -> bool:
     """Play a case, print what came of it, and return whether it drew what the CPU draws."""
     same = agree(work(), player.play(work))
     print(f"{name}{'' if same else ': NOT what the CPU draws'}")
     for launch in player.launches:
-        kernel = player.kernels[launch.name]
+        kernel, once = player.kernels[launch.name], "plan_kernel" in launch.name
         executed, lanes, sectors, waves = (sum(count[k] for count in launch.counts) for k in (2, 3, 4, 5))
-        once = "plan_kernel" in launch.name
-        numbers = {
-            "instructions": executed / (1 if once else images),
-            "lanes": lanes / max(executed, 1),
-            "sectors": sectors / (1 if once else images),
-            "wavefronts": waves / (1 if once else images),
-            "shared bytes": launch.shared,
-            "registers": kernel.registers,
-            "spilled bytes": kernel.spilled,
-        }
-        what = "  ".join(f"{key} {value:,.{1 if key == 'lanes' else 0}f}" for key, value in numbers.items())
-        print(f"  {readable(launch.name) + (', once' if once else ''):<34}{what}")
+        each = [f"{number / (1 if once else images):,.0f}" for number in (executed, sectors, waves)]
+        row = [each[0], f"{lanes / max(executed, 1):.1f}", *each[1:], f"{launch.shared:,}", kernel.registers]
+        print(COLUMNS.format(f"  {readable(launch.name)}{', once' if once else ''}", *row, kernel.spilled))
         if lines and not once:
             for (file, line), count in by_line(kernel, launch).most_common(lines):
-                print(f"    {count / images:>10,.0f}  {file}:{line}")
+                print(f"{count / images:>48,.0f}  {file}:{line}")
     return same
 
 
@@ -263,6 +257,8 @@ def main() -> int:
             )
             print(f"{readable(name):<34}{size}")
         print()
+        heads = ("instructions", "lanes", "sectors", "wavefronts", "shared bytes", "registers", "spilled bytes")
+        print(COLUMNS.format("for each image", *heads))
         same = [report(player, name, work, options.images, options.lines) for name, work in chosen.items()]
     return 0 if all(same) else 1
 

@@ -27,7 +27,8 @@ int launch(void (*kernel)(Parameters...), Grid grid, void*, Parameters... argume
   Dl_info library;
   dladdr(reinterpret_cast<void*>(kernel), &library);
   const int64_t place = reinterpret_cast<char*>(kernel) - static_cast<char*>(library.dli_fbase);
-  pybind11::handle(listener)(place, grid.blocks, grid.threads, grid.shared, pybind11::bytes(bytes));
+  const pybind11::handle tell = listener;
+  tell(place, grid.blocks, grid.threads, grid.shared, pybind11::bytes(bytes));
   return 0;
 }
 
