@@ -1,6 +1,7 @@
-"""What the README's table of GPU figures names, for whatever times, profiles or counts it.
+"""The cases of the README's table of GPU figures, shared by the scripts that time, profile and count them.
 
-As a program: launches each case once on the GPU, and says which (`python benchmarks/cases.py 256`, the spectra).
+Run as a script (`python benchmarks/cases.py 256`), it draws 256 spectra on the GPU once per case, after printing the
+case's name.
 """
 
 import sys

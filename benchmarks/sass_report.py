@@ -5,8 +5,8 @@ prints what Nsight Compute would count for each image: instructions of a warp (i
 in them, sectors of global memory, wavefronts of shared memory; besides registers and spilled bytes. What is drawn is
 compared with what the CPU's own code draws. `--lines 20` adds the lines of source that take most instructions.
 
-One block draws all images of a case, as on an H100 each of 660 blocks draws 6 of 4096: `--images`. Needs nvcc, nvdisasm
-(which comes with Triton, too), a C++ compiler and pybind11; takes a minute.
+One block draws all images of a case, 6 unless `--images` says otherwise: 4096 images are about 6 for each of 660 blocks
+on an H100. Needs nvcc, nvdisasm (which comes with Triton, too), a C++ compiler and pybind11; takes a minute.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cases import cases
+from cases import NORMALISED, cases
 from torch import Tensor
 
 from spectromer import SpectrumBatch
@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from emulation.play import module, played  # noqa: E402
 
 OPERATORS = ("render", "raster", "resample")
-#: As in CMakeLists.txt; and what is printed besides.
+#: As in CMakeLists.txt, plus what makes nvcc write a cubin and report registers.
 OPTIONS = [
     "-std=c++17",
     "-O3",
@@ -76,7 +76,7 @@ class Kernel:
     """A kernel's machine code: addresses and instructions, labels, and the source that each instruction is for."""
 
     registers: int = 0
-    spilled: int = 0  # bytes that are loaded and stored again
+    spilled: int = 0  # bytes of spill stores and spill loads, added up
     lines: list[tuple[int, str]] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     source: dict[int, list[tuple[str, int]]] = field(default_factory=dict)  # file and line, the innermost first
@@ -87,17 +87,7 @@ def compiled(folder: Path) -> dict[str, Kernel]:
     kernels: dict[str, Kernel] = defaultdict(Kernel)
     for operator in OPERATORS:
         cubin = folder / f"{operator}.cubin"
-        options = [
-            "-std=c++17",
-            "-O3",
-            "--fmad=false",
-            "--extended-lambda",
-            "-arch=sm_90",
-            "-lineinfo",
-            "-Xptxas",
-            "-v",
-        ]
-        said = run(program("nvcc"), *options, "-cubin", "-o", cubin, ROOT / "csrc" / "cuda" / f"{operator}.cu").stderr
+        said = run(program("nvcc"), *OPTIONS, "-o", cubin, ROOT / "csrc" / "cuda" / f"{operator}.cu").stderr
         for mangled, details in re.findall(r"entry function '(\S+)'(.*?)Used (?=\d)", said, flags=re.DOTALL):
             kernel = kernels[short(mangled)]
             kernel.spilled = sum(map(int, re.findall(r"(\d+) bytes spill", details)))
@@ -157,7 +147,7 @@ class Launch:
 
     name: str
     shared: int
-    counts: list[tuple[int, str, int, int, int, int]]  # address, instruction, executed, lanes, sectors, wavefronts
+    counts: list[tuple[int, int, int, int, int]]  # address, executed, lanes, sectors, wavefronts
 
 
 class Player:
@@ -175,7 +165,7 @@ class Player:
         self.names = {int(s[0], 16): short(s[2]) for s in symbols if len(s) == 3 and s[1] in "tT"}
 
     def launched(self, place: int, blocks: int, threads: int, shared: int, arguments: bytes) -> None:
-        """Play one launch. Of kernels that go from row to row, one block plays all."""
+        """Play one launch. Kernels that loop over rows are launched with one block, which takes all rows."""
         name = self.names[place]
         blocks = blocks if "plan_kernel" in name else 1
         constants = bytearray(CONSTANTS)
@@ -201,11 +191,11 @@ def readable(name: str) -> str:
 
 
 def agree(want: Tensor, got: Tensor) -> bool:
-    """Whether two results agree to one level of an image, or to rounding."""
+    """Whether two results agree: bytes to one level, bfloat16 to two levels, other values to rounding."""
     if want.dtype == torch.uint8:
         return int((want.int() - got.int()).abs().max()) <= 1
-    step = 2.0 / 255.0 / 0.22 if want.dtype == torch.bfloat16 else 1e-5
-    return torch.allclose(want.float(), got.float(), rtol=1e-5, atol=step)
+    tolerance = 2.0 / 255.0 / NORMALISED["std"] if want.dtype == torch.bfloat16 else 1e-5
+    return torch.allclose(want.float(), got.float(), rtol=1e-5, atol=tolerance)
 
 
 COLUMNS = "{:<34}{:>14}{:>7}{:>9}{:>12}{:>14}{:>11}{:>15}"
@@ -217,8 +207,8 @@ def report(player: Player, name: str, work: Callable[[], Tensor], images: int, l
     print(f"{name}{'' if same else ': NOT what the CPU draws'}")
     for launch in player.launches:
         kernel, once = player.kernels[launch.name], "plan_kernel" in launch.name
-        executed, lanes, sectors, waves = (sum(count[k] for count in launch.counts) for k in (2, 3, 4, 5))
-        each = [f"{number / (1 if once else images):,.0f}" for number in (executed, sectors, waves)]
+        executed, lanes, sectors, wavefronts = (sum(count[k] for count in launch.counts) for k in (1, 2, 3, 4))
+        each = [f"{number / (1 if once else images):,.0f}" for number in (executed, sectors, wavefronts)]
         row = [each[0], f"{lanes / max(executed, 1):.1f}", *each[1:], f"{launch.shared:,}", kernel.registers]
         print(COLUMNS.format(f"  {readable(launch.name)}{', once' if once else ''}", *row, kernel.spilled))
         if lines and not once:
@@ -230,7 +220,7 @@ def report(player: Player, name: str, work: Callable[[], Tensor], images: int, l
 def by_line(kernel: Kernel, launch: Launch) -> Counter[tuple[str, int]]:
     """Instructions by file and line: the innermost of the kernels' own, not of what they call in core/ and CUDA."""
     spent: Counter[tuple[str, int]] = Counter()
-    for address, _, executed, *_ in launch.counts:
+    for address, executed, *_ in launch.counts:
         source = kernel.source[address] or [("", 0)]
         spent[next((at for at in source if at[0].endswith((".cu", ".cuh"))), source[0])] += executed
     return spent

@@ -1,4 +1,4 @@
-"""What plays the CUDA kernels on the CPU tells of faults that a GPU would answer with a crash, or a wrong image."""
+"""The emulation reports faults that on a GPU would crash the process or spoil an image."""
 
 import shutil
 import signal
@@ -12,8 +12,8 @@ from emulation.play import SOURCES, compiled, module, played
 from spectromer import SpectrumBatch, render
 from spectromer.data.simulate import simulate
 
-# Kernels of 64 threads, and what is said of each. `t` is a thread; `s` and `n` are 64 floats and 64 whole numbers in
-# shared memory.
+# Bodies of kernels of 64 threads, each with part of the error that it must raise. `t` is a thread; `s` and `n` are 64
+# floats and 64 whole numbers in shared memory.
 WRONG = {
     "half of the threads wait": ("if (t < 32) __syncthreads();", "different barriers"),
     "a lane is missing": ("if (t != 5) __shfl_sync(~0u, 1, 1);", "different barriers"),
@@ -66,7 +66,7 @@ int main() {{
 
 
 def test_what_is_wrong_is_told(tmp_path: Path) -> None:
-    """And what is right is not."""
+    """Faulty kernels raise their errors; correct ones raise none."""
     bodies = [body for body, _ in WRONG.values()] + RIGHT
     source = tmp_path / "kernels.cpp"
     source.write_text(
@@ -85,7 +85,7 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "right", "wrong", "style", "told"),
     [
-        (  # the read that ended a process on the first GPU
+        (  # the invalid read that crashed the first run on a GPU
             "heights.cuh",
             "const float number = series[i];",
             "const float number = series[i] + 0.0f * bins_.ivar_at(i);",

@@ -13,8 +13,8 @@ constexpr uint8_t kUnset = 0xcd;         // what memory holds before anything is
 
 struct Counter {
   uint64_t executed = 0, lanes = 0;
-  uint64_t sectors = 0;  // of 32 bytes of global memory
-  uint64_t waves = 0;    // passes of shared memory, more than one where lanes meet in a bank
+  uint64_t sectors = 0;     // of 32 bytes of global memory
+  uint64_t wavefronts = 0;  // of shared memory: more than one where lanes need different words of one bank
 };
 
 // What the warps of a block share.

@@ -1,5 +1,5 @@
-// In place of tests/emulation/emulation.h: kernels are not played there, but each launch is told to Python, which plays
-// the machine code of its kernel.
+// Takes the place of tests/emulation/emulation.h. A launch does not run the C++ kernel: it is passed to Python, which
+// plays the kernel's machine code.
 #pragma once
 
 #define launch played_launch

@@ -33,7 +33,7 @@ inline const std::map<std::string, Warp::Family>& Warp::families() {
       {"BRA", lanes(&W::branch, "DIV", 1, 3)},
       {"EXIT", lanes(&W::exit, "", 0, 0)},
       {"CALL", lanes(&W::call, "REL NOINC", 1, 1)},
-      {"RET", lanes(&W::give_back, "REL NODEC", 1, 2)},
+      {"RET", lanes(&W::return_from_call, "REL NODEC", 1, 2)},
       {"BSSY", lanes(&W::begin_together, "", 2, 2)},
       {"BSYNC", lanes(&W::end_together, "", 1, 1)},
       {"BMOV", lanes(&W::move_barrier, "32 CLEAR", 2, 2)},

@@ -40,7 +40,7 @@ py::list run(const std::vector<std::pair<int64_t, std::string>>& lines, const st
   py::list rows;
   for (const sass::Instruction& i : program.code) {
     const sass::Counter& c = counts[i.number];
-    rows.append(py::make_tuple(i.address, i.full, c.executed, c.lanes, c.sectors, c.waves));
+    rows.append(py::make_tuple(i.address, c.executed, c.lanes, c.sectors, c.wavefronts));
   }
   return rows;
 }

@@ -86,7 +86,7 @@ inline const std::map<std::string, int>& width_names() {
 enum Special {
   kThread,
   kBlock,
-  kNothing,
+  kAlwaysZero,
   kSharedWindow,
   kLaneId,
   kLanesBelow,
@@ -98,10 +98,10 @@ enum Special {
 
 inline const std::map<std::string, Special>& special_names() {
   static const std::map<std::string, Special> names{
-      {"SR_TID.X", kThread},      {"SR_TID.Y", kNothing},     {"SR_TID.Z", kNothing},       {"SR_CTAID.X", kBlock},
-      {"SR_CTAID.Y", kNothing},   {"SR_CTAID.Z", kNothing},   {"SR_SWINHI", kSharedWindow}, {"SR_LANEID", kLaneId},
-      {"SR_CgaCtaId", kNothing},  {"SR_LTMASK", kLanesBelow}, {"SR_LEMASK", kLanesUpTo},    {"SR_EQMASK", kThisLane},
-      {"SR_GTMASK", kLanesAbove}, {"SR_GEMASK", kLanesFrom}};
+      {"SR_TID.X", kThread},        {"SR_TID.Y", kAlwaysZero},   {"SR_TID.Z", kAlwaysZero},    {"SR_CTAID.X", kBlock},
+      {"SR_CTAID.Y", kAlwaysZero},  {"SR_CTAID.Z", kAlwaysZero}, {"SR_SWINHI", kSharedWindow}, {"SR_LANEID", kLaneId},
+      {"SR_CgaCtaId", kAlwaysZero}, {"SR_LTMASK", kLanesBelow},  {"SR_LEMASK", kLanesUpTo},    {"SR_EQMASK", kThisLane},
+      {"SR_GTMASK", kLanesAbove},   {"SR_GEMASK", kLanesFrom}};
   return names;
 }
 

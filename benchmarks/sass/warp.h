@@ -246,7 +246,7 @@ class Warp {
           for (int word = 0; word < words; ++word) touched.insert(place_32(memory, lane) / 4 + word);
       uint64_t in_bank[32] = {};
       for (int64_t word : touched) ++in_bank[word & 31];
-      counter(i).waves += *std::max_element(in_bank, in_bank + 32);
+      counter(i).wavefronts += *std::max_element(in_bank, in_bank + 32);
     }
   }
 
@@ -306,7 +306,7 @@ class Warp {
     settle();
   }
   void call(const Instruction& i, Mask lanes) { jump(lanes, i[0].value); }
-  void give_back(const Instruction& i, Mask lanes) {
+  void return_from_call(const Instruction& i, Mask lanes) {
     each(lanes, [&](int lane) { jump(bit(lane), raw(i[0], lane)); });
   }
 

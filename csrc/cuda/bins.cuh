@@ -14,14 +14,14 @@ class Bins {
  public:
   __device__ Bins(const RenderArgs& args, const RenderPlan& plan) : a_(args), p_(plan) {}
 
-  // Once a kernel; the caller waits for the block.
+  // Called once per block; the caller must synchronise the block afterwards.
   __device__ void prepare() const {
     if (own_pixels()) return;
     list_panels(p_.bins.most);
     put_padding();
   }
 
-  // Takes a spectrum; the caller waits for the block.
+  // Loads a spectrum; the caller must synchronise the block afterwards.
   __device__ __forceinline__ void gather(int row) {
     row_ = row;
     if (own_pixels()) gather_pixels(row); else gather_bins(row);
@@ -56,7 +56,7 @@ class Bins {
                         : static_cast<float>(shared_at<float>(p_.ivar)[place]);
   }
 
-  // A derivative of the values between neighbouring bins.
+  // A derivative at a bin, from the values of its neighbours.
   __device__ float derivative(Quantity quantity, int bin) const {
     const auto plain = [&](int k) { return k >= 0 && k < count() ? static_cast<float>(values()[place_of(k)]) : NAN; };
     const auto slope = [&](int k) {
@@ -65,7 +65,7 @@ class Bins {
     return quantity == Quantity::first ? slope(bin) : gradient(slope(bin - 1), slope(bin), slope(bin + 1));
   }
 
-  // Whether a bin is marked: it lies in a region, or it has no value.
+  // Whether a bin is marked: for Quantity::regions if it lies in a region, for a mask if it has no value.
   __device__ bool marked(Quantity quantity, int bin, int place) const {
     if (quantity == Quantity::regions) {
       const ResampleArgs& s = a_.spectra;

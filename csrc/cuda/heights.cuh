@@ -16,7 +16,7 @@ class Heights {
   __device__ Heights(const RenderArgs& args, const RenderPlan& plan, const Bins<kSource>& bins)
       : a_(args), p_(plan), bins_(bins) {}
 
-  // Once a kernel; the caller waits for the block.
+  // Called once per block; the caller must synchronise the block afterwards.
   __device__ void prepare() const { RangeFinder(p_.finder, bins_.values()).clear(); }
 
   // Finds the scale of a quantity, and from it the heights of its lines or the levels of its squares.
@@ -34,7 +34,7 @@ class Heights {
     const Shared<ValueRange> scales = shared_at<ValueRange>(p_.scales) + drawn.range * p_.ranges;
 #pragma unroll 1
     for (int r = 0; r < p_.ranges; ++r) {
-      // With the padding before it, and the last one's behind it.
+      // A range includes the padding before it; the last one also includes the padding at the end.
       const int padding = p_.bins.padding;
       const int begin = r == 0 ? 0 : bins_.panel(r).place - padding,
                 end = r + 1 == p_.ranges ? bins_.places() : bins_.panel(r + 1).place - padding;
@@ -94,8 +94,8 @@ class Heights {
       levels[i] = bins_.marked(drawn.quantity, i, bins_.place_of(i)) ? 255 : 0;
   }
 
-  // A height that does not belong to a line is NaN, but for AGG, which tells by itself. Of the edges of a band both
-  // are.
+  // A height that breaks the line is stored as NaN, except for AGG, which tests heights itself. If either edge of a
+  // band is not drawable, both are NaN.
   __device__ void put_heights(const DrawnQuantity& drawn, Shared<float> series, int begin, int end,
                               const ValueRange& scale) const {
     const int room = p_.bins.room;
@@ -138,7 +138,8 @@ class Heights {
       const auto x = bins_.x_of(panel.place);
       const Shared<const float> y = shared_at<float>(p_.y) + (drawn.line * p_.bins.room + panel.place);
       const Shared<Sides> sides = shared_at<Sides>(p_.sides) + (drawn.stroke * p_.bins.room + panel.place);
-      // From the padding before the panel to the padding behind it, which is the next one's before it.
+      // The padding behind a panel is the padding before the next one, which sees to it. Only the last panel's is done
+      // here.
       const int end = padding == 0 ? points - 1 : k + 1 < p_.panels ? points : points + padding - 1;
 #pragma unroll 1
       for (int i = thread_index() - padding; i < end; i += block_threads()) {

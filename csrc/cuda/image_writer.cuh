@@ -40,7 +40,7 @@ class ImageWriter {
  public:
   __device__ ImageWriter(const RenderArgs& args, const ImageLayout& layout) : a_(args), l_(layout) {}
 
-  // Makes the table, by the whole block, which the caller then waits for.
+  // Makes the table, by the whole block; the caller must synchronise it afterwards.
   __device__ void prepare() const {
     if (!l_.shown) return;
     const int each = l_.mixing == Mixing::table ? 3 : 1;

@@ -65,12 +65,11 @@ __device__ __forceinline__ Shared<To> shared_cast(Shared<From> from) {
 // The block's barrier, as __syncthreads, which different warps may reach at different places of the code.
 __device__ __forceinline__ void block_barrier() { asm volatile("barrier.sync.aligned 0;" ::: "memory"); }
 
-// The least, the greatest, the sum and the union of the bits of a value over a warp.
+// The least, the greatest and the sum of a value over a warp.
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 __device__ __forceinline__ int warp_min(int value) { return __reduce_min_sync(kAllLanes, value); }
 __device__ __forceinline__ int warp_max(int value) { return __reduce_max_sync(kAllLanes, value); }
 __device__ __forceinline__ int warp_sum(int value) { return __reduce_add_sync(kAllLanes, value); }
-__device__ __forceinline__ unsigned warp_or(unsigned value) { return __reduce_or_sync(kAllLanes, value); }
 #else
 template <class T, class Combine>
 __device__ __forceinline__ T warp_reduce(T value, Combine combine) {
@@ -84,9 +83,6 @@ __device__ __forceinline__ int warp_max(int value) {
   return warp_reduce(value, [](int a, int b) { return max(a, b); });
 }
 __device__ __forceinline__ int warp_sum(int value) { return warp_reduce(value, [](int a, int b) { return a + b; }); }
-__device__ __forceinline__ unsigned warp_or(unsigned value) {
-  return warp_reduce(value, [](unsigned a, unsigned b) { return a | b; });
-}
 #endif
 
 // Asks for the cache line at `address`, which is read later.

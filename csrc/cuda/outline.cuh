@@ -162,7 +162,8 @@ template <class X, class Y, class Draw>
 __device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int i, bool own, EdgeQueue& queue,
                                             Draw draw) {
   const Stroke s = line.stroke(i);
-  // The next segment is the next lane's, and the sides go on from where the lane before has left them.
+  // Where no segment is skipped, a segment's neighbours are those of the lanes before and after. Else each lane looks
+  // for its own.
   const bool plain = !__any_sync(kAllLanes, s.skipped);
   Stroke after = s;
   after.ux = __shfl_down_sync(kAllLanes, s.ux, 1);

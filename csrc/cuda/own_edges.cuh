@@ -22,7 +22,7 @@ __device__ __forceinline__ void prefetch_row(const SpectrumRow& s) {
   }
 }
 
-// edge: [pixels + 1]. The caller waits for the block.
+// edge: [pixels + 1]. The caller must synchronise the block afterwards.
 __device__ __forceinline__ void put_edges(const SpectrumRow& s, Shared<double> edge) {
   const int pixels = static_cast<int>(s.pixels);
   const double* centre = kept(s.wavelength);

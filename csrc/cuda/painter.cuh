@@ -8,7 +8,7 @@
 
 namespace spectromer {
 
-// kType is the images' where they are drawn directly; kAtOnce: all their rows are drawn at a time.
+// kType: the pixel type, for images that are drawn directly. kAtOnce: whether all rows are drawn in one pass.
 template <Source kSource, Shapes kShapes, PixelType kType, bool kAtOnce>
 class Painter {
  public:
@@ -55,12 +55,12 @@ class Painter {
     if (p_.agg.cells) agg_.clear();
   }
 
-  // Whether points lie as NearLayout says, which those of pixels never do.
+  // Whether points are spaced as NearLayout requires. A spectrum's own pixels never are.
   __device__ bool even_points() const { return kSource != Source::pixels && p_.near.even; }
 
   __device__ int strips() const { return (p_.image.size + kWarp - 1) / kWarp; }
 
-  // The first point of a panel that can touch the line in each pixel column.
+  // For each pixel column, the first point of panel k whose segment can touch it.
   __device__ void find_starts(int k) const {
     const Shared<int> starts = shared_at<int>(p_.starts) + k * p_.image.size;
     const Panel panel = bins_.panel(k);
@@ -213,7 +213,8 @@ class Painter {
     const Shared<PanelLine> lines = shared_at<PanelLine>(p_.stroke) + (drawn.stroke * p_.panels + first_panel);
     const int strip = renewed(column_), column = strip + lane_index();
     const unsigned here = 1u << (static_cast<unsigned>(strip) / kWarp & 31u);  // of PanelLine::gaps
-    // Of the lines that this warp meets; one without a sub-column meets none, and looks at all of them later on.
+    // Gaps of the lines that this warp visits. A warp without a sub-column visits none here, so it checks all lines
+    // below.
     unsigned gaps = (warp_index() & p_.subcolumn_mask) < a_.subcolumns ? 0u : ~0u;
     visit_subcolumns([&](int k) {
       const NearPoints near = near_points() ? near_.points(column, k) : NearPoints{};
@@ -264,7 +265,7 @@ class Painter {
     return shared_at<int>(p_.starts)[(bins_.own_pixels() ? panel : 0) * p_.image.size + column];
   }
 
-  // A line whose points lie anyhow, with the sides of its segments.
+  // A line whose points are spaced arbitrarily, with the sides of its segments.
   struct AnyLine {
     decltype(std::declval<const Bins<kSource>&>().x_of(0)) x;
     Shared<const float> y;

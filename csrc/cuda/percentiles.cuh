@@ -43,7 +43,7 @@ class RangeFinder {
  public:
   __device__ RangeFinder(const RangeLayout& layout, Shared<float> values) : layout_(layout), values_(values) {}
 
-  // Once a kernel; the caller waits for the block.
+  // Called once per block; the caller must synchronise the block afterwards.
   __device__ void clear() const {
     if (thread_index() == 0) clear_state();
   }

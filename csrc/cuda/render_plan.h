@@ -48,21 +48,21 @@ struct alignas(16) Panel {
 
 // One line of a panel, and the sides of its segments.
 struct alignas(16) PanelLine {
-  int y, sides;   // where those of its first point lie among all
+  int y, sides;   // index of its first point in RenderPlan::y and RenderPlan::sides
   int points;
   unsigned gaps;  // strips near whose columns the line has a gap, as bits
 };
 
-// An image is drawn pass by pass, as many rows as strips have room for: several panels under one another, or one, or a
-// part of one.
+// An image is drawn in passes of as many rows as a strip has room for. A pass covers several stacked panels, one panel,
+// or part of one.
 struct PassLayout {
   int canvas;    // height of a panel
   int shown;     // rows of a panel that are drawn at a time, at most
-  float height;  // the same
-  int panels;    // drawn together; one of more rows than are drawn at a time, by itself
+  float height;  // shown, as a float
+  int panels;    // in one pass; 1 if a panel needs several passes
   int rows;      // of all of them
   int stacked;   // panels that lie under one another
-  int sheets;    // panels that are planes by themselves
+  int sheets;    // panels that are drawn as separate planes
   bool at_once;  // all rows are drawn together
 };
 
@@ -117,7 +117,7 @@ struct RenderPlan {
   Reserved y;              // [lines, bins] heights
   Reserved sides;          // [strokes, bins], or none: worked out wherever they are needed
   Reserved stroke;         // [strokes, panels] of PanelLine
-  Reserved starts;         // [panels or 1, size] first point near a pixel column, where points lie anyhow
+  Reserved starts;         // [panels or 1, size] first point near each pixel column, without NearPoints
   Reserved segments;       // [panels, strips] of SegmentRange, near each strip, of lines as AGG draws them
   Reserved columns;        // [panels drawn together, 32] levels of marks
   Reserved levels;         // [quantities, bins] of squares
@@ -140,7 +140,7 @@ class RenderPlanner {
     if (a_.spectra.plan != nullptr) plan.weights = BinPlan(a_.spectra);
     list_quantities(plan);
     divide(plan);
-    // Few blocks with a lot of memory get more threads each, so that as many run at once.
+    // Where memory allows only a few blocks at once, each gets more threads, so that enough threads still run.
     plan.threads = kFewThreads;
     lay_out(plan, true);
     if (most_shared_bytes() / (plan.bytes + kReservedByDriver) <= kFewBlocks) {
@@ -243,7 +243,7 @@ class RenderPlanner {
     if (p.bins.own) p.state = layout.reserve<int>(2);
     if (p.bins.own && a_.block == 0) p.x = layout.reserve<float>(room);
     const SharedLayout gathering = layout;  // what follows is not needed while values are gathered
-    // A range has been found before strips are drawn.
+    // The histogram serves to find ranges, before any strip is drawn, so it shares memory with the turned levels.
     SharedLayout drawing = layout;
     p.finder.reserve_histogram(layout);
     if (area || p.bands) p.strip.reserve_turned(drawing, p.threads / kWarp);
@@ -256,7 +256,7 @@ class RenderPlanner {
     if (p.in_place) p.y = p.value; else if (p.lines > 0) p.y = layout.reserve<float>(p.lines * room);
     p.sides = area && sided ? layout.reserve<Sides>(p.strokes * room) : Reserved{};
     if (area) p.stroke = layout.reserve<PanelLine>(int64_t{p.strokes} * p.panels);
-    if (a_.block == 0 && marks(p)) p.columns = layout.reserve<uint4>(int64_t{p.passes.panels} * kWarp / kPiece);
+    if (a_.block == 0 && has_marks(p)) p.columns = layout.reserve<uint4>(int64_t{p.passes.panels} * kWarp / kPiece);
     if (a_.block != 0) p.levels = layout.reserve<uint8_t>(a_.quantity_count * room);
     if (!p.image.direct && a_.block == 0) {
       const int planes = p.image.mixing == Mixing::layers ? p.image.planes : 1;
@@ -272,7 +272,7 @@ class RenderPlanner {
     p.bytes = std::max(p.bytes, before.bytes);
   }
 
-  // More warps than sub-columns, if these divide them, take several panels at once.
+  // If the warps are a multiple of the sub-columns, they take several panels at once.
   void divide_warps(RenderPlan& p) const {
     const int warps = p.threads / kWarp;
     p.subcolumn_mask = warps - 1, p.part_shift = 31, p.parts_step = 1;
@@ -282,7 +282,7 @@ class RenderPlanner {
     for (p.part_shift = 0; 1 << p.part_shift < a_.subcolumns;) ++p.part_shift;
   }
 
-  bool marks(const RenderPlan& p) const {
+  static bool has_marks(const RenderPlan& p) {
     for (int q = 0; q < p.quantity_count; ++q) {
       if (is_mark(p.quantities[q].quantity)) return true;
     }

@@ -44,7 +44,7 @@ struct StripLayout {
 };
 
 // The groups of rows of a strip in the order in which a block's warps take them, one each: first those that are
-// touched, then the others. None is touched where `touched` is not above 0.
+// touched, then the others. If `touched` is 0 or negative, none is.
 struct GroupOrder {
   int first, touched, count;
 
@@ -55,13 +55,14 @@ struct GroupOrder {
   }
 };
 
-// Each warp says once a strip what rows it has touched.
+// Records the rows that this warp has touched, once per strip.
 __device__ __forceinline__ void note_rows(const Reserved& ranges, const RowRange& rows) {
   const RowRange of_warp{warp_min(rows.first), warp_max(rows.last)};
   if (lane_index() == 0) shared_at<RowRange>(ranges)[warp_index()] = of_warp;
 }
 
-// Which of the groups they lie in. After a barrier, and another must follow before the next strip's are said.
+// The order of the groups, from the rows that all warps have recorded. The block must be synchronised before this call,
+// and again before rows of the next strip are recorded.
 __device__ __forceinline__ GroupOrder touched_groups(const Reserved& ranges, int groups) {
   const RowRange rows = shared_at<RowRange>(ranges)[renewed(lane_index()) & (block_warps() - 1)];
   const int first = warp_min(rows.first) >> kGroupShift, last = warp_max(rows.last) >> kGroupShift;
@@ -69,7 +70,7 @@ __device__ __forceinline__ GroupOrder touched_groups(const Reserved& ranges, int
   return GroupOrder{begin, last - begin + 1, groups};
 }
 
-// Of the 32 columns of a strip each lane puts one half, into every other row.
+// A warp writes a group of 16 rows: two lanes to a row, each for one half of the strip's 32 columns.
 __device__ __forceinline__ int lane_piece() { return lane_index() & 1; }
 __device__ __forceinline__ int lane_row() { return lane_index() >> 1; }
 
@@ -84,7 +85,7 @@ class Strip {
  public:
   __device__ explicit Strip(const StripLayout& layout) : l_(layout) {}
 
-  // Before the first strip; the caller waits for the block.
+  // Before the first strip; the caller must synchronise the block afterwards.
   __device__ void clear() const {
     const Shared<uint4> cells = shared_at<uint4>(l_.cells);
 #pragma unroll 1
@@ -135,7 +136,7 @@ class Strip {
     atomicAdd(cell + (row + 1) * kWarp, next);
   }
 
-  // Of the first warps' groups.
+  // The sum over the groups of the first `warps` warps.
   static __device__ __forceinline__ int sum_of(Shared<int> sums, int warps) {
     int sum = 0;
 #pragma unroll 1
@@ -143,7 +144,7 @@ class Strip {
     return warps > 0 ? sum + sums[0] : sum;
   }
 
-  // A group's cells, which become zeros, and their sum by columns.
+  // Moves this lane's cells of a group into `value`, zeroes the group, and returns the sum of the column.
   __device__ __forceinline__ int take(int group, int lane, int* value) const {
     const Shared<int> cell = shared_at<int>(l_.cells) + (group * kGroupCells + lane);
     int sum = 0;

@@ -37,7 +37,7 @@ class AggStrip {
  public:
   __device__ explicit AggStrip(const AggLayout& layout) : l_(layout) {}
 
-  // Before the first strip; the caller waits for the block.
+  // Before the first strip; the caller must synchronise the block afterwards.
   __device__ void clear() const {
     const Shared<int> cells = shared_at<int>(l_.cells);
 #pragma unroll 1

@@ -5,14 +5,14 @@
 
 namespace spectromer {
 
-// Points that lie side by side at a distance which is a power of two, up to 1, lie alike around a sub-column of every
-// pixel column: which of them are near it, and how far they reach, is worked out once. Sub-columns being a power of two
-// as well, all distances are exact.
+// Where the spacing of the points is a power of two, at most 1, points lie the same way around a given sub-column in
+// every pixel column. Which points are near it, and how far they reach, is therefore computed once. The number of
+// sub-columns is a power of two as well, so all distances are exact.
 struct alignas(16) NearPoints {
-  int first;     // whose segment to the right is the first that can touch the sub-column, from the column's first point
+  int first;     // first point whose segment can touch the sub-column, counted from the column's first point
   int segments;  // from there on
   float from;    // from the middle of the first segment to the sub-column
-  int reach;     // where the discs' are found
+  int reach;     // where its discs begin in NearLayout::reach
 };
 
 // Of a band between two lines: the point before the sub-column, and where it lies between that and the next.
@@ -49,7 +49,8 @@ struct NearLayout {
     return points || shares ? static_cast<int>(0.5f * linewidth * per_step) + 2 : 0;
   }
 
-  // Leaves out what would be too large, or what has to be told apart: sub-columns that may lie at points.
+  // Reserves no table that would be too large, and none for bands whose sub-columns coincide with points: these take
+  // the general way.
   void reserve(SharedLayout& layout, int subcolumns, bool lines, bool bands) {
     if (even && lines && most <= kMostSegments) {
       points = layout.reserve<NearPoints>(subcolumns);
@@ -64,7 +65,7 @@ class NearPainter {
   __device__ NearPainter(const NearLayout& layout, float linewidth, int subcolumns, float step)
       : l_(layout), linewidth_(linewidth), step_(step), subcolumns_(subcolumns) {}
 
-  // Makes the tables; the caller waits for the block.
+  // Makes the tables; the caller must synchronise the block afterwards.
   __device__ void prepare() const {
     const float radius = 0.5f * linewidth_;
 #pragma unroll 1
@@ -188,7 +189,7 @@ class NearPainter {
     const NearPainter& painter_;
     Shared<const float> point_, reach_;
     Shared<const Sides> side_;
-    float from_, left_;  // to the middle of the segment; half of y before it
+    float from_, left_;  // from the middle of the segment to the sub-column; half the y of the point before it
   };
 
   const NearLayout& l_;
@@ -196,8 +197,8 @@ class NearPainter {
   const int subcolumns_;
 };
 
-// A line ends at point i: where it goes on so near that both pieces meet one sub-column, its strips have a gap. Calls
-// mark(first, last) for them.
+// A piece of the line ends at point i. If the next piece begins so close that one sub-column can meet both, calls
+// mark(first, last) with the strips where that can happen.
 template <class X, class Mark>
 __device__ void note_gap(X x, Shared<const float> y, int points, int i, float r, int width, Mark mark) {
   constexpr float kRoom = 1e-3f;
@@ -212,8 +213,8 @@ __device__ void note_gap(X x, Shared<const float> y, int points, int i, float r,
   }
 }
 
-// What a line without gaps covers of the vertical line at `at`, whose points lie anyhow. None before `first` touches
-// it.
+// What a line without gaps, its points spaced arbitrarily, covers of the vertical line at `at`. No point before `first`
+// touches it. As widen_by_disc and widen_by_sides, but with fmaxf and fminf, which leave out NaN.
 template <class X, class SidesOf>
 __device__ __forceinline__ Interval hit_without_gaps(X x, Shared<const float> y, SidesOf sides, int points, int first,
                                                      float at, float r) {

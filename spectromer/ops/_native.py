@@ -17,7 +17,8 @@ __all__ = ["CACHES", "_C", "call", "capturing", "dense", "kept_for_graphs", "out
 
 T = TypeVar("T")
 
-#: Tags of ops that keep tensors from call to call, which torch.compile must not put in the memory of its own graphs.
+#: Tags of ops that cache tensors between calls. They keep torch.compile from capturing these ops in its CUDA graphs,
+#: whose memory is reused.
 CACHES = (torch.Tag.cudagraph_unsafe,) if hasattr(torch.Tag, "cudagraph_unsafe") else ()
 _KEPT: dict[int, object] = {}
 
@@ -52,7 +53,7 @@ def capturing(device: torch.device) -> bool:
 
 
 def kept_for_graphs(tables: T, device: torch.device) -> T:
-    """`tables`, which a cache may forget: never where a graph is captured, which reads them at each replay."""
+    """Return `tables`. During CUDA graph capture, also keep them for good: the graph reads them at each replay."""
     if device.type == "cuda" and capturing(device):
         _KEPT[id(tables)] = tables
     return tables
@@ -68,7 +69,7 @@ def call(name: str, device: torch.device, args: object) -> Any:
             "reinstall where nvcc is on PATH, or move the tensors to the CPU"
         )
     operator, stream = getattr(_C, f"{name}_cuda"), torch.cuda.current_stream(device).cuda_stream
-    if torch.cuda.current_device() == device.index:  # which takes a tenth of the time that changing to it takes
+    if torch.cuda.current_device() == device.index:  # asking takes a tenth of the time that switching takes
         return operator(args, stream)
     with torch.cuda.device(device):
         return operator(args, stream)

@@ -288,7 +288,6 @@ inline void __syncwarp() {
 inline int warp_min(int value) { return emulated::reduced(value, [](int a, int b) { return a < b ? a : b; }); }
 inline int warp_max(int value) { return emulated::reduced(value, [](int a, int b) { return a > b ? a : b; }); }
 inline int warp_sum(int value) { return emulated::reduced(value, [](int a, int b) { return a + b; }); }
-inline unsigned warp_or(unsigned value) { return emulated::reduced(value, [](unsigned a, unsigned b) { return a | b; }); }
 
 inline unsigned __ballot_sync(unsigned, bool value) {
   return emulated::together(value, [](const bool* values) {
@@ -319,7 +318,6 @@ T __shfl_down_sync(unsigned, T value, unsigned step) {
 
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __ffs(unsigned bits) { return __builtin_ffs(static_cast<int>(bits)); }
-inline int __clz(int bits) { return bits == 0 ? 32 : __builtin_clz(static_cast<unsigned>(bits)); }
 
 inline int __float2int_rn(float value) { return static_cast<int>(lrintf(value)); }
 
@@ -344,13 +342,9 @@ struct alignas(8) int2 {
   int x, y;
 };
 
-struct alignas(8) float2 {
-  float x, y;
-};
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
-inline float2 make_float2(float x, float y) { return float2{x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return uint4{x, y, z, w}; }
 
 inline uint32_t two_bfloat16(float low, float high) {

@@ -23,7 +23,7 @@ NUMBERS = itertools.count()
 
 def compiled(source: Path, out: Path, *options: str | Path, sources: Path = SOURCES) -> Path:
     """Compile a source that includes the kernels, from the folder `sources`, or parts of them."""
-    # What `options` include takes the place of the emulation's own.
+    # `options` come first, so that their include folders take precedence over the emulation's.
     always = ["-std=c++17", "-O1", "-ffp-contract=off", "-DSPECTROMER_EMULATED", f"-I{HERE}", f"-I{sources}"]
     built = subprocess.run(["c++", *options, *always, source, "-o", out], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[-3000:]
@@ -58,11 +58,11 @@ def played(kernels: Any, operator: Callable[..., Any], *args: Any, **options: An
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("raster", "resample", "render"):
-            module = sys.modules[f"spectromer.ops.{name}"]
-            patch.setattr(module, "call", call, raising=False)
-            patch.setattr(module, "output", guarded)
-            patch.setattr(module, "dense", guarded_copy)
-        # What does not fit a GPU is drawn otherwise, and would show nothing here.
+            ops = sys.modules[f"spectromer.ops.{name}"]
+            patch.setattr(ops, "call", call, raising=False)
+            patch.setattr(ops, "output", guarded)
+            patch.setattr(ops, "dense", guarded_copy)
+        # A spectrum that exceeds shared memory would be drawn by `composite`, and the kernels would go untested.
         patch.setattr(sys.modules["spectromer.ops.render"], "composite", lambda *_: pytest.fail("did not fit"))
         return operator(*args, **options)
 
