@@ -44,7 +44,7 @@ def cases(batch: SpectrumBatch) -> dict[str, Callable[[], Tensor]]:
 
 
 def bins(device: torch.device) -> Tensor:
-    """What spectra are resampled to, [4096]."""
+    """The wavelengths that spectra are resampled to, [4096] float64."""
     return torch.linspace(3650.0, 10250.0, 4096, dtype=torch.float64).to(device)
 
 

@@ -1,4 +1,4 @@
-"""What the kernels' machine code tells where there is no GPU: `python benchmarks/sass_report.py`.
+"""Examines the kernels' machine code without a GPU: `python benchmarks/sass_report.py`.
 
 Compiles the CUDA kernels for compute capability 9.0, plays their machine code on the CPU for the cases of cases.py, and
 prints what Nsight Compute would count for each image: instructions of a warp (its smsp__inst_executed), lanes at work
@@ -17,13 +17,11 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from cases import NORMALISED, cases
@@ -34,7 +32,7 @@ from spectromer.data.simulate import simulate
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-from emulation.play import module, played  # noqa: E402
+from emulation.play import extension, module, played  # noqa: E402
 
 OPERATORS = ("render", "raster", "resample")
 #: As in CMakeLists.txt, plus what makes nvcc write a cubin and report registers.
@@ -127,20 +125,6 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def machine(folder: Path) -> Any:
-    """The module that plays machine code."""
-    pybind11 = importlib.import_module("pybind11")
-    out = folder / f"machine{sysconfig.get_config_var('EXT_SUFFIX')}"
-    include = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
-    source = Path(__file__).parent / "sass" / "machine.cpp"
-    run("c++", "-std=c++17", "-O2", "-frounding-math", "-shared", "-fPIC", *include, source, "-o", out)
-    spec = importlib.util.spec_from_file_location("machine", out)
-    assert spec is not None and spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
 @dataclass
 class Launch:
     """One kernel's run, with what each of its instructions came to."""
@@ -154,9 +138,11 @@ class Player:
     """Plays launches of the operators' kernels."""
 
     def __init__(self, folder: Path) -> None:
-        self.kernels, self.machine = compiled(folder), machine(folder)
+        sass = Path(__file__).parent / "sass"
+        self.kernels = compiled(folder)
+        self.machine = extension("machine", sass / "machine.cpp", folder, "-O2", "-frounding-math")
         self.launches: list[Launch] = []
-        self.module = module(folder, extra=[f"-I{Path(__file__).parent / 'sass'}", "-g1"])
+        self.module = module(folder, extra=[f"-I{sass}", "-g1"])
         library = ctypes.PyDLL(self.module.__file__)
         library.listen.argtypes, library.listen.restype = [ctypes.py_object], None
         self.listener = self.launched  # the library holds no reference of its own
@@ -177,7 +163,7 @@ class Player:
         self.launches.append(Launch(name, shared, counts))
 
     def play(self, work: Callable[[], Tensor]) -> Tensor:
-        """What an operator gives with the kernels' machine code."""
+        """Return what an operator computes when the kernels' machine code is played."""
         self.launches.clear()
         drawn: Tensor = played(self.module, work)
         return drawn
@@ -191,7 +177,7 @@ def readable(name: str) -> str:
 
 
 def agree(want: Tensor, got: Tensor) -> bool:
-    """Whether two results agree: bytes to one level, bfloat16 to two levels, other values to rounding."""
+    """Return whether two results agree: bytes to one level, bfloat16 to two levels, other values to rounding."""
     if want.dtype == torch.uint8:
         return int((want.int() - got.int()).abs().max()) <= 1
     tolerance = 2.0 / 255.0 / NORMALISED["std"] if want.dtype == torch.bfloat16 else 1e-5

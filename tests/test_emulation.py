@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from emulation.play import SOURCES, compiled, module, played
+from emulation.play import SOURCES, compiled, emulation, module, played
 
 from spectromer import SpectrumBatch, render
 from spectromer.data.simulate import simulate
@@ -75,7 +75,7 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
             launches="".join(LAUNCH.format(number=i) for i in range(len(bodies))),
         )
     )
-    program = compiled(source, tmp_path / "kernels")
+    program = compiled(source, tmp_path / "kernels", *emulation())
     told = subprocess.run([program], capture_output=True, text=True, check=True).stdout.splitlines()
     for (name, (_, wanted)), answer in zip(WRONG.items(), told, strict=False):
         assert wanted in answer, (name, answer)

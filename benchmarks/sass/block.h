@@ -1,4 +1,4 @@
-// What the warps of a block share, what is counted of each instruction, and small helpers for lanes and words.
+// The memory that the warps of a block share, the counters of each instruction, and small helpers for lanes and words.
 #pragma once
 
 #include "program.h"
@@ -17,7 +17,7 @@ struct Counter {
   uint64_t wavefronts = 0;  // of shared memory: more than one where lanes need different words of one bank
 };
 
-// What the warps of a block share.
+// The memory that the warps of a block share.
 struct Block {
   int number = 0;
   std::vector<uint8_t> shared;

@@ -28,6 +28,7 @@ inline const std::map<std::string, Warp::Family>& Warp::families() {
   const std::string widths = "32 64 128 U8 S8 U16 S16 ";
   const std::string access = "E CONSTANT STRONG WEAK CTA SM GPU SYS EF EL LU NA " + widths;
   const std::string atomics = "ADD MIN MAX OR AND XOR EXCH S32 F32 ";
+  const std::string reductions = atomics + "E FTZ RN STRONG CTA SM GPU SYS";
   static const std::map<std::string, Family> table{
       // Control flow.
       {"BRA", lanes(&W::branch, "DIV", 1, 3)},
@@ -40,7 +41,7 @@ inline const std::map<std::string, Warp::Family>& Warp::families() {
       {"BREAK", lanes(&W::leave_together, "", 1, 2)},
       {"WARPSYNC", lanes(&W::synchronize_warp, "ALL COLLECTIVE", 0, 2)},
       {"BAR", lanes(&W::synchronize_block, "SYNC DEFER_BLOCKING", 1, 1)},
-      // What only concerns time, caches and the order of memory.
+      // These concern only timing, caches and the order of memory accesses, and do nothing here.
       {"NOP", lanes(&W::nothing, "*", 0, 9)},
       {"YIELD", lanes(&W::nothing, "*", 0, 9)},
       {"ENDCOLLECTIVE", lanes(&W::nothing, "*", 0, 9)},
@@ -66,8 +67,8 @@ inline const std::map<std::string, Warp::Family>& Warp::families() {
       {"LDL", lane(&W::load_local, widths + "LU", "", 2, 2)},
       {"STL", lane(&W::store_local, widths, "", 2, 2)},
       {"ATOMS", lanes(&W::atomic_shared, atomics + "POPC INC 32", 2, 3)},
-      {"RED", lanes(&W::atomic_global, atomics + "E FTZ RN STRONG CTA SM GPU SYS", 2, 2)},
-      {"REDG", lanes(&W::atomic_global, atomics + "E FTZ RN STRONG CTA SM GPU SYS", 2, 2)},
+      {"RED", lanes(&W::atomic_global, reductions, 2, 2)},
+      {"REDG", lanes(&W::atomic_global, reductions, 2, 2)},
       // Whole numbers.
       {"MOV", lane(&W::move, "", "", 2, 2)},
       {"S2R", lane(&W::special, "", "", 2, 2)},

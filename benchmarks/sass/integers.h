@@ -35,7 +35,7 @@ inline uint32_t Warp::most(const Instruction& i, uint32_t a, uint32_t b) {
   return i.has(kS32) ? as_word(std::max(as_signed(a), as_signed(b))) : std::max(a, b);
 }
 
-// What reductions and atomics make of two values.
+// The result of a reduction or an atomic operation for two values.
 inline uint32_t Warp::combine(const Instruction& i, uint32_t a, uint32_t b) {
   if (i.has(kADD) || i.has(kSUM)) return a + b;
   if (i.has(kMIN)) return least(i, a, b);

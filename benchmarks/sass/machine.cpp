@@ -24,8 +24,8 @@ void run_block(const sass::Program& program, sass::Block* block, int warp_count,
   }
 }
 
-// For each instruction its address and full name, how often warps and lanes executed it, sectors of global memory and
-// passes of shared memory.
+// For each instruction its address, how often warps and lanes executed it, sectors of global memory and wavefronts of
+// shared memory.
 py::list run(const std::vector<std::pair<int64_t, std::string>>& lines, const std::map<std::string, int64_t>& labels,
              int blocks, int threads, size_t shared, const py::bytes& constants) {
   if (threads % sass::kLanes != 0) throw std::invalid_argument("threads is not a multiple of 32");

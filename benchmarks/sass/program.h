@@ -1,5 +1,5 @@
 // Instructions of the machine code of compute capability 9.0, and the parser of their text as nvdisasm prints it.
-// What the parser does not know is kept as the instruction's problem: it only matters if a warp gets there.
+// An instruction that the parser does not know keeps the reason as its problem: an error only if a warp gets there.
 #pragma once
 
 #include <algorithm>

@@ -151,7 +151,7 @@ class Warp {
     fail("operand " + o.text + " is not a predicate");
   }
 
-  // Whether all predicates among an instruction's operands hold.
+  // Returns whether all predicates among an instruction's operands hold.
   bool truths(const Instruction& i, int lane) const {
     return std::all_of(i.operands.begin(), i.operands.end(),
                        [&](const Operand& o) { return !o.predicate() || truth(o, lane); });

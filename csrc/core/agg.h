@@ -100,7 +100,8 @@ SPECTROMER_HD void clip_range(double from, double to, double low, double high, d
   end = fmin(end, span != 0.0 ? fmax(a, b) : 1.0);
 }
 
-// What matplotlib leaves of a segment within a pixel of the image, which ends a pixel before `right` and `bottom`.
+// The part of a segment that matplotlib keeps: what lies within a pixel of the image. `right` and `bottom` of
+// clip_segment lie one pixel beyond the image.
 struct Stretch {
   float x0, y0, x1, y1;
   bool drawn;

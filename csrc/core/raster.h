@@ -152,6 +152,11 @@ SPECTROMER_HD Interval band_interval(X x, Y y, Y other, Index points, float at) 
 // `weight`, about 2^22.
 SPECTROMER_HD int subcolumn_weight(int subcolumns) { return (1 << 22) / subcolumns; }
 
+// From such sums to levels.
+SPECTROMER_HD float level_scale(int subcolumns) {
+  return 255.0f / static_cast<float>(subcolumn_weight(subcolumns) * subcolumns);
+}
+
 // weight * clamp(edge - j, 0, 1) for all rows j, as two differences that the column's prefix sum restores: `here` in
 // `row`, `next` in the row below. (A term that is 1 for every row above is left out; it cancels between the two edges
 // of an interval.)
@@ -176,7 +181,7 @@ SPECTROMER_HD void deposit_interval(Interval hit, float height, int weight, Add 
   add(top.row + 1, -top.next);
 }
 
-// `scale`: 255 / (subcolumns * weight). The intervals of a sub-column are disjoint, so `sum` lies within its range.
+// `scale`: level_scale(subcolumns). The intervals of a sub-column are disjoint, so `sum` lies within its range.
 SPECTROMER_HD uint8_t to_level(int sum, float scale) {
   return static_cast<uint8_t>(static_cast<int>(scale * static_cast<float>(sum) + 0.5f));
 }

@@ -5,8 +5,8 @@
 
 namespace spectromer {
 
-// What is drawn: common bins whose weights have been planned, in images whose pixels are stored as levels are made
-// (ImageLayout::direct); spectra's own pixels; or anything.
+// Where values come from. `planned`: common bins, by weights that have been planned, for images that are drawn directly
+// (ImageLayout::direct). `pixels`: the spectra's own pixels. `any`: either, told at run time.
 enum class Source { planned, pixels, any };
 
 template <Source kSource>
@@ -30,6 +30,10 @@ class Bins {
   }
 
   __device__ bool own_pixels() const { return kSource == Source::pixels || (kSource == Source::any && p_.bins.own); }
+
+  // Whether points are spaced as NearLayout requires. A spectrum's own pixels never are.
+  __device__ bool even_points() const { return kSource != Source::pixels && p_.near.even; }
+  __device__ bool near_points() const { return kSource == Source::planned || (even_points() && p_.near.points); }
 
   __device__ int count() const { return own_pixels() ? count_ : p_.bins.most; }
   __device__ Panel panel(int k) const { return shared_at<Panel>(p_.panel)[k]; }
@@ -65,7 +69,8 @@ class Bins {
     return quantity == Quantity::first ? slope(bin) : gradient(slope(bin - 1), slope(bin), slope(bin + 1));
   }
 
-  // Whether a bin is marked: for Quantity::regions if it lies in a region, for a mask if it has no value.
+  // Returns whether a bin is marked. For Quantity::regions it is marked if it lies in a region, for a mask if it has no
+  // value.
   __device__ bool marked(Quantity quantity, int bin, int place) const {
     if (quantity == Quantity::regions) {
       const ResampleArgs& s = a_.spectra;

@@ -7,7 +7,7 @@
 
 namespace spectromer {
 
-// What stands for bins: lines by true area or as AGG draws them, or squares.
+// How bins are drawn: as lines by true area, as lines like AGG's, or as squares.
 enum class Shapes { areas, outlines, squares };
 
 template <Source kSource, Shapes kShapes>
@@ -144,7 +144,7 @@ class Heights {
 #pragma unroll 1
       for (int i = thread_index() - padding; i < end; i += block_threads()) {
         const float here = y[i], next = y[i + 1];
-        if (kSource == Source::planned || (kSource == Source::any && p_.near.points))
+        if (bins_.near_points())
           sides[i] = sides_of((next - here) * p_.near.per_step, r);
         else if (p_.sides) sides[i] = make_sides(x[i], here, x[i + 1], next, r);
         if (here == here && next != next) {

@@ -13,13 +13,20 @@ enum class Mixing : int { channels, table, layers };
 
 struct ImageLayout {
   Mixing mixing;
-  int planes, channels, size;
-  unsigned pixels; // of an image, in all channels
-  int access;      // bytes written at a time: the largest power of two, up to 16, at which every row can begin
-  bool direct;  // levels are stored as they are made, 16 at a time; else a strip of a plane, or of all, is staged first
+  int planes, size;
+  unsigned pixels;  // of an image, in all channels
+  int access;      // bytes written at a time: row_access
+  bool direct;     // levels are stored as they are made, 16 at a time; else a strip of one or all planes is staged
   Reserved shown;  // [planes, 256] what a level is shown as: a byte, or three (red first) for Mixing::table
   Reserved staged; // [planes or 1, rows, 32] levels of a strip
 };
+
+// The largest power of two, up to 16, on a multiple of which every row of an image begins.
+inline int row_access(const void* image, int64_t row_bytes) {
+  int access = 16;
+  while ((row_bytes | static_cast<int64_t>(reinterpret_cast<uintptr_t>(image))) % access != 0) access /= 2;
+  return access;
+}
 
 // The first `count` bytes of a word, or all, in steps that the address allows.
 __device__ __forceinline__ void store_word(unsigned char* to, unsigned word, int count, int access) {
@@ -77,7 +84,7 @@ class ImageWriter {
       }
     }
 
-    // Of levels that are all 0.
+    // The pixels of 16 levels of 0.
     __device__ __forceinline__ Pixels blank() const {
       if constexpr (kType == PixelType::uint8) {
         return Pixels{{make_uint4(0, 0, 0, 0)}};

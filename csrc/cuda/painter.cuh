@@ -18,7 +18,7 @@ class Painter {
     writer_.prepare();
     heights().prepare();
     bins_.prepare();
-    if (even_points()) near_.prepare();
+    if (bins_.even_points()) near_.prepare();
     clear_strips();
     __syncthreads();
     if (!bins_.own_pixels() && p_.starts) find_starts(0);
@@ -54,9 +54,6 @@ class Painter {
     if (p_.strip.cells) strip_.clear();
     if (p_.agg.cells) agg_.clear();
   }
-
-  // Whether points are spaced as NearLayout requires. A spectrum's own pixels never are.
-  __device__ bool even_points() const { return kSource != Source::pixels && p_.near.even; }
 
   __device__ int strips() const { return (p_.image.size + kWarp - 1) / kWarp; }
 
@@ -200,7 +197,7 @@ class Painter {
       return [&, k](int part) {
         const Panel panel = bins_.panel(first_panel + part);
         const Shared<const float> upper = shared_at<float>(p_.y) + (drawn.line * room + panel.place);
-        if (kSource == Source::planned || (even_points() && p_.near.shares))
+        if (kSource == Source::planned || (bins_.even_points() && p_.near.shares))
           add(near_.band(column, k, upper, upper + room), part, touched);
         else
           add(band_interval(bins_.x_of(panel.place), upper, upper + room, panel.count, middle_of(column, k)), part,
@@ -217,12 +214,12 @@ class Painter {
     // below.
     unsigned gaps = (warp_index() & p_.subcolumn_mask) < a_.subcolumns ? 0u : ~0u;
     visit_subcolumns([&](int k) {
-      const NearPoints near = near_points() ? near_.points(column, k) : NearPoints{};
+      const NearPoints near = bins_.near_points() ? near_.points(column, k) : NearPoints{};
       return [&, near, k](int part) {
         const PanelLine line = lines[part];
         gaps |= line.gaps;
         if ((line.gaps & here) != 0) return;
-        if (near_points()) {
+        if (bins_.near_points()) {
           add(near_.line(near, shared_at<float>(p_.y) + line.y, shared_at<Sides>(p_.sides) + line.sides), part,
               touched);
         } else {
@@ -247,7 +244,7 @@ class Painter {
       const PanelLine line = shared_at<PanelLine>(p_.stroke)[drawn.stroke * p_.panels + first_panel + part];
       if ((line.gaps & here) == 0) continue;
       const auto emit = [&](Interval hit) { add(hit, part, touched); };
-      if (near_points()) {
+      if (bins_.near_points()) {
         near_.visit_pieces(near_.points(column, k), shared_at<float>(p_.y) + line.y,
                            shared_at<Sides>(p_.sides) + line.sides, emit);
       } else {
@@ -257,8 +254,6 @@ class Painter {
       }
     }
   }
-
-  __device__ bool near_points() const { return kSource == Source::planned || (even_points() && p_.near.points); }
 
   // The first point of a panel near a pixel column.
   __device__ int start(int panel, int column) const {
@@ -319,13 +314,13 @@ class Painter {
           share_level(column < p_.image.size ? marked_share(quantity, bins_.panel(first_panel + part), column) : 0.0f);
     }
     __syncthreads();
-    // A thread keeps to one half of the strip, and goes down the panels.
+    // A thread keeps to its lane's half of the strip, and goes down the panels.
     const Shared<uint4> pieces = shared_at<uint4>(p_.columns);
-    const int piece = thread_index() % (kWarp / kPiece), step = block_threads() / (kWarp / kPiece);
+    const int step = block_threads() / (kWarp / kPiece);
     int row = thread_index() / (kWarp / kPiece);
 #pragma unroll 1
     for (int part = 0; part < panels(); ++part) {
-      const uint4 some = pieces[part * (kWarp / kPiece) + piece];
+      const uint4 some = pieces[part * (kWarp / kPiece) + lane_piece()];
       const auto pixels = (some.x | some.y | some.z | some.w) != 0 ? rows.pixels(some) : rows.blank();
 #pragma unroll 1
       for (; row < (part + 1) * shown(); row += step) rows.put(row, pixels);
@@ -334,7 +329,7 @@ class Painter {
   }
 
   __device__ __forceinline__ float marked_share(Quantity quantity, const Panel& panel, int column) const {
-    if (even_points()) {  // so many whole bins
+    if (bins_.even_points()) {  // so many whole bins
       const int first = column << p_.near.points_shift, bins = 1 << p_.near.points_shift;
       int marked = 0;
 #pragma unroll 1

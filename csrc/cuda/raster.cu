@@ -35,14 +35,13 @@ RasterPlan make_plan(const RasterizeArgs& a) {
   p.shape = StrokeShape(a.linewidth);
   p.weight = subcolumn_weight(a.subcolumns);
   p.step = 1.0f / static_cast<float>(a.subcolumns);
-  p.level_scale = 255.0f / static_cast<float>(p.weight * a.subcolumns);
+  p.level_scale = level_scale(a.subcolumns);
   SharedLayout layout;
   const bool band = a.band != nullptr, agg = a.coverage == Coverage::agg && !band;
   p.rows = static_cast<int>(std::min<int64_t>(a.height, kMostRows));
   if (agg) p.agg.reserve(layout, a.width, a.height, p.rows, kImageWarps);
   else p.strip.reserve(layout, p.rows, kImageWarps), p.strip.reserve_turned(layout, kImageWarps);
-  for (p.access = 16; (a.width | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a.out))) % p.access != 0;)
-    p.access /= 2;
+  p.access = row_access(a.out, a.width);
   SharedLayout more = layout;
   const Reserved x = more.reserve<float>(a.points), y = more.reserve<float>(a.points);
   const int64_t strips = (a.width + kWarp - 1) / kWarp;

@@ -199,19 +199,16 @@ class RenderPlanner {
     p.shape = StrokeShape(a_.linewidth);
     p.weight = subcolumn_weight(a_.subcolumns);
     p.step = 1.0f / static_cast<float>(a_.subcolumns);
-    p.level_scale = 255.0f / static_cast<float>(p.weight * a_.subcolumns);
+    p.level_scale = level_scale(a_.subcolumns);
     ImageLayout& image = p.image;
     image.planes = static_cast<int>(a_.planes());
-    image.channels = static_cast<int>(a_.channels());
     image.size = static_cast<int>(a_.size);
     image.pixels = static_cast<unsigned>(a_.channels() * a_.size * a_.size);
     image.mixing = a_.inks != nullptr && image.planes > 1              ? Mixing::layers
                    : a_.inks != nullptr || a_.colormap != nullptr ? Mixing::table
                                                                   : Mixing::channels;
     const int64_t pixel = a_.type == PixelType::uint8 ? 1 : a_.type == PixelType::bfloat16 ? 2 : 4;
-    image.access = 16;
-    while ((a_.size * pixel | static_cast<int64_t>(reinterpret_cast<uintptr_t>(a_.out))) % image.access != 0)
-      image.access /= 2;
+    image.access = row_access(a_.out, a_.size * pixel);
     for (int k = 0; k < 2; ++k) p.finder.share[k] = a_.percentiles[k] / 100.0;
   }
 

@@ -21,28 +21,36 @@ SOURCES = HERE.parents[1] / "csrc"
 NUMBERS = itertools.count()
 
 
-def compiled(source: Path, out: Path, *options: str | Path, sources: Path = SOURCES) -> Path:
-    """Compile a source that includes the kernels, from the folder `sources`, or parts of them."""
-    # `options` come first, so that their include folders take precedence over the emulation's.
-    always = ["-std=c++17", "-O1", "-ffp-contract=off", "-DSPECTROMER_EMULATED", f"-I{HERE}", f"-I{sources}"]
-    built = subprocess.run(["c++", *options, *always, source, "-o", out], capture_output=True, text=True)
+def emulation(sources: Path = SOURCES) -> list[str]:
+    """Options that compile the kernels in the folder `sources`, or parts of them, for the CPU."""
+    return ["-O1", "-ffp-contract=off", "-DSPECTROMER_EMULATED", f"-I{HERE}", f"-I{sources}"]
+
+
+def compiled(source: Path, out: Path, *options: str) -> Path:
+    """Compile a source."""
+    built = subprocess.run(["c++", "-std=c++17", *options, source, "-o", out], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[-3000:]
     return out
 
 
-def module(folder: Path, sources: Path = SOURCES, extra: Sequence[str | Path] = ()) -> Any:
-    """The kernels as a module that takes the arguments of `spectromer._C`, compiled with `extra` options."""
+def extension(name: str, source: Path, folder: Path, *options: str) -> Any:
+    """Compile a source of pybind11's in `folder`, and import it."""
     pybind11 = pytest.importorskip("pybind11")
-    name = f"emulated_{next(NUMBERS)}"  # pybind11 gives the first module of a name again
-    out = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     include = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
-    options = ["-shared", "-fPIC", "-fvisibility=hidden", f"-DEMULATED={name}", *extra, *include]
-    compiled(HERE / "module.cpp", out, *options, sources=sources)
+    out = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    compiled(source, out, "-shared", "-fPIC", "-fvisibility=hidden", *options, *include)
     spec = importlib.util.spec_from_file_location(name, out)
     assert spec is not None and spec.loader is not None
-    emulated = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(emulated)
-    return emulated
+    imported = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(imported)
+    return imported
+
+
+def module(folder: Path, sources: Path = SOURCES, extra: Sequence[str] = ()) -> Any:
+    """The kernels as a module that takes the arguments of `spectromer._C`, compiled with `extra` options."""
+    name = f"emulated_{next(NUMBERS)}"  # pybind11 gives the first module of a name again
+    # Extra options come first, so that their include folders take precedence over the emulation's.
+    return extension(name, HERE / "module.cpp", folder, *extra, f"-DEMULATED={name}", *emulation(sources))
 
 
 def played(kernels: Any, operator: Callable[..., Any], *args: Any, **options: Any) -> Any:
