@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from spectromer import _C, SpectrumBatch, rasterize, render, resample
 from spectromer.config import TrainConfig
-from spectromer.data.augment import augment
-from spectromer.data.feeds import Batches, Feed
-from spectromer.data.shards import ShardSet
-from spectromer.data.simulate import simulate
-from spectromer.data.sources import load_simulated
-from spectromer.data.targets import Targets
-from spectromer.models import Design, default_size
+from spectromer.learning.augment import augment
+from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.store import ShardSet
+from spectromer.surveys.simulated import simulate
+from spectromer.shards.sources import load_simulated
+from spectromer.learning.targets import Targets
+from spectromer.learning.model import Design, default_size
 from spectromer.train import SpectrumTask
 
 

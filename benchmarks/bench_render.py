@@ -11,7 +11,7 @@ import torch
 
 from spectromer import SpectrumBatch, rasterize, render, resample
 from spectromer.ops.composite import limits
-from spectromer.ops.picture import STYLES, Picture, wavelength_grid
+from spectromer.picture import STYLES, Picture, wavelength_grid
 
 SIZE = 224
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from spectromer import SpectrumBatch
-from spectromer.data.simulate import simulate
+from spectromer.surveys.simulated import simulate
 
 LAUNCHES = 20
 _MISSING: dict[str, str] = {}

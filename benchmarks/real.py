@@ -18,8 +18,8 @@ from rich.console import Console
 
 from spectromer.baselines import BaselineConfig, baselines
 from spectromer.config import TrainConfig
-from spectromer.data.sources import divide
-from spectromer.data.targets import Targets
+from spectromer.shards.sources import divide
+from spectromer.learning.targets import Targets
 from spectromer.evaluate import judge
 from spectromer.report import compare, show
 from spectromer.train import train

@@ -28,7 +28,7 @@ from cases import NORMALISED, cases
 from torch import Tensor
 
 from spectromer import SpectrumBatch
-from spectromer.data.simulate import simulate
+from spectromer.surveys.simulated import simulate
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 
 from spectromer.config import TrainConfig
-from spectromer.data.sources import divide
+from spectromer.shards.sources import divide
 from spectromer.report import compare, show
 from spectromer.train import train
 

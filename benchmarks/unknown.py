@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from spectromer.data.simulate import simulate
+from spectromer.surveys.simulated import simulate
 from spectromer.predict import Predictor
 
 COUNT, SEED = 500, 77

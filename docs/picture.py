@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from spectromer import SpectrumBatch, render
-from spectromer.data.simulate import simulate
+from spectromer.surveys.simulated import simulate
 
 WANTED = (("STAR", "A"), ("STAR", "M"), ("GALAXY", ""), ("GALAXY", "STARBURST"), ("QSO", "BROADLINE"))
 STYLES = {"plot": {}, "panels": {"panels": 14}, "overlap": {}, "folded": {}, "thesis-plot": {}, "thesis-overlap": {}}

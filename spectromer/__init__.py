@@ -6,22 +6,52 @@ import pkgutil
 
 __path__ = pkgutil.extend_path(__path__, __name__)
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from spectromer.ops import rasterize, render, resample
-from spectromer.spectra import Spectrum, SpectrumBatch
+from spectromer.errors import ReadError, SpectromerError
 
 if TYPE_CHECKING:
-    from spectromer.readers import ReadError, read
+    from spectromer.learning.predictor import Predictor
+    from spectromer.ops import rasterize, render, resample
+    from spectromer.picture import Picture
+    from spectromer.spectra import Spectrum, SpectrumBatch
+    from spectromer.surveys import read
 
-__all__ = ["ReadError", "Spectrum", "SpectrumBatch", "rasterize", "read", "render", "resample"]
+__all__ = [
+    "Picture",
+    "Predictor",
+    "ReadError",
+    "SpectromerError",
+    "Spectrum",
+    "SpectrumBatch",
+    "rasterize",
+    "read",
+    "render",
+    "resample",
+]
 __version__ = "0.1.0"
+
+# Names that need torch, astropy or timm are imported when they are first asked for.
+_HOME = {
+    "Picture": "picture",
+    "Predictor": "learning.predictor",
+    "Spectrum": "spectra",
+    "SpectrumBatch": "spectra",
+    "rasterize": "ops",
+    "read": "surveys",
+    "render": "ops",
+    "resample": "ops",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The readers need astropy, the operators do not: import them when they are first asked for."""
-    if name in ("read", "ReadError"):
-        from spectromer import readers
+    if name not in _HOME:
+        raise AttributeError(f"module 'spectromer' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"spectromer.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
 
-        return getattr(readers, name)
-    raise AttributeError(f"module 'spectromer' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -23,16 +23,17 @@ from sklearn.svm import SVC, SVR
 
 from spectromer.cli import exit_code
 from spectromer.config import DataConfig, TrainConfig, load_config
-from spectromer.data.feeds import in_order
-from spectromer.data.objects import some
-from spectromer.data.shards import ShardSet
-from spectromer.data.sources import Division, divide
-from spectromer.data.targets import CATEGORIES, Targets
 from spectromer.evaluate import judge
-from spectromer.models import SPECFORMER, is_known
+from spectromer.labels import CATEGORIES
+from spectromer.learning.model import SPECFORMER, is_known
+from spectromer.learning.specformer import SpectrumToSequence
+from spectromer.learning.targets import Targets
 from spectromer.predict import find
 from spectromer.report import compare, show
-from spectromer.specformer import SpectrumToSequence
+from spectromer.shards.feeds import in_order
+from spectromer.shards.sources import Division, divide
+from spectromer.shards.splits import some
+from spectromer.shards.store import ShardSet
 from spectromer.train import train
 
 __all__ = ["BaselineConfig", "baselines"]

@@ -16,9 +16,9 @@ import tyro
 from rich.progress import track
 
 from spectromer.cli import exit_code
-from spectromer.data.catalogs import read_columns, text, whole_numbers
+from spectromer.errors import ReadError
 from spectromer.files import atomic, write_rejected
-from spectromer.readers import ReadError
+from spectromer.surveys.catalogs import read_columns, text, whole_numbers
 
 __all__ = ["DownloadConfig", "download"]
 

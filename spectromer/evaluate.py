@@ -14,17 +14,18 @@ from astropy.table import Table, vstack
 from rich.console import Console
 from rich.progress import track
 
-from spectromer import plots
 from spectromer.cli import exit_code
-from spectromer.data.feeds import in_order
-from spectromer.data.objects import some
-from spectromer.data.shards import ShardSet
-from spectromer.data.sources import load
-from spectromer.data.targets import Targets, trusted
 from spectromer.files import write_rejected
-from spectromer.metrics import CATASTROPHIC, evaluate_predictions
+from spectromer.labels import BelievedLabels
+from spectromer.learning import plots
+from spectromer.learning.metrics import CATASTROPHIC, evaluate_predictions
+from spectromer.learning.targets import Targets
 from spectromer.predict import Predictor, write_table
 from spectromer.report import report, write_report
+from spectromer.shards.feeds import in_order
+from spectromer.shards.sources import load
+from spectromer.shards.splits import some
+from spectromer.shards.store import ShardSet
 
 __all__ = ["evaluate", "judge"]
 

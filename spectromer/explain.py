@@ -17,15 +17,16 @@ from matplotlib.figure import Figure
 from rich.progress import track
 from torch import Tensor
 
-from spectromer.calibration import catastrophic_limits
 from spectromer.cli import exit_code
-from spectromer.data.targets import CATEGORIES
+from spectromer.errors import ReadError
 from spectromer.files import write_rejected
-from spectromer.models import ImageEncoder
-from spectromer.plots import STYLE
+from spectromer.labels import CATEGORIES
+from spectromer.learning.calibration import catastrophic_limits
+from spectromer.learning.model import ImageEncoder
+from spectromer.learning.plots import STYLE
 from spectromer.predict import Predictor
-from spectromer.readers import ReadError, find_files, read_each
 from spectromer.spectra import Spectrum, SpectrumBatch
+from spectromer.surveys import find_files, read_each
 
 __all__ = ["attention", "occlusion"]
 

@@ -16,8 +16,8 @@ from jinja2 import Environment, PackageLoader
 from safetensors.torch import save_file
 
 from spectromer.cli import exit_code
-from spectromer.data.targets import LOGARITHMIC
-from spectromer.models import ImageEncoder
+from spectromer.learning.model import ImageEncoder
+from spectromer.learning.targets import LOGARITHMIC
 from spectromer.predict import CALIBRATION, WEIGHTS, Predictor, find
 from spectromer.report import figure, headlines
 
@@ -88,8 +88,8 @@ def export(run: Path, out: Path, formats: Sequence[str] = ("onnx", "torch")) -> 
 
 def _example(predictor: Predictor) -> torch.Tensor:
     """Three spectra as the model reads them."""
-    from spectromer.data.simulate import simulate
     from spectromer.spectra import SpectrumBatch
+    from spectromer.surveys.simulated import simulate
 
     return predictor.transform(SpectrumBatch.from_spectra(list(simulate(3, seed=0))))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spectromer.readers import ReadError
+from spectromer.errors import ReadError
 
 __all__ = ["atomic", "write_rejected"]
 

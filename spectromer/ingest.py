@@ -27,11 +27,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 import spectromer
+from spectromer.chunks import chunks
 from spectromer.cli import exit_code
-from spectromer.data import chunks
-from spectromer.data.catalogs import OBJECT, Catalog, path_key, prepare_catalog
-from spectromer.data.objects import name_objects
-from spectromer.data.shards import (
+from spectromer.errors import ReadError
+from spectromer.files import atomic, write_rejected
+from spectromer.labels import believe
+from spectromer.shards.splits import name_objects
+from spectromer.shards.store import (
     BLOCK_ROWS,
     INDEX,
     INDEX_SCHEMA,
@@ -41,11 +43,10 @@ from spectromer.data.shards import (
     read_indexed,
     write_shard,
 )
-from spectromer.data.simulate import CHUNK, simulate
-from spectromer.data.targets import trusted
-from spectromer.files import atomic, write_rejected
-from spectromer.readers import ReadError, find_files, multimodal, read_each
 from spectromer.spectra import Spectrum
+from spectromer.surveys import find_files, multimodal, read_each
+from spectromer.surveys.catalogs import OBJECT, Catalog, path_key, prepare_catalog
+from spectromer.surveys.simulated import CHUNK, simulate
 
 __all__ = ["IngestConfig", "Selection", "ingest"]
 
@@ -76,7 +77,7 @@ class Selection:
             return "class"
         if self.min_snr is not None and spectrum.labels.get("snr", spectrum.snr) < self.min_snr:
             return "S/N"
-        if self.trusted and "class" not in trusted(spectrum.labels):
+        if self.trusted and "class" not in believe(spectrum.labels):
             return "no trusted class"
         return None
 

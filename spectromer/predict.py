@@ -14,19 +14,20 @@ from astropy.table import Table, vstack
 from rich.progress import track
 from torch import Tensor
 
-from spectromer.calibration import Calibration, catastrophic_limits
-from spectromer.checkpoints import load_weights
+from spectromer.chunks import chunks
 from spectromer.cli import exit_code
-from spectromer.data import chunks
-from spectromer.data.feeds import in_order
-from spectromer.data.shards import ShardSet
-from spectromer.data.sources import is_shards
-from spectromer.data.targets import CATEGORIES
+from spectromer.errors import ReadError
 from spectromer.files import atomic, write_rejected
-from spectromer.models import Design, SpectrumModel
-from spectromer.readers import ReadError, find_files, read_each
-from spectromer.specformer import SpectrumToSequence
+from spectromer.labels import CATEGORIES
+from spectromer.learning.calibration import Calibration, catastrophic_limits
+from spectromer.learning.checkpoints import load_weights
+from spectromer.learning.model import Design, SpectrumModel
+from spectromer.learning.specformer import SpectrumToSequence
+from spectromer.shards.feeds import in_order
+from spectromer.shards.sources import is_shards
+from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum, SpectrumBatch
+from spectromer.surveys import find_files, read_each
 from spectromer.transforms import SpectrumToImage
 
 __all__ = ["CALIBRATION", "Z_FLAGS", "Predictor", "find", "find_weights"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from spectromer.ops.picture import Picture, Tables, wavelength_grid
+from spectromer.picture import Picture, Tables, wavelength_grid
 
 __all__ = ["rasterize", "render", "resample"]
 

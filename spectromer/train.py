@@ -24,20 +24,15 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
-from spectromer import plots
-from spectromer.calibration import Calibration
-from spectromer.checkpoints import SafetensorsIO
 from spectromer.cli import exit_code
 from spectromer.config import PRESETS, TrainConfig, load_config, save_config
-from spectromer.data.augment import augment
-from spectromer.data.feeds import Batches, Feed
-from spectromer.data.objects import SPLITS, some
-from spectromer.data.shards import ShardSet
-from spectromer.data.sources import Division, divide
-from spectromer.data.targets import Targets, check_names
 from spectromer.evaluate import evaluate
 from spectromer.files import write_rejected
-from spectromer.models import (
+from spectromer.learning import plots
+from spectromer.learning.augment import augment
+from spectromer.learning.calibration import Calibration
+from spectromer.learning.checkpoints import SafetensorsIO
+from spectromer.learning.model import (
     SPECFORMER,
     Design,
     ImageEncoder,
@@ -47,8 +42,13 @@ from spectromer.models import (
     default_size,
     has_published_weights,
 )
+from spectromer.learning.targets import Targets, check_names
 from spectromer.predict import CALIBRATION, Predictor, find, find_weights
 from spectromer.report import report, write_report
+from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.sources import Division, divide
+from spectromer.shards.splits import SPLITS, some
+from spectromer.shards.store import ShardSet
 from spectromer.spectra import SpectrumBatch
 from spectromer.transforms import SpectrumToImage
 

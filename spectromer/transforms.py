@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from spectromer.ops import rasterize, render, resample
 from spectromer.ops.composite import limits
-from spectromer.ops.picture import Picture
+from spectromer.picture import Picture
 from spectromer.spectra import SpectrumBatch
 
 __all__ = ["Normalize", "Rasterize", "Resample", "SpectrumToImage"]

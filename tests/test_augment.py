@@ -3,7 +3,7 @@
 import torch
 
 from spectromer import SpectrumBatch
-from spectromer.data.augment import augment
+from spectromer.learning.augment import augment
 
 
 def noise(rows: int = 400, pixels: int = 500) -> SpectrumBatch:

@@ -10,10 +10,10 @@ import torch
 
 from spectromer import SpectrumBatch
 from spectromer.baselines import BaselineConfig, baselines
-from spectromer.data.simulate import simulate
-from spectromer.data.sources import load_simulated
+from spectromer.learning.specformer import SpecFormer, SpectrumToSequence
 from spectromer.report import main as report_main
-from spectromer.specformer import SpecFormer, SpectrumToSequence
+from spectromer.shards.sources import load_simulated
+from spectromer.surveys.simulated import simulate
 from spectromer.train import main as train_main
 
 pytestmark = pytest.mark.filterwarnings("default")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from spectromer.calibration import _UNKNOWN, Calibration, Typicality
-from spectromer.data.targets import Targets
-from spectromer.models import Design, SpectrumModel
+from spectromer.learning.calibration import _UNKNOWN, Calibration, Typicality
+from spectromer.learning.model import Design, SpectrumModel
+from spectromer.learning.targets import Targets
 
 TARGETS = Targets(
     ("class", "z", "teff"), {"class": ["GALAXY", "STAR"]}, {}, {"z": (0.0, 1.0), "teff": (float(np.log(6000.0)), 0.05)}

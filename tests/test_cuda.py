@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spectromer import _C, SpectrumBatch, rasterize, render, resample
-from spectromer.data.simulate import simulate
-from spectromer.ops.picture import Picture, wavelength_grid
+from spectromer.picture import Picture, wavelength_grid
+from spectromer.surveys.simulated import simulate
 
 LEVEL = 1.0  # sums in another order may round to the level beside
 slow = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

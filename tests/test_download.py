@@ -13,9 +13,9 @@ import pytest
 import spectromer
 from spectromer import download as archive
 from spectromer.__main__ import main as spectromer_main
-from spectromer.data.simulate import simulate
-from spectromer.data.write import write_lamost, write_sdss
 from spectromer.download import DownloadConfig, download
+from spectromer.surveys.simulated import simulate
+from spectromer.surveys.write import write_lamost, write_sdss
 
 SDSS = "/dr17/sdss/spectro/redux/26/spectra/0266/spec-0266-51602-{:04d}.fits"
 ASKED: Counter[str] = Counter()

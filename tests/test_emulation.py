@@ -10,7 +10,7 @@ import pytest
 from emulation.play import SOURCES, compiled, emulation, module, played
 
 from spectromer import SpectrumBatch, render
-from spectromer.data.simulate import simulate
+from spectromer.surveys.simulated import simulate
 
 # Bodies of kernels of 64 threads, each with part of the error that it must raise. `t` is a thread; `s` and `n` are 64
 # floats and 64 whole numbers in shared memory.

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from spectromer import Spectrum, SpectrumBatch
-from spectromer.calibration import Calibration
-from spectromer.data.simulate import simulate
-from spectromer.data.targets import Targets
-from spectromer.data.write import write_survey
 from spectromer.explain import ExplainConfig, attention, draw, occlusion, run_explain
-from spectromer.models import Design
+from spectromer.learning.calibration import Calibration
+from spectromer.learning.model import Design
+from spectromer.learning.targets import Targets
 from spectromer.predict import Predictor
+from spectromer.surveys.simulated import simulate
+from spectromer.surveys.write import write_survey
 
 pytestmark = pytest.mark.filterwarnings("default")
 TARGETS = Targets(("class", "z"), {"class": ["QSO", "STAR"]}, {"STAR": []}, {"z": (0.0, 0.5)})

@@ -9,10 +9,10 @@ import torch
 from huggingface_hub import ModelCard
 
 from spectromer import SpectrumBatch, render
-from spectromer.data.simulate import simulate
 from spectromer.export import main as export_main
+from spectromer.learning.specformer import SpectrumToSequence
 from spectromer.predict import Predictor
-from spectromer.specformer import SpectrumToSequence
+from spectromer.surveys.simulated import simulate
 from spectromer.train import main as train_main
 
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from spectromer.data.feeds import Batches, Feed, in_order
-from spectromer.data.objects import split_by_object
-from spectromer.data.shards import ShardSet
-from spectromer.data.simulate import simulate
+from spectromer.shards.feeds import Batches, Feed, in_order
+from spectromer.shards.splits import split_by_object
+from spectromer.shards.store import ShardSet
+from spectromer.surveys.simulated import simulate
 
 # DALI leaves the sockets of its worker processes to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

@@ -12,10 +12,10 @@ import pyarrow.parquet
 import pytest
 
 from spectromer.__main__ import main as spectromer_main
-from spectromer.data.shards import ShardSet
-from spectromer.data.simulate import simulate
-from spectromer.data.write import write_survey
 from spectromer.ingest import IngestConfig, Selection, ingest
+from spectromer.shards.store import ShardSet
+from spectromer.surveys.simulated import simulate
+from spectromer.surveys.write import write_survey
 
 
 @pytest.fixture(scope="module")

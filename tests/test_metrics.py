@@ -8,8 +8,8 @@ from astropy.table import Table
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from spectromer.data.targets import Targets
-from spectromer.metrics import _redshifts, _scalars, evaluate_predictions, with_errors
+from spectromer.learning.metrics import _redshifts, _scalars, evaluate_predictions, with_errors
+from spectromer.learning.targets import Targets
 
 
 def test_redshift_metrics_are_the_fields() -> None:

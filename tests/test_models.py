@@ -8,8 +8,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from spectromer.data.targets import Targets
-from spectromer.models import Design, ModelError, ScalarHead, create_backbone
+from spectromer.learning.model import Design, ModelError, ScalarHead, create_backbone
+from spectromer.learning.targets import Targets
 
 TARGETS = Targets(("class", "z", "teff"), {"class": ["QSO", "STAR"]}, {}, {"z": (0.0, 2.0), "teff": (6000.0, 900.0)})
 

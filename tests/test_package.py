@@ -37,7 +37,7 @@ def test_import_is_light(tmp_path: Path) -> None:
         "heavy = sorted({'timm', 'lightning', 'astropy', 'matplotlib', 'sklearn', 'nvidia.dali'} & set(sys.modules))\n"
         "print(heavy, torch.cuda.is_initialized(), spectromer.read.__module__, 'astropy.io.fits' in sys.modules)"
     )
-    assert run(code, tmp_path) == "[] False spectromer.readers True"
+    assert run(code, tmp_path) == "[] False spectromer.surveys True"
 
 
 def test_a_missing_extension_is_one_sentence(tmp_path: Path) -> None:

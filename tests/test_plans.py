@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from spectromer.ops import _native
-from spectromer.ops.picture import Picture, wavelength_grid
 from spectromer.ops.plans import BinPlans
+from spectromer.picture import Picture, wavelength_grid
 
 
 class FakeStream:

@@ -13,11 +13,12 @@ import torch
 from astropy.io import fits
 
 import spectromer
-from spectromer import ReadError, Spectrum, SpectrumBatch, readers
-from spectromer.data.simulate import simulate
-from spectromer.data.write import write_lamost, write_sdss, write_survey
-from spectromer.readers.hdus import FIRST_HDUS, AstropyHdu, NotPlain, read_plain
-from spectromer.readers.multimodal import from_multimodal
+from spectromer import ReadError, Spectrum, SpectrumBatch
+from spectromer.surveys import reading as readers
+from spectromer.surveys.fits import FIRST_HDUS, AstropyHdu, NotPlain, read_plain
+from spectromer.surveys.multimodal import from_multimodal
+from spectromer.surveys.simulated import simulate
+from spectromer.surveys.write import write_lamost, write_sdss, write_survey
 
 WITHOUT_CATALOGUE = ("teff", "logg", "feh")  # survey files do not hold them
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from spectromer.ops.picture import Picture
-from spectromer.redshift import STRETCHES, LogAxis, RedshiftDistribution, RedshiftHead
+from spectromer.learning.redshift import STRETCHES, LogAxis, RedshiftDistribution, RedshiftHead
+from spectromer.picture import Picture
 
 
 def axis() -> LogAxis:

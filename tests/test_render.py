@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectromer import Spectrum, SpectrumBatch, rasterize, reference, render, resample
-from spectromer.data.simulate import simulate
 from spectromer.ops.composite import composite, limits
-from spectromer.ops.picture import STYLES, Picture, wavelength_grid
+from spectromer.picture import STYLES, Picture, wavelength_grid
 from spectromer.regions import find_lines, mark_regions
+from spectromer.surveys.simulated import simulate
 from spectromer.transforms import Normalize, Rasterize, Resample, SpectrumToImage
 
 

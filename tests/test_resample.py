@@ -340,6 +340,6 @@ def test_names_the_row_whose_wavelengths_do_not_increase(broken: list[float], me
 
 
 def _picture(style: str) -> str:
-    from spectromer.ops.picture import Picture
+    from spectromer.picture import Picture
 
     return Picture.of(style, 32).to_json()

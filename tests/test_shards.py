@@ -11,11 +11,11 @@ import torch
 from astropy.table import Table
 
 from spectromer import Spectrum, SpectrumBatch
-from spectromer.data.catalogs import Catalog, prepare_catalog
-from spectromer.data.objects import name_objects
-from spectromer.data.shards import BLOCK_ROWS, ShardSet, block_of, read_indexed, write_shard
-from spectromer.data.simulate import simulate
 from spectromer.grids import common_grid, log_coefficients, log_grid
+from spectromer.shards.splits import name_objects
+from spectromer.shards.store import BLOCK_ROWS, ShardSet, block_of, read_indexed, write_shard
+from spectromer.surveys.catalogs import Catalog, prepare_catalog
+from spectromer.surveys.simulated import simulate
 
 
 @pytest.fixture(scope="module")

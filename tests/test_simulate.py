@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spectromer import Spectrum
-from spectromer.data.simulate import SURVEYS, simulate
+from spectromer.surveys.simulated import SURVEYS, simulate
 
 
 @pytest.fixture(scope="module")

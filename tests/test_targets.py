@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from spectromer.data.objects import split_by_object
-from spectromer.data.simulate import simulate
-from spectromer.data.sources import load
-from spectromer.data.targets import Targets, trusted, type_of
-from spectromer.data.write import write_survey
+from spectromer.labels import BelievedLabels
+from spectromer.learning.targets import Targets, type_of
+from spectromer.shards.sources import load
+from spectromer.shards.splits import split_by_object
+from spectromer.surveys.simulated import simulate
+from spectromer.surveys.write import write_survey
 
 
 @pytest.mark.parametrize(

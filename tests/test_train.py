@@ -15,17 +15,17 @@ from safetensors.torch import load_file
 
 from spectromer import Spectrum, SpectrumBatch
 from spectromer.__main__ import main as spectromer_main
-from spectromer.checkpoints import SafetensorsIO, load_weights
 from spectromer.config import TrainConfig, load_config
-from spectromer.data.simulate import simulate
-from spectromer.data.targets import Targets
-from spectromer.data.write import write_survey
 from spectromer.evaluate import main as evaluate_main
 from spectromer.export import main as export_main
-from spectromer.models import Design
+from spectromer.learning.checkpoints import SafetensorsIO, load_weights
+from spectromer.learning.model import Design
+from spectromer.learning.targets import Targets
 from spectromer.predict import Predictor
 from spectromer.predict import main as predict_main
 from spectromer.report import main as report_main
+from spectromer.surveys.simulated import simulate
+from spectromer.surveys.write import write_survey
 from spectromer.train import SpectrumTask, _inputs, _parse
 from spectromer.train import main as train_main
 

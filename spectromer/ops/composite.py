@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from spectromer.ops.picture import DTYPES, Picture, Tables, wavelength_grid
 from spectromer.ops.raster import rasterize
 from spectromer.ops.resample import resample
+from spectromer.picture import DTYPES, Picture, Tables, wavelength_grid
 from spectromer.regions import mark_regions
 
 __all__ = ["composite", "limits"]

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from spectromer.ops._native import _C, CACHES, dense, kept_for_graphs, output
 from spectromer.ops.composite import composite
-from spectromer.ops.picture import DTYPES, SCALES, Picture, Tables, frozen, wavelength_grid
 from spectromer.ops.raster import COVERAGES
 from spectromer.ops.resample import METHODS, ResampleCall, check_spectra
+from spectromer.picture import DTYPES, SCALES, Picture, Tables, frozen, wavelength_grid
 from spectromer.regions import mark_regions
 
 if TYPE_CHECKING:

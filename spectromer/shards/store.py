@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +27,18 @@ import torch
 
 from spectromer.files import atomic
 from spectromer.grids import LogGrid, common_grid, log_coefficients, log_grid
+from spectromer.labels import LABELS, BelievedLabels
 from spectromer.spectra import Spectrum, SpectrumBatch
 
-__all__ = ["BLOCK_ROWS", "LABELS", "Block", "ShardSet", "block_of", "index_of", "read_indexed", "write_shard"]
+__all__ = ["BLOCK_ROWS", "Block", "ShardSet", "block_of", "index_of", "read_indexed", "write_shard"]
 
 BLOCK_ROWS = 256
 MANIFEST, INDEX = "manifest.json", "index.arrow"
 
-#: Every label that a spectrum can have, and its type in Arrow.
-LABELS: dict[str, pa.DataType] = {
-    **dict.fromkeys(("class", "subclass", "sourcetype"), pa.string()),
-    **dict.fromkeys(("z", "z_err"), pa.float64()),
-    "zwarning": pa.int64(),
-    **dict.fromkeys(("ra", "dec", "snr", *(f"snr_{band}" for band in "ugriz")), pa.float64()),
-    **dict.fromkeys(("teff", "teff_err", "logg", "logg_err", "feh", "feh_err"), pa.float64()),
-}
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 _INDEXED = [
     *(pa.field(name, pa.string()) for name in ("object_id", "survey", "path", "object")),
-    *(pa.field(name, kind) for name, kind in LABELS.items()),
+    *(pa.field(name, _ARROW[kind]) for name, kind in LABELS.items()),
     pa.field("coeff0", pa.float64()),
     pa.field("coeff1", pa.float64()),
     pa.field("pixels", pa.int32()),
@@ -255,6 +250,11 @@ class ShardSet:
         for chunk in table.to_batches(max_chunksize=BLOCK_ROWS):
             for row in chunk.to_pylist():
                 yield {name: value for name, value in row.items() if value is not None}
+
+    @cached_property
+    def believed(self) -> BelievedLabels:
+        """What is believed of the labels of all spectra."""
+        return BelievedLabels.of(self.labels())
 
     def batch(self, rows: Sequence[int] | np.ndarray, cache: "BlockCache | None" = None) -> SpectrumBatch:
         """The spectra of some rows, in that order, with ids and surveys; labels are had from `labels`."""

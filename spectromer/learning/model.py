@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spectromer.data.targets import CATEGORIES, LOGARITHMIC, Targets
-from spectromer.ops.picture import Picture
-from spectromer.redshift import STRETCHES, LogAxis, RedshiftHead
-from spectromer.specformer import SpecFormer, SpectrumToSequence
+from spectromer.labels import CATEGORIES
+from spectromer.learning.redshift import STRETCHES, LogAxis, RedshiftHead
+from spectromer.learning.specformer import SpecFormer, SpectrumToSequence
+from spectromer.learning.targets import LOGARITHMIC, Targets
+from spectromer.picture import Picture
 from spectromer.transforms import SpectrumToImage
 
 try:

@@ -5,37 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from spectromer.errors import LayoutError
+from spectromer.labels import clean_labels
 from spectromer.spectra import Spectrum
-
-TEXT_LABELS = ("class", "subclass", "sourcetype")
-
-
-class LayoutError(ValueError):
-    """A file is of a known layout but its content does not hold together; the message is one sentence."""
-
-
-def clean_labels(found: dict[str, Any]) -> dict[str, Any]:
-    """Labels as plain Python values, without what the survey marks as missing: empty, NaN, -9999 and the like."""
-    labels: dict[str, Any] = {}
-    for name, value in found.items():
-        if isinstance(value, bytes):
-            value = value.decode("ascii", "replace")
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, str):
-            value = value.strip()
-            if name in TEXT_LABELS:
-                if value:
-                    labels[name] = value
-                continue
-            try:
-                value = float(value)
-            except ValueError:
-                continue
-        if value is None or isinstance(value, bool) or not np.isfinite(value) or value <= -999.0:
-            continue
-        labels[name] = value
-    return labels
 
 
 def coefficients(header: Mapping[str, Any]) -> tuple[float, float] | None:

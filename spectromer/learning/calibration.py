@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from spectromer.data.targets import SCALARS
 from spectromer.files import atomic
-from spectromer.metrics import CATASTROPHIC
-from spectromer.models import SpectrumModel, is_known
-from spectromer.redshift import RedshiftDistribution
+from spectromer.labels import SCALARS
+from spectromer.learning.metrics import CATASTROPHIC
+from spectromer.learning.model import SpectrumModel, is_known
+from spectromer.learning.redshift import RedshiftDistribution
 
 __all__ = ["Calibration", "Typicality"]
 

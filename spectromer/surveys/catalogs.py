@@ -16,10 +16,9 @@ import pyarrow.csv
 import pyarrow.parquet
 from astropy.io import fits
 
-from spectromer.data.shards import LABELS
 from spectromer.files import atomic
-from spectromer.readers.common import clean_labels
-from spectromer.readers.sdss import LABEL_COLUMNS
+from spectromer.labels import LABELS, clean_labels
+from spectromer.surveys.sdss import LABEL_COLUMNS
 
 __all__ = ["OBJECT", "Catalog", "path_key", "prepare_catalog", "read_columns"]
 
@@ -173,7 +172,7 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ValueError(f"catalogue {path}: {error}") from error
     order = np.unique(keys, return_index=True)[1]  # sorted; of two rows with one key the first
-    texts = [name for name in labels if name == OBJECT or pa.types.is_string(LABELS[name])]
+    texts = [name for name in labels if name == OBJECT or LABELS[name] is str]
     width = max(keys.dtype.itemsize // 4, 1)
     sorted_keys = np.char.encode(keys[order], "utf-8").astype(f"S{width}") if len(keys) else np.empty(0, f"S{width}")
     columns = {

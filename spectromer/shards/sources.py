@@ -9,13 +9,13 @@ import numpy as np
 from rich.progress import track
 
 from spectromer.config import DataConfig
-from spectromer.data.catalogs import OBJECT, Catalog, path_key, prepare_catalog
-from spectromer.data.objects import name_objects, split_by_object
-from spectromer.data.shards import MANIFEST, ShardSet
-from spectromer.data.simulate import simulate
-from spectromer.data.targets import trusted
-from spectromer.readers import ReadError, find_files, read_each
+from spectromer.errors import ReadError
+from spectromer.shards.splits import name_objects, split_by_object
+from spectromer.shards.store import MANIFEST, ShardSet
 from spectromer.spectra import Spectrum
+from spectromer.surveys import find_files, read_each
+from spectromer.surveys.catalogs import OBJECT, Catalog, path_key, prepare_catalog
+from spectromer.surveys.simulated import simulate
 
 __all__ = ["Division", "divide", "is_shards", "load", "load_simulated"]
 
@@ -113,11 +113,8 @@ def divide(asked: DataConfig) -> Division:
         shards = load_simulated(asked.simulated, asked.seed)
     else:
         shards, rejected = load(asked.data)
-    known = (
-        row.get("snr") != 0.0 and any(name in trusted(row) for name in asked.targets)  # 0: not one good pixel
-        for row in shards.labels()
-    )
-    usable = np.fromiter(known, bool, len(shards))
+    labelled = np.any([shards.believed.known(name) for name in asked.targets], axis=0)
+    usable = labelled & (shards.index["snr"].to_numpy() != 0.0)  # 0: not one good pixel
     print(
         f"{len(shards)} spectra read, {len(rejected)} files could not be; {usable.sum()} have a good pixel and a "
         f"label of {', '.join(asked.targets)}."

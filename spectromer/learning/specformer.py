@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spectromer.learning.redshift import LogAxis
 from spectromer.ops import resample
-from spectromer.redshift import LogAxis
 from spectromer.spectra import SpectrumBatch
 
 __all__ = ["SpecFormer", "SpectrumToSequence"]

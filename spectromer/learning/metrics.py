@@ -1,7 +1,7 @@
 """How good predictions are, in the field's usual numbers, each with its error."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,8 @@ from astropy.table import Table
 from scipy.stats import norm
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, r2_score
 
-from spectromer.data.targets import CATEGORIES, SCALARS, Targets, trusted
+from spectromer.labels import CATEGORIES, SCALARS, BelievedLabels
+from spectromer.learning.targets import Targets
 
 __all__ = ["CATASTROPHIC", "evaluate_predictions", "with_errors"]
 
@@ -194,15 +195,16 @@ def _redshift_metrics(table: Table, true: np.ndarray, classes: np.ndarray, group
     return results
 
 
-def evaluate_predictions(table: Table, labels: Sequence[dict[str, Any]], targets: Targets) -> dict[str, Any]:
-    """Compare predictions with the labels that are there to be believed.
+def evaluate_predictions(table: Table, labels: BelievedLabels, snr: np.ndarray, targets: Targets) -> dict[str, Any]:
+    """Compare predictions with the labels that are believed.
 
     Parameters
     ----------
     table : Table [B]
         Of `Predictor.predict_batches`; columns of uncertainties may be missing.
-    labels : sequence of dict [B]
-        The spectra's own.
+    labels : BelievedLabels [B]
+    snr : ndarray [B]
+        The spectra's median S/N; NaN where it is not known.
     targets : Targets
 
     Returns
@@ -214,18 +216,17 @@ def evaluate_predictions(table: Table, labels: Sequence[dict[str, Any]], targets
         shares of catastrophic and of good redshifts that carry a flag; and flagged for all classes. teff, logg, feh:
         r2, rmse, bias, sigma_nmad, coverage_68, coverage_95, crps. Each by_snr and by_survey too.
     """
-    known = [trusted(row) for row in labels]
-    snr = np.array([row.get("snr", np.nan) for row in labels], dtype=np.float64)
     predictable = np.array([text == "" for text in table["warning"]], dtype=bool)
     results: dict[str, Any] = {}
     for name in targets.names:
-        there = np.array([name in row for row in known], dtype=bool) & predictable
+        there = labels.known(name) & predictable
         if name in CATEGORIES:
-            there &= np.array([row.get(name) in targets.vocabulary[name] for row in known], dtype=bool)
+            there &= np.isin(labels[name].astype(str), targets.vocabulary[name])
         rows = np.flatnonzero(there)
         if len(rows) < _ENOUGH:
             continue
-        true, part = np.array([known[i][name] for i in rows]), table[rows]
+        true, part = labels[name][rows], table[rows]
+        true = true.astype(str) if name in CATEGORIES else true
         groups = _groups(snr[rows], np.asarray(part["survey"]))
         if name in CATEGORIES:
             results[name] = _category_metrics(part, name, true, groups)
@@ -235,6 +236,5 @@ def evaluate_predictions(table: Table, labels: Sequence[dict[str, Any]], targets
             results[name] = with_errors(_scalars, *columns)
             results[name] |= {by: _by(sets, _scalars, *columns) for by, sets in groups.items()}
         else:
-            classes = np.array([known[i].get("class", "") for i in rows])
-            results[name] = _redshift_metrics(part, true, classes, groups)
+            results[name] = _redshift_metrics(part, true, labels["class"][rows], groups)
     return results

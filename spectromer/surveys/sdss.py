@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from spectromer.errors import LayoutError
 from spectromer.grids import log_grid, survey_grid
-from spectromer.readers.common import LayoutError, build, coefficients
-from spectromer.readers.hdus import Hdu
 from spectromer.spectra import Spectrum
+from spectromer.surveys.common import build, coefficients
+from spectromer.surveys.fits import Hdu
 
 # Label: the columns it is read from, the first that is there.
 LABEL_COLUMNS = {

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from spectromer.data.shards import BlockCache, ShardSet
+from spectromer.shards.store import BlockCache, ShardSet
 from spectromer.spectra import SpectrumBatch
 
 __all__ = ["Batches", "Feed", "in_order"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spectromer.ops.picture import Picture
+from spectromer.picture import Picture
 
 __all__ = ["STRETCHES", "LogAxis", "RedshiftDistribution", "RedshiftHead"]
 

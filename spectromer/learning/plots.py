@@ -9,7 +9,8 @@ import numpy as np
 from astropy.table import Table
 from matplotlib.figure import Figure
 
-from spectromer.data.targets import Targets, trusted
+from spectromer.labels import CLASSES, BelievedLabels
+from spectromer.learning.targets import Targets
 
 __all__ = ["confusion_matrix", "coverage", "example_sheet", "learning_curves", "redshifts", "reliability"]
 
@@ -36,15 +37,15 @@ def learning_curves(history: Sequence[dict[str, float]], path: Path) -> None:
         _save(figure, path)
 
 
-def confusion_matrix(table: Table, labels: Sequence[dict[str, Any]], name: str, targets: Targets, path: Path) -> None:
+def confusion_matrix(table: Table, labels: BelievedLabels, name: str, targets: Targets, path: Path) -> None:
     """How often each true value (rows) is taken for which, in shares of the row."""
     from sklearn.metrics import ConfusionMatrixDisplay
 
     values = targets.vocabulary[name]
     pairs = [
-        (row[name], str(found))
-        for row, found in zip(map(trusted, labels), table[name], strict=True)
-        if row.get(name) in values and found
+        (true, str(found))
+        for true, found in zip(labels[name], table[name], strict=True)
+        if true in values and found
     ]
     if not pairs:
         return
@@ -65,14 +66,13 @@ def confusion_matrix(table: Table, labels: Sequence[dict[str, Any]], name: str, 
         _save(figure, path)
 
 
-def redshifts(table: Table, labels: Sequence[dict[str, Any]], path: Path) -> None:
+def redshifts(table: Table, labels: BelievedLabels, path: Path) -> None:
     """Predicted against true redshift of galaxies and quasars."""
-    known = [trusted(row) for row in labels]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.5, 3.6))
         for axes, kind in zip(figure.subplots(1, 2), ("GALAXY", "QSO"), strict=True):
-            rows = [i for i, row in enumerate(known) if row.get("class") == kind and "z" in row]
-            true = np.array([known[i]["z"] for i in rows])
+            rows = np.flatnonzero((labels["class"] == kind) & labels.known("z"))
+            true = labels["z"][rows]
             found = np.asarray(table["z"], dtype=float)[rows]
             err = np.asarray(table["z_err"], dtype=float)[rows] if "z_err" in table.colnames else None
             axes.errorbar(true, found, yerr=err, fmt=".", ms=3, lw=0.4, alpha=0.6)
@@ -98,16 +98,14 @@ def reliability(metrics: dict[str, Any], path: Path) -> None:
         _save(figure, path)
 
 
-def coverage(table: Table, labels: Sequence[dict[str, Any]], path: Path) -> None:
+def coverage(table: Table, labels: BelievedLabels, path: Path) -> None:
     """Share of the true redshifts within each central interval, as learnt, and within the calibrated 68 and 95 %."""
-    known = [trusted(row) for row in labels]
-    z = np.array([row.get("z", np.nan) for row in known])
-    classes = np.array([row.get("class", "") for row in known])
+    z, classes = labels["z"], labels["class"]
     off = np.abs(2.0 * np.asarray(table["z_pit"], float) - 1.0)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.6, 3.4))
         axes = figure.subplots()
-        for i, kind in enumerate(kind for kind in ("STAR", "GALAXY", "QSO") if (classes == kind).any()):
+        for i, kind in enumerate(kind for kind in CLASSES if (classes == kind).any()):
             rows = (classes == kind) & np.isfinite(off)
             ordered = np.sort(off[rows])
             color = f"C{i}"

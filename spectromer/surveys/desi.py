@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from spectromer.readers.common import LayoutError, build
+from spectromer.errors import LayoutError
 from spectromer.spectra import Spectrum
+from spectromer.surveys.common import build
 
 _ARMS = ("B", "R", "Z")
 _STEP = 0.8  # Angstrom; the three arms share one linear grid

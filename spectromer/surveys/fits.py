@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from astropy.io import fits
 
-from spectromer.readers.common import LayoutError
+from spectromer.errors import LayoutError
 
 try:
     from isal.isal_zlib import decompressobj  # twice as fast

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from spectromer.errors import LayoutError
 from spectromer.grids import survey_grid
-from spectromer.readers.common import LayoutError, build
 from spectromer.spectra import Spectrum
+from spectromer.surveys.common import build
 
 __all__ = ["from_multimodal"]
 

@@ -8,31 +8,15 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from spectromer.readers import desi, lamost, multimodal, sdss
-from spectromer.readers.common import LayoutError
-from spectromer.readers.hdus import FIRST_HDUS, AstropyHdu, Hdu, read_plain
+from spectromer.errors import LayoutError, ReadError
 from spectromer.spectra import Spectrum, SpectrumBatch
+from spectromer.surveys import desi, lamost, multimodal, sdss
+from spectromer.surveys.fits import FIRST_HDUS, AstropyHdu, Hdu, read_plain
 
-__all__ = ["ReadError", "find_files", "read", "read_each"]
+__all__ = ["find_files", "read", "read_each"]
 
 _SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.bz2", *multimodal.SUFFIXES)
 _READERS = (lamost.read_medium_resolution, sdss.read_spec, lamost.read_table, sdss.read_spspec, lamost.read_image)
-
-
-class ReadError(ValueError):
-    """A file that could not be read.
-
-    Attributes
-    ----------
-    path : str
-    reason : str
-        One sentence.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        self.path = os.fspath(path)
-        self.reason = reason
-        super().__init__(f"{self.path}: {reason}")
 
 
 def _read_file(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum]:

@@ -1,0 +1,113 @@
+"""What a model learns: which labels, their vocabulary and scale."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spectromer.errors import ArgumentError
+from spectromer.labels import CATEGORIES, SCALARS, BelievedLabels, check_targets
+
+__all__ = ["LOGARITHMIC", "Targets"]
+
+LOGARITHMIC = ("teff",)  # learnt as ln: from 2600 to 45,000 K, with errors in proportion
+# Redshifts are told apart up to this much beyond the highest 1 + z of training.
+_HEADROOM = 1.05
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The targets of one model; made from its training spectra alone.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Some of class, subclass, z, teff, logg, feh.
+    vocabulary : dict
+        For class and subclass, the values that are told apart, in alphabetical order.
+    subclasses : dict
+        For each class, the subclasses that it came with.
+    scale : dict
+        For teff (as ln), logg and feh: mean and standard deviation. For z: 0 and the highest z that is told apart.
+
+    Raises
+    ------
+    ArgumentError
+        When a target is unknown or stands twice, or its vocabulary or scale is missing or not sound.
+    """
+
+    names: tuple[str, ...]
+    vocabulary: dict[str, list[str]] = field(default_factory=dict)
+    subclasses: dict[str, list[str]] = field(default_factory=dict)
+    scale: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_targets(self.names)
+        for name in self.names:
+            values = self.vocabulary.get(name, [])
+            if name in CATEGORIES and (not values or len(set(values)) < len(values)):
+                raise ArgumentError(f"the vocabulary of {name} must name each value once, got {values}")
+            mean, width = self.scale.get(name, (0.0, 0.0))
+            if name not in CATEGORIES and not (math.isfinite(mean) and 0.0 < width < math.inf):
+                raise ArgumentError(f"the scale of {name} must be two numbers, the second above 0, got {mean}, {width}")
+        unknown = {value for values in self.subclasses.values() for value in values}
+        unknown -= set(self.vocabulary.get("subclass", []))
+        if unknown:
+            raise ArgumentError(f"subclasses must be of the vocabulary of subclass, got {', '.join(sorted(unknown))}")
+
+    @classmethod
+    def fit(cls, names: Sequence[str], labels: BelievedLabels, least: int = 5) -> "Targets":
+        """Collect vocabulary and scale; a value that is seen fewer than `least` times is not learnt.
+
+        Raises
+        ------
+        ArgumentError
+            When a target is unknown, or too few spectra have it.
+        """
+        check_targets(names)
+        vocabulary, scale = {}, {}
+        for name in names:
+            values = labels[name][labels.known(name)]
+            if name in CATEGORIES:
+                vocabulary[name] = sorted(value for value, count in Counter(values).items() if count >= least)
+                enough = bool(vocabulary[name])
+            else:
+                enough = len(values) >= least
+                values = np.log(values) if name in LOGARITHMIC else values
+                if enough and name in SCALARS:
+                    scale[name] = (float(values.mean()), float(values.std()) or 1.0)
+                elif enough:
+                    scale[name] = (0.0, float((1.0 + values.max()) * _HEADROOM - 1.0))
+            if not enough:
+                raise ArgumentError(
+                    f"target {name!r} has too few labels to learn from: {len(values)} of {len(labels)} training "
+                    f"spectra have one, and each value is needed at least {least} times"
+                )
+        pairs = set(zip(labels["class"], labels["subclass"], strict=True))
+        subclasses = {
+            kind: [value for value in vocabulary.get("subclass", []) if (kind, value) in pairs]
+            for kind in vocabulary.get("class", [])
+        }
+        return cls(tuple(names), vocabulary, subclasses, scale)
+
+    def following(self, other: "Targets") -> "Targets":
+        """These targets in the scales of `other` where it has them, so that a model that learnt those can go on."""
+        scale = {name: other.scale.get(name, own) if name in SCALARS else own for name, own in self.scale.items()}
+        if "z" in scale and "z" in other.scale and other.scale["z"][1] >= scale["z"][1]:
+            scale["z"] = other.scale["z"]
+        return replace(self, scale=scale)
+
+    def encode(self, labels: BelievedLabels) -> dict[str, Tensor]:
+        """Labels as tensors [B]: int64 with -1 for missing categories, float32 with NaN for missing numbers."""
+        encoded = {}
+        for name in self.names:
+            if name in CATEGORIES:
+                index = {value: i for i, value in enumerate(self.vocabulary[name])}
+                encoded[name] = torch.tensor([index.get(value, -1) for value in labels[name]], dtype=torch.int64)
+            else:
+                encoded[name] = torch.from_numpy(labels[name].astype(np.float32))
+        return encoded
