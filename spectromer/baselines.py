@@ -1,186 +1,27 @@
-"""What others would use: Random Forest, support vector machine and a 1-D transformer, on the same spectra as a run."""
+"""Train what others would use on the same spectra: `python -m spectromer.baselines [--run RUN] [--data PATH] ...`."""
 
-import json
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
 import tyro
-from astropy.table import Table
-from rich.console import Console
-from rich.progress import track
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.model_selection import GridSearchCV, PredefinedSplit
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, SVR
 
 from spectromer.cli import exit_code
-from spectromer.config import DataConfig, TrainConfig, load_config
-from spectromer.evaluate import judge
-from spectromer.labels import CATEGORIES
-from spectromer.learning.model import SPECFORMER, is_known
-from spectromer.learning.specformer import SpectrumToSequence
-from spectromer.learning.targets import Targets
-from spectromer.predict import find
-from spectromer.report import compare, show
-from spectromer.shards.feeds import in_order
-from spectromer.shards.sources import Division, divide
-from spectromer.shards.splits import some
-from spectromer.shards.store import ShardSet
-from spectromer.train import train
-
-__all__ = ["BaselineConfig", "baselines"]
-
-Method = Literal["forest", "svm", "specformer", "specformer-correlation"]
-_BATCH = 256
-
-
-@dataclass(frozen=True)
-class BaselineConfig(DataConfig):
-    """Train what others would use on the same spectra, divided alike, and print all figures side by side."""
-
-    run: Path | None = None
-    """A run of spectromer.train: take its data, targets, division and budget, and show it beside the others."""
-    out: Path | None = None
-    """Where each method gets a folder; by default RUN/baselines, or runs/<date>-<time>-baselines."""
-    methods: tuple[Method, ...] = ("forest", "svm", "specformer")
-    """Random Forest; support vector machine; SpecFormer, a 1-D transformer in the manner of AstroCLIP's spectrum
-    encoder; and that with this package's own redshift head."""
-    most: int = 20000
-    """Spectra that forest and machine learn from at most, evenly chosen: their cost grows faster than the data."""
-    epochs: int | None = None
-    """Of the 1-D transformer; by default as the run, or as `spectromer train` would."""
-
-
-def _forest(name: str) -> tuple[Any, dict[str, list[Any]]]:
-    """A Random Forest on the bins or on principal components, and what to search."""
-    options = {"n_estimators": 200, "n_jobs": -1, "random_state": 0}
-    if name in CATEGORIES:
-        model = RandomForestClassifier(max_features="sqrt", **options)
-        return Pipeline([("pca", PCA(64, random_state=0)), ("model", model)]), {
-            "pca": ["passthrough", PCA(64, random_state=0)],
-            "model__min_samples_leaf": [1, 3],
-        }
-    model = _of_target(name, RandomForestRegressor(min_samples_leaf=2, **options))
-    return Pipeline([("pca", PCA(64, random_state=0)), ("model", model)]), {
-        "model__regressor__max_features": ["sqrt", 0.33]
-    }
-
-
-def _svm(name: str) -> tuple[Any, dict[str, list[Any]]]:
-    """A support vector machine with a radial kernel on principal components, and what to search."""
-    if name in CATEGORIES:
-        model, prefix, costs = SVC(class_weight="balanced"), "model__", [1.0, 10.0, 100.0]
-    else:
-        model, prefix, costs = _of_target(name, SVR(epsilon=0.01)), "model__regressor__", [1.0, 10.0]
-    steps = [("pca", PCA(64, random_state=0)), ("scale", StandardScaler(with_std=False)), ("model", model)]
-    return Pipeline(steps), {"pca__n_components": [64, 200], f"{prefix}C": costs}
-
-
-def _of_target(name: str, regressor: Any) -> TransformedTargetRegressor:
-    """The regressor of a number in the scale it is learnt in: ln(1 + z), else standardised."""
-    if name == "z":
-        return TransformedTargetRegressor(regressor, func=np.log1p, inverse_func=np.expm1, check_inverse=False)
-    return TransformedTargetRegressor(regressor, transformer=StandardScaler())
-
-
-def _sequences(transform: SpectrumToSequence, shards: ShardSet, rows: np.ndarray, title: str) -> np.ndarray:
-    """Standardised spectra on the common grid, [rows, bins] float32."""
-    batches = track(in_order(shards, rows, _BATCH), title, total=-(-len(rows) // _BATCH))
-    return np.concatenate([transform(batch).numpy() for batch in batches])
-
-
-def _classical(
-    make: Any, division: Division, targets: Targets, most: int, spectra: dict[str, np.ndarray], folder: Path
-) -> dict[str, Any]:
-    """Search on the validation split, learn from it and the training's, predict the test's; one model per target."""
-    shards, rows = division.shards, {name: some(found, most) for name, found in division.rows.items()}
-    rows["test"] = division.rows["test"]
-    encoded = targets.encode(shards.labels())
-    names = shards.names(rows["test"])
-    table = Table({"id": names[0], "survey": names[1]})
-    chosen: dict[str, Any] = {}
-    started = time.time()
-    for name in targets.names:
-        learn = np.concatenate([rows["train"], rows["val"]])
-        known = is_known(encoded[name][learn]).numpy()
-        held_out = np.where(np.arange(len(learn)) < len(rows["train"]), -1, 0)[known]
-        x, y = np.concatenate([spectra["train"], spectra["val"]])[known], encoded[name][learn].numpy()[known]
-        pipeline, grid = make(name)
-        smallest = min(len(x) // 2, x.shape[1])
-        grid = {key: [v for v in values if not isinstance(v, int) or v < smallest] for key, values in grid.items()}
-        scoring = "f1_macro" if name in CATEGORIES else "neg_median_absolute_error"
-        search = GridSearchCV(pipeline, grid, scoring=scoring, cv=PredefinedSplit(held_out)).fit(x, y)
-        chosen[name] = {key: str(value) for key, value in search.best_params_.items()}
-        found = search.predict(spectra["test"])
-        table[name] = np.array(targets.vocabulary[name])[found] if name in CATEGORIES else found
-        if name in CATEGORIES and hasattr(search, "predict_proba"):
-            table[f"{name}_prob"] = search.predict_proba(spectra["test"]).max(1)
-    table["warning"] = [""] * len(table)
-    folder.mkdir(parents=True)
-    metrics = {
-        "test": judge(table, list(shards.labels(rows["test"])), targets, folder),
-        "training": {"chosen": chosen, "seconds": round(time.time() - started, 1)},
-    }
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    return metrics["test"]
-
-
-def baselines(config: BaselineConfig) -> list[tuple[str, dict[str, Any]]]:
-    """Train every method and compare them on the test split.
-
-    Returns
-    -------
-    list of (str, dict)
-        The name of the run, where one is given, and of each method, with what `evaluate_predictions` gave.
-    """
-    found: list[tuple[str, dict[str, Any]]] = []
-    learnt, out = TrainConfig(), config.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S-baselines")
-    if config.run is not None:
-        learnt, out = load_config(config.run), config.out or config.run / "baselines"
-        found.append((config.run.name, json.loads(find(config.run, "metrics.json").read_text())["test"]))
-        config = replace(config, **{field.name: getattr(learnt, field.name) for field in fields(DataConfig)})
-    taken = [method for method in config.methods if (out / method).exists()]
-    if taken:
-        raise ValueError(f"--out {out} already holds {', '.join(taken)}")
-    division = divide(config)
-    targets = Targets.fit(config.targets, division.shards.labels(division.rows["train"]))
-    spectra: dict[str, np.ndarray] = {}
-    for method in config.methods:
-        print(f"{method}:")
-        if method.startswith(SPECFORMER):
-            own = TrainConfig(
-                **{field.name: getattr(config, field.name) for field in fields(DataConfig)},
-                model=SPECFORMER,
-                heads="mlp",
-                redshift_head="correlation" if method.endswith("correlation") else "pooled",
-                batch_size=learnt.batch_size,
-                epochs=config.epochs or learnt.epochs,
-                out=out / method,
-            )
-            found.append((method, train(own, division=division)["test"]))
-            continue
-        if not spectra:
-            transform = SpectrumToSequence()
-            for name, rows in division.rows.items():
-                rows = rows if name == "test" else some(rows, config.most)
-                spectra[name] = _sequences(transform, division.shards, rows, f"resampling ({name})")
-        make = {"forest": _forest, "svm": _svm}[method]
-        found.append((method, _classical(make, division, targets, config.most, spectra, out / method)))
-    return found
+from spectromer.config import BaselineConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m spectromer.baselines [--run RUN] [--data PATH] ...`."""
+    """Compare as the command line says."""
     config = tyro.cli(BaselineConfig, prog="spectromer baselines", args=argv)
-    return exit_code(lambda: show(compare(baselines(config)), Console()))
+
+    def work() -> None:
+        from rich.console import Console
+
+        from spectromer.learning.figures import compare, show_comparison
+        from spectromer.learning.peers import baselines
+
+        show_comparison(compare(baselines(config)), Console())
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

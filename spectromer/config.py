@@ -1,123 +1,158 @@
-"""What a training run is told, typed; saved in its folder as config.json."""
+"""What a training run is told. Nothing here needs torch, so that command lines can tell the options at once."""
 
-import json
-from dataclasses import asdict, dataclass, replace
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["PRESETS", "DataConfig", "TrainConfig", "load_config", "save_config"]
+import tyro
+
+from spectromer.errors import require
+from spectromer.labels import check_targets
+from spectromer.picture import Picture
+
+__all__ = ["PRESETS", "SPECFORMER", "BaselineConfig", "DataConfig", "TrainConfig"]
+
+HeadKind = Literal["linear", "mlp"]
+RedshiftMethod = Literal["correlation", "pooled"]
+SPECFORMER = "specformer"  # the one model that is no ViT of timm
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which spectra, and how they are divided."""
+    """Which spectra are used, and how they are divided."""
 
     data: Path | None = None
-    """A folder of shards or of survey files, or a catalogue of files with a column `path`. Without it, a simulated
-    survey."""
+    """A folder of shards or of survey files, or a catalogue of files with a column `path`. Without it a survey is
+    simulated."""
     targets: tuple[str, ...] = ("class", "subclass", "z")
-    """Of class, subclass, z, teff, logg, feh."""
+    """Labels to learn: some of class, subclass, z, teff, logg, feh."""
     simulated: int = 14000
-    """Spectra in the simulated survey."""
-    shares: tuple[float, float, float] = (0.76, 0.1, 0.14)
-    """Of train, val and test; every object is in one only."""
-    turn: float = 0.0
-    """Turns the division: with a test share of 0.2, the turns 0, 0.2, 0.4, 0.6 and 0.8 are five-fold
-    cross-validation."""
+    """Number of spectra in the simulated survey."""
+    split: tuple[float, float, float] = (0.76, 0.1, 0.14)
+    """Shares of the objects for training, validation and test. All spectra of an object are in the same one."""
+    fold_offset: float = 0.0
+    """Turns the division around: with a test share of 0.2, the offsets 0, 0.2, 0.4, 0.6 and 0.8 give the folds of a
+    five-fold cross-validation."""
     seed: int = 0
-    """Decides the simulated survey, the division, the weights and the order of training."""
+    """Seed of the simulated survey, the division, the first weights and the order of training."""
+
+    def __post_init__(self) -> None:
+        check_targets(self.targets)
+        require(self.simulated >= 1, f"simulated must be at least 1, got {self.simulated}")
+        shares = all(0.0 < share < 1.0 for share in self.split) and math.isclose(sum(self.split), 1.0, abs_tol=1e-6)
+        require(shares, f"split must be three shares above 0 that add up to 1, got {self.split}")
+        require(math.isfinite(self.fold_offset), f"fold_offset must be a number, got {self.fold_offset}")
+        require(self.seed >= 0, f"seed must be at least 0, got {self.seed}")
 
 
 @dataclass(frozen=True)
 class TrainConfig(DataConfig):
-    """Train Spectromer and evaluate it on spectra it has not seen."""
+    """Train Spectromer, and evaluate it on spectra that it has not seen."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
 
     out: Path | None = None
     """The run folder; by default runs/<date>-<time>."""
     model: str = "vit_nano_patch16_128"
-    """A Vision Transformer of timm, or this package's small default; or "specformer", the transformer over the
-    spectrum's pixels that they are compared with."""
+    """A Vision Transformer of timm or this package's small default; or "specformer", the transformer over the pixels of
+    a spectrum that they are compared with."""
     pretrained: bool = True
-    """Start from the weights timm publishes for the model (ImageNet), where it publishes any."""
+    """Start from the weights that timm publishes for the model (ImageNet), where it publishes any."""
     checkpoint: Path | None = None
-    """Start from this local safetensors file of the model instead; or from a run folder, whose model, images and,
-    where the targets are the same, heads are taken over."""
+    """Start from this safetensors file of the model instead; or from a run folder, whose model, picture and, where the
+    targets are the same, heads are taken over."""
     frozen: bool = False
-    """Leave the encoder's weights as they are and train the heads alone: with linear heads a linear probe."""
+    """Leave the weights of the encoder as they are and train the heads alone. With linear heads this is a linear
+    probe."""
     layer_decay: float | None = None
-    """Each block of the ViT learns at this share of the rate of the block above it."""
-    heads: Literal["linear", "mlp"] = "linear"
-    """One layer, or one hidden layer, between the mean token and each answer."""
-    redshift_head: Literal["correlation", "pooled"] = "correlation"
+    """Ratio of the learning rates of neighbouring blocks of the ViT; each block learns more slowly than the next by this
+    factor."""
+    heads: HeadKind = "linear"
+    """Whether each head is one layer, or has a hidden layer."""
+    redshift_head: RedshiftMethod = "correlation"
     """Look for z by cross-correlation along the wavelength axis, or in the mean token alone."""
     keep_patches: float = 1.0
-    """The share of an image's patches that the ViT reads: those with the most ink."""
-    style: str = "panels"
-    """How a spectrum is drawn: one of the styles of spectromer.render."""
-    size: int | None = None
-    """Image size in pixels; by default what the model was made for."""
-    channels: tuple[str, ...] = ("flux",)
-    """What the images show: flux, first and second (derivatives), error, mask."""
-    panels: int | None = None
-    """Wavelength segments; for the style "panels" by default one per row of patches."""
-    block: int | None = None
-    """Height and width, in pixels, of the squares of folded pictures; by default 4."""
+    """Share of an image's patches that the ViT reads: those with the most ink."""
+    picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("panels", size=128, panels=8)
+    """How a spectrum is drawn."""
     augment: bool = True
-    """Train on spectra as they might have been observed: noisier, calibrated and masked otherwise."""
+    """Train on spectra as they might have been observed: with more noise, another calibration and other masks."""
     epochs: int | None = None
-    """By default as many as make 1500 steps, but 3 at least."""
+    """Number of epochs; by default as many as make 1500 steps, but at least 3."""
     batch_size: int = 64
+    """Spectra in a batch."""
     lr: float | None = None
-    """Peak learning rate, by default 2e-3 from scratch and 1e-4 from given weights; it rises over the first 5 % of the
+    """Peak learning rate, by default 2e-3 from scratch and 1e-4 from given weights. It rises over the first 5 % of the
     steps and falls to 0 as a cosine."""
     weight_decay: float = 0.05
+    """Weight decay of AdamW."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """auto: bf16-mixed on a GPU, else 32-true."""
+    """Precision of training; "auto" is bf16-mixed on a GPU and 32-true elsewhere."""
     save_minutes: float = 10.0
-    """A run that is cut off goes on from so long before at most, or from the end of the last epoch."""
+    """Minutes between two saves within an epoch. A run that is cut off goes on from the last save."""
     feed: Literal["torch", "dali"] = "torch"
-    """What hands on the spectra: torch's DataLoader, or NVIDIA DALI (extra `dali`)."""
+    """What loads the spectra: torch's DataLoader, or NVIDIA DALI (extra `dali`)."""
     workers: int = 0
-    """Processes that read ahead; worth while where the model is on a GPU."""
+    """Processes that read ahead; they pay where the model is on a GPU."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
+        for name in ("lr", "save_minutes"):
+            value = getattr(self, name)
+            require(value is None or 0.0 < value < math.inf, f"{name} must be above 0, got {value}")
+        for name in ("layer_decay", "keep_patches"):
+            value = getattr(self, name)
+            require(value is None or 0.0 < value <= 1.0, f"{name} must lie in (0, 1], got {value}")
+        require(0.0 <= self.weight_decay < math.inf, f"weight_decay must be at least 0, got {self.weight_decay}")
+        require(self.workers >= 0, f"workers must be at least 0, got {self.workers}")
+        require(self.picture.dtype == "uint8", f"dtype must be uint8 for training, got {self.picture.dtype}")
 
 
-#: Named settings to start from; further options override them.
-PRESETS: dict[str, dict[str, Any]] = {
-    "default": {},
-    # The thesis's: one line plot per spectrum over its own range, a ViT-B/16 pretrained with DINO, no leak of labels
-    # (no rest-frame shift by the catalogue's z) and no object in two splits.
-    "thesis": {
-        "model": "vit_base_patch16_224.dino",
-        "style": "thesis-plot",
-        "lr": 1e-5,
-        "weight_decay": 0.01,
-        "batch_size": 64,
-        "epochs": 30,
-        "shares": (0.6, 0.2, 0.2),
-    },
+@dataclass(frozen=True)
+class BaselineConfig(DataConfig):
+    """Train what others would use on the same spectra, divided alike, and print all figures side by side."""
+
+    run: Path | None = None
+    """A run of `spectromer train`, whose data, targets, division and budget are taken, and which is shown beside the
+    others."""
+    out: Path | None = None
+    """The folder that holds a folder for each method; by default RUN/baselines, or runs/<date>-<time>-baselines."""
+    methods: tuple[Literal["forest", "svm", "specformer", "specformer-correlation"], ...] = (
+        "forest",
+        "svm",
+        "specformer",
+    )
+    """Random Forest; support vector machine; SpecFormer, a 1-D transformer in the manner of AstroCLIP's spectrum
+    encoder; and SpecFormer with this package's own redshift head."""
+    max_train: int = 20000
+    """Largest number of spectra that forest and support vector machine learn from, evenly chosen. Their cost grows
+    faster than the data."""
+    epochs: int | None = None
+    """Number of epochs of the 1-D transformer; by default as many as the run has, or as `spectromer train` takes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.max_train >= 1, f"max_train must be at least 1, got {self.max_train}")
+
+
+#: Named settings to start from: a style, and options of TrainConfig. Options that are given override them.
+PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "default": ("panels", {}),
+    # The thesis's: one line plot of each spectrum over its own range, and a ViT-B/16 pretrained with DINO. Unlike there,
+    # no spectrum is shifted by the catalogue's z (which would leak the label), and no object is in two splits.
+    "thesis": (
+        "thesis-plot",
+        {
+            "model": "vit_base_patch16_224.dino",
+            "lr": 1e-5,
+            "weight_decay": 0.01,
+            "batch_size": 64,
+            "epochs": 30,
+            "split": (0.6, 0.2, 0.2),
+        },
+    ),
 }
-
-
-def save_config(config: TrainConfig, folder: Path) -> None:
-    """Write config.json."""
-    plain = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
-    (folder / "config.json").write_text(json.dumps(plain, indent=2) + "\n")
-
-
-def load_config(folder: Path) -> TrainConfig:
-    """Read back `save_config`.
-
-    Raises
-    ------
-    ValueError
-        When the folder is no run folder.
-    """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ValueError(f"{folder} is not a run folder: it holds no config.json")
-    saved = json.loads(path.read_text())
-    for name in ("data", "out", "checkpoint"):
-        saved[name] = Path(saved[name]) if saved[name] is not None else None
-    for name in ("targets", "shares", "channels"):
-        saved[name] = tuple(saved[name])
-    return replace(TrainConfig(), **saved)

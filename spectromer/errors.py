@@ -12,6 +12,7 @@ __all__ = [
     "RunError",
     "ShardError",
     "SpectromerError",
+    "require",
 ]
 
 
@@ -64,3 +65,9 @@ class ModelError(SpectromerError):
 
 class RunError(SpectromerError):
     """A run folder is not finished, or a file in it is damaged or of another version."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ArgumentError with `message` unless `condition` holds."""
+    if not condition:
+        raise ArgumentError(message)

@@ -1,26 +1,27 @@
-"""What a picture shows: the options of `render`, checked, and the tables that the operators read them from."""
+"""What a picture of a spectrum shows: the options of `render`, checked.
+
+Nothing here needs torch, so that command lines can tell the options at once.
+"""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 
-import torch
-from torch import Tensor
+from spectromer.errors import require
 
-from spectromer.ops._native import require
-from spectromer.ops.raster import check_stroke
+__all__ = ["STYLES", "Picture", "check_stroke", "frozen"]
 
-__all__ = ["STYLES", "Picture", "Tables", "frozen", "wavelength_grid"]
-
-QUANTITIES = ("flux", "first", "second", "error", "mask", "regions")
-LAYOUTS = ("rows", "channels")
-AXES = ("log", "linear")
-SCALES = ("percentile", "minmax")
-ORDERS = ("standard", "boustrophedon")
-GROUNDS = ("dark", "light")
-DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "bfloat16": torch.bfloat16}
+Quantity = Literal["flux", "first", "second", "error", "mask", "regions"]
+Layout = Literal["rows", "channels"]
+Axis = Literal["log", "linear"]
+Scale = Literal["percentile", "minmax"]
+Coverage = Literal["union", "agg"]
+Order = Literal["standard", "boustrophedon"]
+Ground = Literal["dark", "light"]
+DType = Literal["uint8", "float32", "bfloat16"]
+Color = str | tuple[float, float, float]
 
 # matplotlib's own: data limits widened by 5 %, and a line of half a point at 100 dots per inch.
 _MATPLOTLIB = {
@@ -57,39 +58,74 @@ STYLES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """The options of `render`, where they are explained, checked.
+    """How spectra are drawn.
 
     Raises
     ------
-    ValueError
+    ArgumentError
         For a value that breaks a rule.
     """
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
+
     size: int = 224
-    channels: tuple[str, ...] = ("flux",)
+    """Height and width of the image in pixels."""
+    channels: tuple[Quantity, ...] = ("flux",)
+    """Quantities that are drawn, each in a channel of its own: "flux"; its derivatives "first" and "second" (between
+    neighbouring bins, one-sided at a gap, each with a scale of its own); "error", the band of one standard deviation
+    around the flux (as a square: sigma on the scale of the flux); "mask", the bins without a good pixel; and
+    "regions", the bins in regions of interest."""
     panels: int = 1
-    layout: str = "rows"
+    """Segments of the wavelength range, equal along the axis. In rows, `size` must be a multiple of them."""
+    layout: Layout = "rows"
+    """Whether the panels lie under one another or are one channel each."""
     wavelength_range: tuple[float, float] | None = (3600.0, 10000.0)
-    axis: str = "log"
-    scale: str | tuple[float, float] = "percentile"
+    """Ends of the axis in Angstrom, the same for all spectra, so that a pixel always means one wavelength. With None
+    each spectrum's own pixels are drawn over its own good range, in panels of equal numbers of them."""
+    axis: Axis = "log"
+    """What is equally spaced from left to right: the wavelength or its logarithm."""
+    scale: Scale | tuple[float, float] = "percentile"
+    """Which flux stands at the bottom and the top of a panel: percentiles or extremes of the good bins, or two fixed
+    values (derivatives then go by percentiles)."""
     percentiles: tuple[float, float] = (0.5, 99.5)
+    """Percentiles of the good bins that stand at the bottom and the top."""
     per_panel: bool = False
+    """Scale each panel by itself."""
     margin: float = 0.05
+    """Share of a panel's height that is left free above and below the two ends of the scale."""
     side_margin: float = 0.0
+    """Share of the width that is left free at both sides; for `wavelength_range` None."""
     points: int = 2
+    """Wavelength bins that a line has in each column of pixels."""
     linewidth: float = 1.0
-    coverage: str = "union"
+    """Width of lines in pixels."""
+    coverage: Coverage = "union"
+    """How overlapping strokes add up: "union" is the true area, "agg" is what matplotlib draws."""
     subcolumns: int = 8
+    """Samples of each column of pixels, for "union"."""
     block: int | None = None
-    order: str = "standard"
-    regions: str | tuple[tuple[float, float], ...] | None = None
-    ground: str = "dark"
-    colors: tuple[Any, ...] | None = None
+    """Height and width, in pixels, of the squares that stand for bins. With None lines are drawn."""
+    order: Order = "standard"
+    """Order of the squares: every row from left to right, or every other row back. Masked bins, and squares that the
+    bins leave over, are 0."""
+    regions: Literal["lines"] | tuple[tuple[float, float], ...] | None = None
+    """Regions that the channel "regions" marks: spectral lines, as `spectromer.regions.find_lines` finds them, or
+    windows in Angstrom."""
+    ground: Ground = "dark"
+    """Ink of 255 on a ground of 0, or of 0 on 255."""
+    colors: tuple[Color, ...] | None = None
+    """Colours, as matplotlib names them, one for each channel (and each panel that is a channel). All are drawn over
+    one another, in this order, in one image of R, G and B, on black or white."""
     alpha: float | tuple[float, ...] = 1.0
+    """Opacity of the channels, one for all or one for each."""
     colormap: str | None = None
-    dtype: str = "uint8"
+    """One of matplotlib's colour maps, for the grey levels of a single channel; it gives an image of R, G and B."""
+    dtype: DType = "uint8"
+    """Type of the images. float32 and bfloat16 hold (level / 255 - mean) / std."""
     mean: float | tuple[float, ...] = 0.0
+    """Mean that is subtracted, one for all channels or one for each."""
     std: float | tuple[float, ...] = 1.0
+    """Standard deviation that is divided by, one for all channels or one for each."""
 
     @classmethod
     def of(cls, style: str, size: int, **options: Any) -> "Picture":
@@ -98,7 +134,7 @@ class Picture:
         names = [field.name for field in fields(cls) if field.name != "size"]
         unknown = sorted(set(options) - set(names))
         require(not unknown, f"render has no option {', '.join(unknown)}; it has {', '.join(names)}")
-        if isinstance(options.get("dtype"), torch.dtype):
+        if "dtype" in options:  # torch.float32 is as good as "float32"
             options["dtype"] = str(options["dtype"]).removeprefix("torch.")
         return cls(size=size, **{name: frozen(value) for name, value in (STYLES[style] | options).items()})
 
@@ -113,17 +149,18 @@ class Picture:
 
     def __post_init__(self) -> None:
         for name, allowed in (
-            ("layout", LAYOUTS),
-            ("axis", AXES),
-            ("order", ORDERS),
-            ("ground", GROUNDS),
-            ("dtype", tuple(DTYPES)),
+            ("layout", get_args(Layout)),
+            ("axis", get_args(Axis)),
+            ("order", get_args(Order)),
+            ("ground", get_args(Ground)),
+            ("dtype", get_args(DType)),
         ):
             value = getattr(self, name)
             require(value in allowed, f"{name} must be one of {allowed}, got {value!r}")
+        quantities = get_args(Quantity)
         require(
-            bool(self.channels) and set(self.channels) <= set(QUANTITIES),
-            f"channels must be some of {QUANTITIES}, got {self.channels}",
+            bool(self.channels) and set(self.channels) <= set(quantities),
+            f"channels must be some of {quantities}, got {self.channels}",
         )
         require(
             self.size >= 1 and self.panels >= 1,
@@ -152,7 +189,8 @@ class Picture:
 
     def _check_scale(self) -> None:
         if isinstance(self.scale, str):
-            require(self.scale in SCALES, f"scale must be one of {SCALES} or two fluxes, got {self.scale!r}")
+            scales = get_args(Scale)
+            require(self.scale in scales, f"scale must be one of {scales} or two fluxes, got {self.scale!r}")
         else:
             low, high = self.scale
             require(low < high, f"scale must be two rising fluxes, got {(low, high)}")
@@ -181,10 +219,10 @@ class Picture:
             require(self.colormap in matplotlib.colormaps, f"colormap must be one of matplotlib's, got {self.colormap}")
             alone = self.planes == 1 and self.colors is None and self.ground == "dark" and self.alpha == 1.0
             require(alone, "a colormap is for one plane, without colors, alpha or a light ground")
-        opacities = _each(self.alpha, self.planes, "alpha", "plane")
+        opacities = each(self.alpha, self.planes, "alpha", "plane")
         require(all(0.0 <= a <= 1.0 for a in opacities), f"alpha must lie in [0, 1], got {self.alpha}")
-        _each(self.mean, self.image_channels, "mean", "channel")
-        positive = all(s > 0.0 for s in _each(self.std, self.image_channels, "std", "channel"))
+        each(self.mean, self.image_channels, "mean", "channel")
+        positive = all(s > 0.0 for s in each(self.std, self.image_channels, "std", "channel"))
         require(positive, f"std must be above 0, got {self.std}")
         plain = self.mean == 0.0 and self.std == 1.0
         require(self.dtype != "uint8" or plain, "mean and std are for dtype float32 and bfloat16, got uint8")
@@ -207,7 +245,7 @@ class Picture:
     @property
     def plain(self) -> bool:
         """Whether every plane is a channel by itself, opaque and on the dark ground."""
-        opaque = all(alpha == 1.0 for alpha in _each(self.alpha, self.planes, "alpha", "plane"))
+        opaque = all(alpha == 1.0 for alpha in each(self.alpha, self.planes, "alpha", "plane"))
         return self.colors is None and self.colormap is None and self.ground == "dark" and opaque
 
     @property
@@ -224,87 +262,28 @@ class Picture:
 
 def frozen(value: Any) -> Any:
     """Lists and tensors as tuples, so that a Picture can be looked up."""
-    if isinstance(value, str | int | float):  # first, as to look for a tensor takes ten times as long
+    if isinstance(value, str | int | float):
         return value
-    if isinstance(value, Tensor):
+    if hasattr(value, "tolist"):
         value = value.tolist()
     return tuple(frozen(v) for v in value) if isinstance(value, Sequence) else value
 
 
-def _each(value: float | tuple[float, ...], count: int, name: str, what: str) -> tuple[float, ...]:
-    """One value for all, or one for each."""
+def each(value: float | tuple[float, ...], count: int, name: str, what: str) -> tuple[float, ...]:
+    """The values of `count` things: `value` repeated, or its own if there is one for each."""
     values = value if isinstance(value, tuple) else (value,) * count
     require(len(values) == count, f"{name} must be one value or one for each of the {count} {what}s, got {value}")
     return values
 
 
+def check_stroke(linewidth: float, coverage: str, subcolumns: int) -> None:
+    """Raise ArgumentError for a stroke that cannot be drawn."""
+    require(0.0 < linewidth <= 64.0, f"linewidth must lie in (0, 64] pixels, got {linewidth}")
+    names = get_args(Coverage)
+    require(coverage in names, f"coverage must be one of {names}, got {coverage!r}")
+    require(1 <= subcolumns <= 1024, f"subcolumns must lie in [1, 1024], got {subcolumns}")
+
+
 @lru_cache(maxsize=64)
 def _from_json(text: str) -> Picture:
     return Picture(**{name: frozen(value) for name, value in json.loads(text).items()})
-
-
-@dataclass(frozen=True)
-class Tables:
-    """A picture's options as numbers, on one device but for `quantities`, which stay on the CPU.
-
-    Attributes
-    ----------
-    quantities : Tensor [Q] int32
-        Index into QUANTITIES.
-    alpha : Tensor [planes] float32
-    inks : Tensor [planes, 3] float32, optional
-        Levels of R, G and B.
-    colormap : Tensor [256, 3] uint8, optional
-    factor, offset : Tensor [channels] float32
-        The output is factor * level + offset, unless it is the level itself.
-    """
-
-    quantities: Tensor
-    alpha: Tensor
-    inks: Tensor | None
-    colormap: Tensor | None
-    factor: Tensor
-    offset: Tensor
-
-    @classmethod
-    def of(cls, picture: Picture, device: torch.device | str = "cpu") -> "Tables":
-        """The tables of a picture, made once for each device."""
-        return _tables(picture, device)
-
-
-@lru_cache(maxsize=64)
-def _tables(picture: Picture, device: torch.device | str) -> Tables:
-    inks = colormap = None
-    if picture.colors is not None:
-        from matplotlib.colors import to_rgb
-
-        inks = 255.0 * torch.tensor([to_rgb(color) for color in picture.colors])
-    if picture.colormap is not None:
-        import matplotlib
-
-        colormap = torch.from_numpy(matplotlib.colormaps[picture.colormap](range(256), bytes=True)[:, :3].copy())
-    count = picture.image_channels
-    mean = torch.tensor(_each(picture.mean, count, "mean", "channel"), dtype=torch.float64)
-    std = torch.tensor(_each(picture.std, count, "std", "channel"), dtype=torch.float64)
-    return Tables(
-        quantities=torch.tensor([QUANTITIES.index(name) for name in picture.channels], dtype=torch.int32),
-        alpha=torch.tensor(_each(picture.alpha, picture.planes, "alpha", "plane"), dtype=torch.float32).to(device),
-        inks=None if inks is None else inks.to(device),
-        colormap=None if colormap is None else colormap.to(device),
-        factor=(1.0 / (255.0 * std)).float().to(device),
-        offset=((0.0 - mean) / std).float().to(device),  # not -0 for a mean of 0
-    )
-
-
-@lru_cache(maxsize=64)
-def wavelength_grid(picture: Picture, device: torch.device | str = "cpu") -> Tensor | None:
-    """Centres, in Angstrom, of the bins that are drawn, [bins] float64, panel after panel; None for own pixels."""
-    if picture.wavelength_range is None:
-        return None
-    low, high = picture.wavelength_range
-    # Copied from the CPU, so that all devices have the same numbers and every stream may read them; and no inference
-    # tensor, whose changes torch does not count, as BinPlans needs it to.
-    with torch.inference_mode(False):
-        share = (torch.arange(picture.bins, dtype=torch.float64) + 0.5) / picture.bins
-        centres = low + (high - low) * share if picture.axis == "linear" else low * (high / low) ** share
-        return centres.to(device)

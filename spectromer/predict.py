@@ -1,253 +1,15 @@
-"""Predictions of a trained model: class probabilities, subclass, redshift and parameters with uncertainties."""
+"""Predict every spectrum of some files or folders: `python -m spectromer.predict RUN PATH... --out FILE`."""
 
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
-import torch
 import tyro
-from astropy.table import Table, vstack
-from rich.progress import track
-from torch import Tensor
 
-from spectromer.chunks import chunks
 from spectromer.cli import exit_code
-from spectromer.errors import ReadError
-from spectromer.files import atomic, write_rejected
-from spectromer.labels import CATEGORIES
-from spectromer.learning.calibration import Calibration, catastrophic_limits
-from spectromer.learning.checkpoints import load_weights
-from spectromer.learning.model import Design, SpectrumModel
-from spectromer.learning.specformer import SpectrumToSequence
-from spectromer.shards.feeds import in_order
-from spectromer.shards.sources import is_shards
-from spectromer.shards.store import ShardSet
-from spectromer.spectra import Spectrum, SpectrumBatch
-from spectromer.surveys import find_files, read_each
-from spectromer.transforms import SpectrumToImage
-
-__all__ = ["CALIBRATION", "Z_FLAGS", "Predictor", "find", "find_weights"]
-
-WEIGHTS, CALIBRATION = "best.safetensors", "calibration.safetensors"
-#: What makes up `z_flag`: z is likely to be wrong; at the end of the redshifts told apart; the spectrum is like none of
-#: training; it has no good pixel.
-Z_FLAGS = {"UNSURE": 1, "EDGE": 2, "UNKNOWN": 4, "NO_DATA": 8}
-_INTERVALS = {"z_lo95": 0.025, "z_lo68": 0.16, "z_hi68": 0.84, "z_hi95": 0.975}
-_CRPS_STEPS = 50
-_BATCH = 256
-_SHOWN = 20  # failures told on the screen
-_FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".parquet": "parquet"}
-
-
-@dataclass
-class Predictor:
-    """A trained model with its transform and its calibration.
-
-    Attributes
-    ----------
-    model : SpectrumModel
-    design : Design
-    transform : SpectrumToImage or SpectrumToSequence
-    calibration : Calibration
-    device : torch.device
-    """
-
-    model: SpectrumModel
-    design: Design
-    transform: SpectrumToImage | SpectrumToSequence
-    calibration: Calibration
-    device: torch.device
-
-    @classmethod
-    def load(cls, run: str | os.PathLike[str], device: str | None = None) -> "Predictor":
-        """Load the best weights of a run folder, or what `python -m spectromer.export` made of it.
-
-        Raises
-        ------
-        ValueError
-            When `run` is no finished run folder.
-        """
-        run = Path(run)
-        design = Design.read(find(run, "model.json"))
-        model = design.build()
-        model.load_state_dict(find_weights(run))
-        calibration = run / CALIBRATION
-        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(
-            model.to(where).eval(),
-            design,
-            design.transform(),
-            Calibration.load(calibration) if calibration.is_file() else Calibration(),
-            where,
-        )
-
-    @torch.no_grad()
-    def outputs(self, batch: SpectrumBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the model reads [B, ...], on its device, and what it says, on the CPU.
-
-        That is what `SpectrumModel.forward` gives, and `features` [B, F], which tell how typical a spectrum is: mean
-        and standard deviation of the tokens after a quarter, a half and all of the transformer's blocks. The last
-        block alone has forgotten what does not matter for its answers, and takes for usual what is not.
-        """
-        inputs = self.transform(batch.to(self.device))
-        encoder, features = self.model.encoder, list[Tensor]()
-
-        def keep(_: Any, __: Any, tokens: Tensor) -> None:
-            tokens = tokens[:, encoder.prefix :].float()
-            features.extend((tokens.mean(1), tokens.std(1)))
-
-        depth = len(encoder.layers)
-        chosen = sorted({max(1, depth // 4), max(1, depth // 2), depth})
-        hooks = [encoder.layers[i - 1].register_forward_hook(keep) for i in chosen]
-        try:
-            out = self.model(inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return inputs, {
-            name: value.float().cpu() for name, value in (out | {"features": torch.cat(features, 1)}).items()
-        }
-
-    def collect(self, shards: ShardSet, rows: np.ndarray, title: str) -> dict[str, Tensor]:
-        """What the model says of some rows, ascending; `title` stands beside the progress bar."""
-        batches = track(in_order(shards, rows, _BATCH), title, total=-(-len(rows) // _BATCH))
-        parts = [self.outputs(batch)[1] for batch in batches]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-    def predict(self, batch: SpectrumBatch, true_z: Tensor | None = None) -> Table:
-        """What spectra are, one row each.
-
-        Parameters
-        ----------
-        batch : SpectrumBatch
-        true_z : Tensor [B], optional
-            Redshifts to judge the distributions by.
-
-        Returns
-        -------
-        Table
-            id, survey. For class and subclass: the value, its probability (`class_prob`), all probabilities
-            (`class_prob_STAR`). For z: the point estimate; z_err, half the width of the 68 % interval; z_lo68, z_hi68,
-            z_lo95, z_hi95; z_prob, the probability that z is right to within 1000 km/s (quasars 3000 km/s); z_flag,
-            the sum of `Z_FLAGS`, 0 where nothing is amiss. For teff, logg, feh: the number and its error (`teff_err`).
-            typical, the share of held-out spectra that are as unlike the training's as this one, and unknown, where
-            hardly any is. warning: a spectrum without a good pixel has NaN and empty columns and is told here. With
-            `true_z`: z_crps, the continuous ranked probability score in ln(1 + z), and z_pit, the share of the
-            distribution below the truth.
-        """
-        out = self.outputs(batch)[1]
-        blank = ~(batch.ivar > 0).any(1).cpu().numpy()
-        table = Table({"id": batch.ids, "survey": batch.surveys})
-        typical, unknown = self.calibration.unknown(out["features"])
-        targets = self.model.targets
-        for name in targets.names:
-            if name in CATEGORIES:
-                self._add_category(table, name, self.calibration.probabilities(name, out[name]).numpy(), blank)
-                continue
-            if name == "z":
-                numbers = self._redshifts(out, true_z)
-                flag = numbers.pop("z_flag") + Z_FLAGS["UNKNOWN"] * unknown
-            else:
-                mean, sigma = self.model.head(name).estimate(out[name])
-                numbers = {name: mean, f"{name}_err": sigma * self.calibration.sigma.get(name, 1.0)}
-            for column, value in numbers.items():
-                table[column] = np.where(blank, np.nan, value.double().numpy())
-            if name == "z":
-                table["z_flag"] = np.where(blank, Z_FLAGS["NO_DATA"], flag.numpy())
-        table["typical"] = np.where(blank, np.nan, typical.numpy())
-        table["unknown"] = unknown.numpy() & ~blank
-        table["warning"] = np.where(blank, "no good pixel", "")
-        return table
-
-    def _redshifts(self, out: dict[str, Tensor], true_z: Tensor | None) -> dict[str, Tensor]:
-        found = self.calibration.redshift(self.model, out["z"])
-        classes = self.calibration.classes(self.model, out)
-        bounds = found.quantile(self.calibration.levels(_INTERVALS.values(), classes))
-        numbers = {"z": found.z} | dict(zip(_INTERVALS, bounds.unbind(1), strict=True))
-        numbers["z_err"] = 0.5 * (numbers["z_hi68"] - numbers["z_lo68"])
-        numbers["z_prob"] = found.within(catastrophic_limits(classes))
-        unsure = numbers["z_prob"] < self.calibration.least
-        numbers["z_flag"] = Z_FLAGS["UNSURE"] * unsure + Z_FLAGS["EDGE"] * found.at_edge
-        if true_z is not None:
-            # CRPS = 2 * integral over the shares q of the pinball loss of the quantile q (Gneiting & Ranjan 2011).
-            q = (torch.arange(_CRPS_STEPS, dtype=torch.float64) + 0.5) / _CRPS_STEPS
-            at = torch.log1p(found.quantile(self.calibration.levels(q.tolist(), classes)))
-            miss = torch.log1p(true_z.double())[:, None] - at
-            numbers["z_crps"] = 2.0 * torch.maximum(q * miss, (q - 1.0) * miss).mean(1)
-            numbers["z_pit"] = found.cdf(true_z[:, None])[:, 0]
-        return numbers
-
-    def _add_category(self, table: Table, name: str, p: np.ndarray, blank: np.ndarray) -> None:
-        """Columns of one category from its probabilities [B, values]: value, its probability, all probabilities.
-
-        A subclass is one that its spectrum's class has.
-        """
-        targets = self.model.targets
-        values = np.array(targets.vocabulary[name])
-        allowed = np.ones(p.shape, dtype=bool)
-        if name == "subclass" and "class" in table.colnames:
-            fitting = {kind: np.isin(values, found) for kind, found in targets.subclasses.items()}
-            allowed = np.array([fitting.get(kind, np.zeros(len(values), bool)) for kind in table["class"]])
-            allowed = allowed.reshape(p.shape)
-        p = np.where(allowed, p, 0.0)
-        total = p.sum(1, keepdims=True)
-        p = np.where(blank[:, None] | (total == 0), np.nan, p / np.where(total == 0, 1.0, total))
-        best = np.nan_to_num(p, nan=-1.0).argmax(1)
-        table[name] = np.where(np.isnan(p[:, 0]), "", values[best])
-        table[f"{name}_prob"] = p[np.arange(len(p)), best]
-        for i, value in enumerate(values):
-            table[f"{name}_prob_{value}"] = p[:, i]
-
-    def predict_all(self, spectra: Iterable[Spectrum], batch_size: int = 256) -> Table:
-        """Predict any number of spectra, batch by batch."""
-        return self.predict_batches(map(SpectrumBatch.from_spectra, chunks(spectra, batch_size)))
-
-    def predict_batches(self, batches: Iterable[SpectrumBatch]) -> Table:
-        """Predict any number of batches."""
-        parts = [self.predict(batch) for batch in batches]
-        return vstack(parts, metadata_conflicts="silent") if parts else Table()
-
-
-def find(run: Path, name: str) -> Path:
-    """A file of a run folder.
-
-    Raises
-    ------
-    ValueError
-        When it is not there.
-    """
-    if not (run / name).is_file():
-        raise ValueError(f"{run} is not the folder of a run that came to the end of an epoch: it holds no {name}")
-    return run / name
-
-
-def find_weights(run: Path) -> dict[str, Tensor]:
-    """The best weights of a run folder, under the model's own names."""
-    return {name.removeprefix("model."): tensor for name, tensor in load_weights(find(run, WEIGHTS)).items()}
-
-
-def write_table(table: Table, path: Path) -> None:
-    """Write .csv, .ecsv, .fits or .parquet, whole or not at all.
-
-    Raises
-    ------
-    ValueError
-        For another ending.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as part:
-        table.write(part, format=table_format(path), overwrite=True)
-
-
-def table_format(path: Path) -> str:
-    """Astropy's name of the format that the ending of `path` asks for."""
-    if path.suffix not in _FORMATS:
-        raise ValueError(f"--out {path}: the ending must be one of {', '.join(_FORMATS)}")
-    return _FORMATS[path.suffix]
+from spectromer.errors import require
 
 
 @dataclass(frozen=True)
@@ -255,55 +17,28 @@ class PredictConfig:
     """Predict every spectrum of some files or folders with a trained model."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A run folder of spectromer.train."""
+    """A run folder of `spectromer train`."""
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Survey files, folders of them, or folders of shards."""
     out: Path
     """The table to write: .csv, .ecsv, .fits or .parquet."""
     batch_size: int = 256
+    """Spectra in a batch."""
 
-
-def run_predict(config: PredictConfig) -> None:
-    """Predict, write the table and, beside it, what could not be read (<out>.unreadable.csv); say how many."""
-    table_format(config.out)
-    predictor = Predictor.load(config.run)
-    rejected: list[ReadError] = []
-    kept: list[str] = []
-
-    def readable(files: Sequence[Path]) -> Iterator[Spectrum]:
-        for path, result in read_each(track(files, "predicting")):
-            if isinstance(result, ReadError):
-                rejected.append(result)
-            else:
-                kept.append(str(path))
-                yield result
-
-    def batches() -> Iterator[SpectrumBatch]:
-        for path in config.paths:
-            if is_shards(path):
-                shards = ShardSet.open(path)
-                kept.extend(shards.index["path"].to_pylist())
-                total = -(-len(shards) // config.batch_size)
-                yield from track(in_order(shards, batch_size=config.batch_size), "predicting", total=total)
-        files = [file for path in config.paths if not is_shards(path) for file in find_files(path)]
-        yield from map(SpectrumBatch.from_spectra, chunks(readable(files), config.batch_size))
-
-    table = predictor.predict_batches(batches())
-    table.add_column(kept, index=0, name="path")
-    write_table(table, config.out)
-    unreadable = config.out.with_name(f"{config.out.stem}.unreadable.csv")
-    write_rejected(rejected, unreadable)
-    print(f"{len(table)} spectra predicted: {config.out}")
-    for failure in rejected[:_SHOWN]:
-        print(f"could not be read: {failure}")
-    if rejected:
-        print(f"{len(rejected)} files could not be read; all reasons: {unreadable}")
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m spectromer.predict RUN PATH... --out FILE`."""
+    """Predict as the command line says."""
     config = tyro.cli(PredictConfig, prog="spectromer predict", args=argv)
-    return exit_code(lambda: run_predict(config))
+
+    def work() -> None:
+        from spectromer.learning.prediction import predict_files
+
+        predict_files(config.run, config.paths, config.out, config.batch_size)
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

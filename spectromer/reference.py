@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from spectromer.picture import Picture, Tables, wavelength_grid
+from spectromer.ops.tables import Tables, wavelength_grid
+from spectromer.picture import Picture
 
 __all__ = ["rasterize", "render", "resample"]
 

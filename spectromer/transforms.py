@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spectromer.ops import rasterize, render, resample
-from spectromer.ops.composite import limits
+from spectromer.ops import rasterize, resample
+from spectromer.ops.scaling import limits
 from spectromer.picture import Picture
 from spectromer.spectra import SpectrumBatch
 
@@ -77,14 +77,26 @@ class Rasterize(nn.Module):
 
 
 class SpectrumToImage(nn.Module):
-    """`spectromer.render` with its style fixed and checked: SpectrumBatch to images [B, C, size, size]."""
+    """`spectromer.render` with its picture fixed and checked: SpectrumBatch to images [B, C, size, size].
 
-    def __init__(self, *, style: str = "plot", size: int = 224, **options: Any) -> None:
+    Parameters
+    ----------
+    picture : Picture, optional
+        What is drawn. Without it, the style, the size and the options say so, as in `spectromer.render`.
+    style : str
+    size : int
+    **options
+    """
+
+    def __init__(
+        self, picture: Picture | None = None, *, style: str = "plot", size: int = 224, **options: Any
+    ) -> None:
         super().__init__()
-        self.style, self.size, self.options = style, size, options
+        self.picture = picture or Picture.of(style, size, **options)
+        self._options = self.picture.to_json()
         #: Channels of the images.
-        self.channels: int = Picture.of(style, size, **options).image_channels
+        self.channels: int = self.picture.image_channels
 
     def forward(self, batch: SpectrumBatch) -> Tensor:
         """Draw the spectra."""
-        return render(batch, style=self.style, size=self.size, **self.options)
+        return torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, self._options)

@@ -3,21 +3,26 @@
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from spectromer.errors import RunError, require
 from spectromer.files import atomic
-from spectromer.labels import SCALARS
+from spectromer.labels import CATEGORIES, SCALARS
+from spectromer.learning.checkpoints import load_tensors
+from spectromer.learning.heads import is_known
 from spectromer.learning.metrics import CATASTROPHIC
-from spectromer.learning.model import SpectrumModel, is_known
+from spectromer.learning.model import SpectrumModel
 from spectromer.learning.redshift import RedshiftDistribution
+from spectromer.learning.targets import Targets
+from spectromer.runs import SCHEMA, parse_document
 
 __all__ = ["Calibration", "Typicality"]
 
@@ -65,6 +70,13 @@ class Typicality:
         found = cls(mean.float(), whiten.float(), ((trained - mean) @ whiten).float(), torch.empty(0))
         found.distances = found.distance(held_out.float()).sort().values
         return found
+
+    def sound(self) -> bool:
+        """Whether the shapes fit together and all numbers are finite."""
+        d, k = self.whiten.shape if self.whiten.ndim == 2 else (-1, -1)
+        shapes = self.mean.shape == (d,) and self.known.shape[1:] == (k,) and self.distances.ndim == 1
+        filled = shapes and len(self.known) > 0 and len(self.distances) > 0
+        return filled and all(bool(torch.isfinite(value).all()) for value in vars(self).values())
 
     def distance(self, features: Tensor) -> Tensor:
         """[B, D] to [B]."""
@@ -190,7 +202,7 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file: numbers as JSON in its metadata, typicality as tensors."""
-        numbers = {name: getattr(self, name) for name in ("temperature", "sigma", "central", "least")}
+        numbers = {"schema": SCHEMA} | {name: getattr(self, name) for name in _NUMBERS}
         tensors = {} if self.typicality is None else vars(self.typicality)
         with atomic(path) as part:
             save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"numbers": json.dumps(numbers)})
@@ -198,11 +210,62 @@ class Calibration:
 
     @classmethod
     def load(cls, path: Path) -> "Calibration":
-        """Back from `save`."""
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-            numbers = json.loads(file.metadata()["numbers"])
-        return cls(**numbers, typicality=Typicality(**tensors) if tensors else None)
+        """Back from `save`.
+
+        Raises
+        ------
+        RunError
+            When the file is damaged, or its numbers are not those of a calibration.
+        """
+        tensors, metadata = load_tensors(path)
+        try:
+            saved = json.loads(metadata["numbers"])
+        except (KeyError, ValueError) as error:
+            raise RunError(f"{path}: it does not hold the numbers of a calibration ({error!r})") from error
+        numbers = parse_document(path, saved, _Numbers, lambda first: first)
+        names = {field.name for field in fields(Typicality)}
+        if tensors and tensors.keys() != names:
+            raise RunError(f"{path}: its tensors must be {', '.join(sorted(names))}, got {', '.join(sorted(tensors))}")
+        typicality = Typicality(**tensors) if tensors else None
+        if typicality is not None and not typicality.sound():
+            raise RunError(f"{path}: the shapes of its tensors do not fit together, or a number is not finite")
+        return cls(**vars(numbers), typicality=typicality)
+
+    def check(self, path: Path, targets: Targets) -> None:
+        """Raise RunError unless the calibration, read from `path`, is one of a model with these targets."""
+        named = {"temperature": (*CATEGORIES, "z"), "sigma": SCALARS}
+        for what, possible in named.items():
+            unknown = sorted(getattr(self, what).keys() - (set(possible) & set(targets.names)))
+            if unknown:
+                raise RunError(f"{path}: {what} is given for {', '.join(unknown)}, which the model does not have")
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The numbers of a calibration as they are saved."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
+
+    temperature: dict[str, float]
+    sigma: dict[str, float]
+    central: dict[str, list[float]]
+    least: float
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "sigma"):
+            positive = all(0.0 < value < math.inf for value in getattr(self, name).values())
+            require(positive, f"{name} must be above 0, got {getattr(self, name)}")
+        require(0.0 <= self.least <= 1.0, f"least must lie in [0, 1], got {self.least}")
+        require(not self.central or _OTHERS in self.central, "central must have an entry for all classes together")
+        for kind, levels in self.central.items():
+            rising = all(0.0 <= low <= high <= 1.0 for low, high in pairwise(levels))
+            require(
+                len(levels) == len(SHARES) and rising,
+                f"central of {kind!r} must be {len(SHARES)} rising shares within [0, 1], got {levels}",
+            )
+
+
+_NUMBERS = tuple(field.name for field in fields(_Numbers))
 
 
 def catastrophic_limits(classes: Iterable[str]) -> Tensor:

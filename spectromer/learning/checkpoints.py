@@ -2,19 +2,22 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
+from spectromer.errors import RunError
 from spectromer.files import atomic
 
-__all__ = ["SafetensorsIO", "load_weights"]
+__all__ = ["SafetensorsIO", "check_resumable", "check_weights", "load_tensors", "load_weights"]
 
-_WEIGHTS = "state_dict"
+_WEIGHTS, _TRAINER = "state_dict", "trainer."
 
 
 def _split(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
@@ -60,10 +63,12 @@ class SafetensorsIO(CheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
         """The checkpoint as Lightning saved it."""
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-            checkpoint = _join(json.loads(file.metadata()["trainer"]), tensors)
-        checkpoint[_WEIGHTS] = {k: v for k, v in tensors.items() if not k.startswith("trainer.")}
+        tensors, metadata = load_tensors(Path(path))
+        try:
+            checkpoint = _join(json.loads(metadata["trainer"]), tensors)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{path}: it does not hold the state of a trainer ({error!r})") from error
+        checkpoint[_WEIGHTS] = {k: v for k, v in tensors.items() if not k.startswith(_TRAINER)}
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -72,6 +77,47 @@ class SafetensorsIO(CheckpointIO):
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The model's weights of a checkpoint, without what the trainer keeps beside them."""
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys() if not name.startswith("trainer.")}  # noqa: SIM118
+    """The weights of the model in a checkpoint, without what the trainer keeps beside them.
+
+    Raises
+    ------
+    RunError
+        When the file is no safetensors file, or is cut off.
+    """
+    return {name: tensor for name, tensor in load_tensors(path)[0].items() if not name.startswith(_TRAINER)}
+
+
+def check_weights(path: Path, weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
+    """Raise RunError unless the weights of the file `path` are those that a model wants, and finite."""
+    if missing := sorted(wanted.keys() - weights.keys()):
+        raise RunError(f"{path}: the weights {', '.join(missing[:3])} of the model are missing")
+    if unknown := sorted(weights.keys() - wanted.keys()):
+        raise RunError(f"{path}: the model has no weights {', '.join(unknown[:3])}")
+    for name, tensor in weights.items():
+        if tensor.shape != wanted[name].shape:
+            shapes = f"{tuple(wanted[name].shape)}, got {tuple(tensor.shape)}"
+            raise RunError(f"{path}: the weights {name} of the model have shape {shapes}")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise RunError(f"{path}: the weights {name} are not finite")
+
+
+def check_resumable(path: Path, task: nn.Module) -> None:
+    """Raise RunError unless a run can be resumed from the checkpoint `path`."""
+    checkpoint = SafetensorsIO().load_checkpoint(path)
+    check_weights(path, checkpoint[_WEIGHTS], task.state_dict())
+    if missing := sorted({"optimizer_states", "lr_schedulers", "loops", "callbacks", "history"} - checkpoint.keys()):
+        raise RunError(f"{path}: the state of the trainer lacks {', '.join(missing)}")
+    for state in checkpoint["optimizer_states"]:
+        for moments in state["state"].values():
+            for name, tensor in moments.items():
+                if isinstance(tensor, torch.Tensor) and not bool(torch.isfinite(tensor).all()):
+                    raise RunError(f"{path}: the optimizer's {name} is not finite")
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path}: not a whole safetensors file ({error})") from error

@@ -1,241 +1,20 @@
-"""The model: spectra drawn as images, a timm Vision Transformer, and one head per target."""
+"""The model: an encoder and one head per target."""
 
-import json
-import logging
-import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional
 
+from spectromer.config import HeadKind, RedshiftMethod
+from spectromer.errors import ModelError
 from spectromer.labels import CATEGORIES
-from spectromer.learning.redshift import STRETCHES, LogAxis, RedshiftHead
-from spectromer.learning.specformer import SpecFormer, SpectrumToSequence
+from spectromer.learning.encoder import ImageEncoder
+from spectromer.learning.heads import CategoryHead, ScalarHead, is_known
+from spectromer.learning.redshift import STRETCHES, RedshiftHead
+from spectromer.learning.specformer import SpecFormer
 from spectromer.learning.targets import LOGARITHMIC, Targets
-from spectromer.picture import Picture
-from spectromer.transforms import SpectrumToImage
 
-try:
-    import timm
-    from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-    from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
-except RuntimeError as error:  # torchvision's operators do not fit the torch that is installed
-    raise ImportError(
-        f"torch {torch.__version__} and the installed torchvision do not belong together ({error}); install both from "
-        "the same place, for example `pip install --force-reinstall torch torchvision`"
-    ) from error
-
-__all__ = ["Design", "ImageEncoder", "ModelError", "ScalarHead", "SpectrumModel", "create_backbone", "is_known"]
-
-SPECFORMER = "specformer"  # the one model that is no ViT of timm
-
-default_cfgs = generate_default_cfgs(
-    {
-        "vit_nano_patch16_128": {
-            "input_size": (3, 128, 128),
-            "mean": (0.1, 0.1, 0.1),  # of spectra drawn as panels: mostly empty
-            "std": (0.25, 0.25, 0.25),
-            "num_classes": 0,
-            "first_conv": "patch_embed.proj",
-            "classifier": "head",
-        }
-    }
-)
-
-
-@register_model
-def vit_nano_patch16_128(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
-    """A ViT small enough to be trained from scratch on two CPU cores within minutes (0.8 M parameters)."""
-    shape = {"img_size": 128, "patch_size": 16, "embed_dim": 128, "depth": 4, "num_heads": 4}
-    return build_model_with_cfg(
-        VisionTransformer,
-        "vit_nano_patch16_128",
-        pretrained,
-        pretrained_filter_fn=checkpoint_filter_fn,
-        **(shape | kwargs),
-    )
-
-
-class ModelError(ValueError):
-    """A model cannot be made as asked; the message is one sentence that says what to do."""
-
-
-def default_size(name: str) -> int:
-    """The image size a timm model was made for."""
-    if not timm.is_model(name):
-        close = timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]
-        raise ModelError(f"model {name!r} is not one of timm's" + (f"; it has {', '.join(close)}" if close else ""))
-    cfg = timm.get_pretrained_cfg(name)
-    return int(cfg.input_size[-1]) if cfg is not None else 224
-
-
-def create_backbone(
-    name: str, *, size: int, channels: int, pretrained: bool = False, checkpoint: Path | None = None
-) -> VisionTransformer:
-    """A timm ViT without its classifier, its patch embedding and position embedding fitted to the images.
-
-    Parameters
-    ----------
-    name : str
-        As timm knows it, with or without a tag ("vit_base_patch16_224.dino").
-    size, channels : int
-        Of the images.
-    pretrained : bool
-        Start from the weights timm publishes for the model, where it publishes any.
-    checkpoint : Path, optional
-        Start from this safetensors file of such a model instead.
-
-    Raises
-    ------
-    ModelError
-        When there is no such ViT, or its weights cannot be had.
-    """
-    home = default_size(name)
-    options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
-    if size != home:
-        options["img_size"] = size
-    if checkpoint is not None:
-        if checkpoint.suffix != ".safetensors":
-            raise ModelError(f"--checkpoint {checkpoint}: weights are read from .safetensors files alone")
-        if not checkpoint.is_file():
-            raise ModelError(f"--checkpoint {checkpoint}: no such file")
-        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(checkpoint)}}
-    elif pretrained and has_published_weights(name):
-        options["pretrained"] = True
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what fails is told below
-    try:
-        model = timm.create_model(name, **options)
-    except Exception as error:  # timm's, the hub's, and the network's errors have no common base
-        if checkpoint is not None:
-            raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} ({_first_line(error)})") from error
-        if options.get("pretrained"):
-            raise ModelError(
-                f"the published weights of {name} could not be downloaded ({type(error).__name__}); give a local "
-                "file with --checkpoint FILE.safetensors, or start from scratch with --no-pretrained"
-            ) from error
-        raise ModelError(f"model {name!r} could not be made for {size}-pixel images ({_first_line(error)})") from error
-    if not isinstance(model, VisionTransformer):
-        raise ModelError(f"model {name!r} is not a Vision Transformer (timm calls it {type(model).__name__})")
-    if checkpoint is not None:  # timm itself lets weights be missing where the classifier is left out
-        missing = sorted(set(model.state_dict()) - set(checkpoint_filter_fn(load_file(checkpoint), model)))
-        if missing:
-            raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} (no {', '.join(missing[:3])} in it)")
-    return model
-
-
-def has_published_weights(name: str) -> bool:
-    """Whether timm knows where to download weights of this model."""
-    cfg = timm.get_pretrained_cfg(name)
-    return cfg is not None and bool(cfg.has_weights)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-class ImageEncoder(nn.Module):
-    """A ViT that reads images of spectra: tokens and their mean.
-
-    Parameters
-    ----------
-    backbone : VisionTransformer
-        Without classifier.
-    picture : Picture
-        What the images show.
-    keep : float
-        Share of the patches that are read, those with the most ink; the others are dropped before the transformer.
-    """
-
-    def __init__(self, backbone: VisionTransformer, picture: Picture, keep: float = 1.0) -> None:
-        super().__init__()
-        if not 0.0 < keep <= 1.0:
-            raise ModelError(f"keep_patches must lie in (0, 1], got {keep}")
-        self.backbone, self.keep, self.light = backbone, keep, picture.ground == "light"
-        self.width: int = backbone.num_features
-        cfg: Any = backbone.pretrained_cfg
-        # Published means and deviations are those of photographs in R, G, B; images of lines have one for all.
-        self.mean, self.std = sum(cfg["mean"]) / len(cfg["mean"]), sum(cfg["std"]) / len(cfg["std"])
-        embed: Any = backbone.patch_embed
-        self.patch: tuple[int, int] = embed.patch_size
-        self.axis = LogAxis.of(picture, embed.grid_size, self.patch[1])
-        self.prefix: int = backbone.num_prefix_tokens
-
-    @property
-    def layers(self) -> nn.Sequential:
-        """The transformer's blocks."""
-        return self.backbone.blocks
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images uint8 [B, C, H, W] to tokens [B, T, D] in raster order, 0 where dropped, and the mean of those read.
-
-        Where every patch is read these are the ViT's own features.
-        """
-        vit: Any = self.backbone
-        inputs, prefix = (images.float() / 255.0 - self.mean) / self.std, self.prefix
-        if self.keep == 1.0:
-            tokens = vit.forward_features(inputs)[:, prefix:]
-            return tokens, tokens.mean(1)
-        tokens = vit._pos_embed(vit.patch_embed(inputs))  # as in its forward_features, where patch_drop would come next
-        kept = self.kept(images)[:, :, None].expand(-1, -1, self.width)
-        read = torch.cat((tokens[:, :prefix], tokens[:, prefix:].gather(1, kept)), 1)
-        read = vit.norm(vit.blocks(vit.norm_pre(read)))[:, prefix:]
-        everywhere = torch.zeros_like(tokens[:, prefix:], dtype=read.dtype)
-        return everywhere.scatter(1, kept, read), read.mean(1)
-
-    def kept(self, images: Tensor) -> Tensor:
-        """Which patches of each image are read, [B, K] ascending."""
-        ink = (255 - images if self.light else images).amax(1, keepdim=True).float()
-        ink = functional.avg_pool2d(ink, self.patch).flatten(1)
-        return ink.topk(math.ceil(self.keep * ink.shape[1])).indices.sort(1).values
-
-
-class _Head(nn.Module):
-    """One output layer, or with `hidden` a perceptron of one hidden layer."""
-
-    def __init__(self, width: int, outputs: int, hidden: bool) -> None:
-        super().__init__()
-        self.hidden = nn.Sequential(nn.Linear(width, width), nn.GELU()) if hidden else nn.Identity()
-        self.output = nn.Linear(width, outputs)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """[B, width] to [B, outputs]."""
-        return self.output(self.hidden(inputs))
-
-
-class CategoryHead(_Head):
-    """Logits of the values of one category, from the mean token and what the redshift may be."""
-
-    def loss(self, logits: Tensor, value: Tensor) -> Tensor:
-        """Cross-entropy [B] with `value` int64 [B]."""
-        return functional.cross_entropy(logits.float(), value, reduction="none")
-
-
-class ScalarHead(_Head):
-    """A normal distribution of one standardised number, or of its logarithm: mean and ln sigma."""
-
-    def __init__(self, width: int, mean: float, sigma: float, log: bool, hidden: bool = False) -> None:
-        super().__init__(width, 2, hidden)
-        self.mean, self.sigma, self.log = mean, sigma, log
-
-    def loss(self, out: Tensor, value: Tensor) -> Tensor:
-        """Negative log-likelihood [B] of `value` in its own unit, times sigma as it stands (Seitzer et al. 2022).
-
-        Without that factor the few that are thought to be certain outweigh all others, and those of other heads.
-        """
-        mean, log_sigma = out.float().unbind(1)
-        standard = ((value.log() if self.log else value) - self.mean) / self.sigma
-        likelihood = log_sigma + 0.5 * ((standard - mean) * torch.exp(-log_sigma)) ** 2
-        return likelihood * log_sigma.detach().exp()
-
-    def estimate(self, out: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [B] in the number's own unit."""
-        mean, log_sigma = out.float().unbind(1)
-        value, error = self.mean + self.sigma * mean, self.sigma * torch.exp(log_sigma)
-        return (value.exp(), value.exp() * error) if self.log else (value, error)
+__all__ = ["SpectrumModel"]
 
 
 class SpectrumModel(nn.Module):
@@ -255,8 +34,8 @@ class SpectrumModel(nn.Module):
         self,
         encoder: ImageEncoder | SpecFormer,
         targets: Targets,
-        heads: Literal["linear", "mlp"] = "linear",
-        redshift_head: Literal["correlation", "pooled"] = "correlation",
+        heads: HeadKind = "linear",
+        redshift_head: RedshiftMethod = "correlation",
     ) -> None:
         super().__init__()
         self.encoder, self.targets = encoder, targets
@@ -350,57 +129,3 @@ class SpectrumModel(nn.Module):
                 followed.append(name)
         self.load_state_dict(own | taken)
         return sorted(followed)
-
-
-def is_known(value: Tensor) -> Tensor:
-    """Which of a target's encoded labels [B] are there."""
-    return torch.isfinite(value) if value.is_floating_point() else value >= 0
-
-
-@dataclass(frozen=True)
-class Design:
-    """What a model is, but for its weights: kept as model.json beside them.
-
-    Attributes
-    ----------
-    model : str
-        A ViT of timm, or "specformer".
-    inputs : dict
-        Options of `SpectrumToImage`, or of `SpectrumToSequence` for "specformer".
-    targets : Targets
-    heads, redshift_head, keep_patches
-        As in `SpectrumModel` and `ImageEncoder`.
-    """
-
-    model: str
-    inputs: dict[str, Any]
-    targets: Targets
-    heads: Literal["linear", "mlp"] = "linear"
-    redshift_head: Literal["correlation", "pooled"] = "correlation"
-    keep_patches: float = 1.0
-
-    def to_json(self) -> str:
-        """As text."""
-        return json.dumps(asdict(self), indent=2) + "\n"
-
-    @classmethod
-    def read(cls, path: Path) -> "Design":
-        """Back from the file that holds `to_json`."""
-        saved = json.loads(path.read_text())
-        return cls(**(saved | {"targets": Targets.from_json(saved["targets"])}))
-
-    def transform(self) -> SpectrumToImage | SpectrumToSequence:
-        """What brings spectra before the encoder."""
-        return SpectrumToSequence(**self.inputs) if self.model == SPECFORMER else SpectrumToImage(**self.inputs)
-
-    def build(self, backbone: VisionTransformer | None = None) -> SpectrumModel:
-        """The model, around a backbone that has weights already or a fresh one."""
-        encoder: ImageEncoder | SpecFormer
-        transform = self.transform()
-        if isinstance(transform, SpectrumToSequence):
-            encoder = SpecFormer(transform.bins, transform.step)
-        else:
-            size = transform.size
-            backbone = backbone or create_backbone(self.model, size=size, channels=transform.channels)
-            encoder = ImageEncoder(backbone, Picture.of(**self.inputs), self.keep_patches)
-        return SpectrumModel(encoder, self.targets, self.heads, self.redshift_head)

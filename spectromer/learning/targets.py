@@ -40,6 +40,8 @@ class Targets:
         When a target is unknown or stands twice, or its vocabulary or scale is missing or not sound.
     """
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
+
     names: tuple[str, ...]
     vocabulary: dict[str, list[str]] = field(default_factory=dict)
     subclasses: dict[str, list[str]] = field(default_factory=dict)

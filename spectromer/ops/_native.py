@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from spectromer.errors import require
+
 try:
     from spectromer import _C
 except ImportError as error:
@@ -21,12 +23,6 @@ T = TypeVar("T")
 #: whose memory is reused.
 CACHES = (torch.Tag.cudagraph_unsafe,) if hasattr(torch.Tag, "cudagraph_unsafe") else ()
 _KEPT: dict[int, object] = {}
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ValueError with `message` unless `condition` holds."""
-    if not condition:
-        raise ValueError(message)
 
 
 def dense(tensor: Tensor, dtype: torch.dtype) -> Tensor:

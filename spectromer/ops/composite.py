@@ -5,10 +5,12 @@ from torch import Tensor
 
 from spectromer.ops.raster import rasterize
 from spectromer.ops.resample import resample
-from spectromer.picture import DTYPES, Picture, Tables, wavelength_grid
+from spectromer.ops.scaling import limits
+from spectromer.ops.tables import DTYPES, Tables, wavelength_grid
+from spectromer.picture import Picture
 from spectromer.regions import mark_regions
 
-__all__ = ["composite", "limits"]
+__all__ = ["composite"]
 
 
 def composite(
@@ -52,27 +54,6 @@ def composite(
             drawn = _values(in_panels(series), sigma, x, picture, derivative=quantity in ("first", "second"))
         planes.append(drawn)
     return _channels(torch.cat(planes, 1), picture)
-
-
-def limits(flux: Tensor, scale: str | tuple[float, float], percentiles: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Flux at the bottom and the top, [..., 1], over the numbers of the last axis (numpy's linear percentiles)."""
-    if isinstance(scale, tuple):
-        return flux.new_full((1,), scale[0]), flux.new_full((1,), scale[1])
-    good = ~flux.isnan()
-    if scale == "minmax":
-        bottom = flux.masked_fill(~good, torch.inf).amin(-1, keepdim=True)
-        top = flux.masked_fill(~good, -torch.inf).amax(-1, keepdim=True)
-        return bottom, top
-    ordered = flux.masked_fill(~good, torch.inf).sort(-1).values
-    last = (good.sum(-1, keepdim=True) - 1).clamp(min=0)
-
-    def at(percentile: float) -> Tensor:
-        position = percentile / 100.0 * last.to(torch.float64)
-        below = position.floor().to(torch.int64)
-        a, b = ordered.gather(-1, below), ordered.gather(-1, torch.minimum(below + 1, last))
-        return a + (b - a) * (position - below).to(a.dtype)
-
-    return at(percentiles[0]), at(percentiles[1])
 
 
 def _values(series: Tensor, sigma: Tensor | None, x: Tensor, picture: Picture, derivative: bool) -> Tensor:

@@ -1,13 +1,16 @@
 """Drawing lines as images."""
 
 from functools import lru_cache
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from spectromer.ops._native import _C, CACHES, call, dense, kept_for_graphs, output, require
+from spectromer.picture import Coverage, check_stroke
 
-COVERAGES = ("union", "agg")
+COVERAGES = get_args(Coverage)
+
 
 
 def rasterize(
@@ -57,13 +60,6 @@ def rasterize(
         For shapes, sizes or names that break the rules above and, on the CPU, for an x that does.
     """
     return torch.ops.spectromer.rasterize(y, x, height, width, linewidth, coverage, subcolumns, band)
-
-
-def check_stroke(linewidth: float, coverage: str, subcolumns: int) -> None:
-    """ValueError for a stroke that cannot be drawn."""
-    require(0.0 < linewidth <= 64.0, f"linewidth must lie in (0, 64] pixels, got {linewidth}")
-    require(coverage in COVERAGES, f"coverage must be one of {COVERAGES}, got {coverage!r}")
-    require(1 <= subcolumns <= 1024, f"subcolumns must lie in [1, 1024], got {subcolumns}")
 
 
 def _check(

@@ -1,7 +1,7 @@
 """From spectra to images in one call: resample, scale, rasterize."""
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -10,7 +10,8 @@ from spectromer.ops._native import _C, CACHES, dense, kept_for_graphs, output
 from spectromer.ops.composite import composite
 from spectromer.ops.raster import COVERAGES
 from spectromer.ops.resample import METHODS, ResampleCall, check_spectra
-from spectromer.picture import DTYPES, SCALES, Picture, Tables, frozen, wavelength_grid
+from spectromer.ops.tables import DTYPES, Tables, wavelength_grid
+from spectromer.picture import Picture, Scale, frozen
 from spectromer.regions import mark_regions
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _drawing(options: str, device: torch.device) -> _Drawing:
         quantity_count=len(tables.quantities),
         block=picture.block or 0,
         boustrophedon=picture.order == "boustrophedon",
-        scale=(*SCALES, fixed).index(picture.scale),
+        scale=(*get_args(Scale), fixed).index(picture.scale),
         fixed=fixed,
         percentiles=picture.percentiles,
         per_panel=picture.per_panel,

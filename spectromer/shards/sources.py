@@ -119,11 +119,11 @@ def divide(asked: DataConfig) -> Division:
         f"{len(shards)} spectra read, {len(rejected)} files could not be; {usable.sum()} have a good pixel and a "
         f"label of {', '.join(asked.targets)}."
     )
-    rows = split_by_object(shards.index["object"].to_pylist(), asked.shares, asked.seed, asked.turn)
+    rows = split_by_object(shards.index["object"].to_pylist(), asked.split, asked.seed, asked.fold_offset)
     rows = {name: found[usable[found]] for name, found in rows.items()}
     for name, found in rows.items():
         if not len(found):
             raise ValueError(
-                f"the {name} split is empty: {usable.sum()} usable spectra are too few for the shares {asked.shares}"
+                f"the {name} split is empty: {usable.sum()} usable spectra are too few for the split {asked.split}"
             )
     return Division(shards, rows, rejected)

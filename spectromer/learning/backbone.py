@@ -1,0 +1,152 @@
+"""Vision Transformers of timm, fitted to images of spectra."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from spectromer.errors import ModelError
+from spectromer.picture import Picture
+
+try:
+    import timm
+    from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+    from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+except RuntimeError as error:  # torchvision's operators do not fit the torch that is installed
+    raise ImportError(
+        f"torch {torch.__version__} and the installed torchvision do not belong together ({error}); install both from "
+        "the same place, for example `pip install --force-reinstall torch torchvision`"
+    ) from error
+
+__all__ = ["create_backbone", "default_picture", "default_size", "has_published_weights"]
+
+default_cfgs = generate_default_cfgs(
+    {
+        "vit_nano_patch16_128": {
+            "input_size": (3, 128, 128),
+            "mean": (0.1, 0.1, 0.1),  # of spectra drawn as panels: mostly empty
+            "std": (0.25, 0.25, 0.25),
+            "num_classes": 0,
+            "first_conv": "patch_embed.proj",
+            "classifier": "head",
+        }
+    }
+)
+
+
+@register_model
+def vit_nano_patch16_128(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
+    """A ViT small enough to be trained from scratch on two CPU cores within minutes (0.8 M parameters)."""
+    shape = {"img_size": 128, "patch_size": 16, "embed_dim": 128, "depth": 4, "num_heads": 4}
+    return build_model_with_cfg(
+        VisionTransformer,
+        "vit_nano_patch16_128",
+        pretrained,
+        pretrained_filter_fn=checkpoint_filter_fn,
+        **(shape | kwargs),
+    )
+
+
+def default_size(name: str) -> int:
+    """The image size a timm model was made for."""
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]
+        raise ModelError(f"model {name!r} is not one of timm's" + (f"; it has {', '.join(close)}" if close else ""))
+    cfg = timm.get_pretrained_cfg(name)
+    return int(cfg.input_size[-1]) if cfg is not None else 224
+
+
+def create_backbone(
+    name: str, *, size: int, channels: int, pretrained: bool = False, checkpoint: Path | None = None
+) -> VisionTransformer:
+    """A timm ViT without its classifier, its patch embedding and position embedding fitted to the images.
+
+    Parameters
+    ----------
+    name : str
+        As timm knows it, with or without a tag ("vit_base_patch16_224.dino").
+    size, channels : int
+        Of the images.
+    pretrained : bool
+        Start from the weights timm publishes for the model, where it publishes any.
+    checkpoint : Path, optional
+        Start from this safetensors file of such a model instead.
+
+    Raises
+    ------
+    ModelError
+        When there is no such ViT, or its weights cannot be had.
+    """
+    home = default_size(name)
+    options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
+    if size != home:
+        options["img_size"] = size
+    if checkpoint is not None:
+        if checkpoint.suffix != ".safetensors":
+            raise ModelError(f"--checkpoint {checkpoint}: weights are read from .safetensors files alone")
+        if not checkpoint.is_file():
+            raise ModelError(f"--checkpoint {checkpoint}: no such file")
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(checkpoint)}}
+    elif pretrained and has_published_weights(name):
+        options["pretrained"] = True
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what fails is told below
+    try:
+        model = timm.create_model(name, **options)
+    except Exception as error:  # timm's, the hub's, and the network's errors have no common base
+        if checkpoint is not None:
+            raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} ({_first_line(error)})") from error
+        if options.get("pretrained"):
+            raise ModelError(
+                f"the published weights of {name} could not be downloaded ({type(error).__name__}); give a local "
+                "file with --checkpoint FILE.safetensors, or start from scratch with --no-pretrained"
+            ) from error
+        raise ModelError(f"model {name!r} could not be made for {size}-pixel images ({_first_line(error)})") from error
+    _check_vit(name, model)
+    if checkpoint is not None:  # timm itself lets weights be missing where the classifier is left out
+        missing = sorted(set(model.state_dict()) - set(checkpoint_filter_fn(load_file(checkpoint), model)))
+        if missing:
+            raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} (no {', '.join(missing[:3])} in it)")
+    return model
+
+
+def has_published_weights(name: str) -> bool:
+    """Whether timm knows where to download weights of this model."""
+    cfg = timm.get_pretrained_cfg(name)
+    return cfg is not None and bool(cfg.has_weights)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def default_picture(name: str, style: str = "panels", size: int | None = None) -> Picture:
+    """The picture that a model reads unless another is asked for.
+
+    Parameters
+    ----------
+    name : str
+        As timm knows the model.
+    style : str
+        One of `spectromer.picture.STYLES`. The style "panels" has a panel for each row of the model's patches.
+    size : int, optional
+        Of the images; by default what the model was made for.
+
+    Raises
+    ------
+    ModelError
+        When there is no such ViT.
+    """
+    size = size or default_size(name)
+    if style != "panels":
+        return Picture.of(style, size=size)
+    with torch.device("meta"):  # the shapes alone
+        model = timm.create_model(name, num_classes=0)
+    _check_vit(name, model)
+    return Picture.of(style, size=size, panels=max(1, size // model.patch_embed.patch_size[0]))
+
+
+def _check_vit(name: str, model: Any) -> None:
+    if not isinstance(model, VisionTransformer):
+        raise ModelError(f"model {name!r} is not a Vision Transformer (timm calls it {type(model).__name__})")

@@ -1,0 +1,71 @@
+"""What a model is, but for its weights."""
+
+from dataclasses import dataclass
+
+from timm.models.vision_transformer import VisionTransformer
+
+from spectromer.config import SPECFORMER, HeadKind, RedshiftMethod
+from spectromer.errors import ModelError
+from spectromer.learning.backbone import create_backbone
+from spectromer.learning.encoder import ImageEncoder
+from spectromer.learning.model import SpectrumModel
+from spectromer.learning.specformer import SpecFormer, SpectrumToSequence
+from spectromer.learning.targets import Targets
+from spectromer.picture import Picture
+from spectromer.transforms import SpectrumToImage
+
+__all__ = ["Design"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a model is, but for its weights: kept as model.json beside them.
+
+    Attributes
+    ----------
+    model : str
+        A ViT of timm, or "specformer".
+    picture : Picture or None
+        How spectra are drawn; None for "specformer", which reads them as sequences.
+    targets : Targets
+    heads, redshift_head, keep_patches
+        As in `SpectrumModel` and `ImageEncoder`.
+
+    Raises
+    ------
+    ModelError
+        When the model and the picture do not fit together.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
+
+    model: str
+    picture: Picture | None
+    targets: Targets
+    heads: HeadKind = "linear"
+    redshift_head: RedshiftMethod = "correlation"
+    keep_patches: float = 1.0
+
+    def __post_init__(self) -> None:
+        if (self.picture is None) != (self.model == SPECFORMER):
+            raise ModelError(f"a picture is for models other than {SPECFORMER}, got {self.model} and {self.picture}")
+        if self.picture is not None and self.picture.dtype != "uint8":
+            raise ModelError(f"dtype must be uint8 for the model's pictures, got {self.picture.dtype}")
+        if not 0.0 < self.keep_patches <= 1.0:
+            raise ModelError(f"keep_patches must lie in (0, 1], got {self.keep_patches}")
+
+    def transform(self) -> SpectrumToImage | SpectrumToSequence:
+        """What brings spectra before the encoder."""
+        return SpectrumToSequence() if self.picture is None else SpectrumToImage(self.picture)
+
+    def build(self, backbone: VisionTransformer | None = None) -> SpectrumModel:
+        """The model, around a backbone that has weights already or a fresh one."""
+        encoder: ImageEncoder | SpecFormer
+        if self.picture is None:
+            transform = SpectrumToSequence()
+            encoder = SpecFormer(transform.bins, transform.step)
+        else:
+            size, channels = self.picture.size, self.picture.image_channels
+            backbone = backbone or create_backbone(self.model, size=size, channels=channels)
+            encoder = ImageEncoder(backbone, self.picture, self.keep_patches)
+        return SpectrumModel(encoder, self.targets, self.heads, self.redshift_head)

@@ -1,0 +1,132 @@
+"""Comparing the answers of a model with labels."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from astropy.table import Table, vstack
+from rich.console import Console
+from rich.progress import track
+
+from spectromer.errors import ArgumentError
+from spectromer.files import write_rejected, write_table
+from spectromer.labels import BelievedLabels
+from spectromer.learning import plots
+from spectromer.learning.figures import show_figures, write_report
+from spectromer.learning.metrics import CATASTROPHIC, evaluate_predictions
+from spectromer.learning.predictor import Predictor
+from spectromer.learning.targets import Targets
+from spectromer.runs import RunFolder
+from spectromer.shards.feeds import in_order
+from spectromer.shards.sources import load
+from spectromer.shards.splits import some
+from spectromer.shards.store import ShardSet
+
+__all__ = ["evaluate", "evaluate_run", "judge"]
+
+_EXAMPLES = 16
+_BATCH = 256
+
+
+def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunFolder) -> dict[str, Any]:
+    """Predict some rows, ascending, compare with the labels, and leave predictions.parquet and plots in `run`.
+
+    Returns
+    -------
+    dict
+        What `evaluate_predictions` gives.
+    """
+    believed = shards.believed.take(rows)
+    z = torch.from_numpy(believed["z"].astype(np.float32))
+    batches = track(in_order(shards, rows, _BATCH), "evaluating", total=-(-len(rows) // _BATCH))
+    parts = [predictor.predict(batch, true) for batch, true in zip(batches, z.split(_BATCH), strict=True)]
+    table = vstack(parts, metadata_conflicts="silent")
+    targets = predictor.model.targets
+    metrics = judge(table, shards, rows, targets, run)
+    labels = list(shards.labels(rows))
+
+    def sheet(chosen: np.ndarray, name: str) -> None:
+        inputs = predictor.outputs(shards.batch(rows[chosen]))[0].cpu().numpy()
+        captions = [f"found {_text(table[int(i)])}\ntrue {_text(labels[i])}" for i in chosen]
+        plots.example_sheet(inputs, captions, run.plots / f"{name}.png")
+
+    sheet(some(np.arange(len(rows)), _EXAMPLES), "examples")
+    worst = _worst(table, believed, targets)[:_EXAMPLES]
+    if len(worst):
+        sheet(worst, "worst")
+    return metrics
+
+
+def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, Any]:
+    """Evaluate a run on labelled spectra, show the figures, and leave them with report, predictions and plots.
+
+    Parameters
+    ----------
+    run : Path
+        A run folder.
+    data : Path
+        As `spectromer.shards.sources.load` takes it.
+    out : Path, optional
+        The folder to write to; by default the folder evaluation of the run.
+
+    Raises
+    ------
+    SpectromerError
+        When the run is not finished, or no spectrum of `data` can be read.
+    """
+    predictor = Predictor.load(run)
+    shards, rejected = load(data)
+    if not len(shards):
+        raise ArgumentError(f"--data {data}: none of its {len(rejected)} files could be read")
+    folder = RunFolder(out or run / "evaluation")
+    folder.create()
+    write_rejected(rejected, folder.unreadable)
+    metrics = evaluate(predictor, shards, np.arange(len(shards)), folder)
+    folder.write_metrics(metrics)
+    details = {"run": run, "data": data, "spectra": len(shards), "unreadable": len(rejected)}
+    write_report(folder.path, metrics, f"{run} on {data}", details)
+    show_figures(metrics, str(data), Console())
+    return metrics
+
+
+def judge(table: Table, shards: ShardSet, rows: np.ndarray, targets: Targets, run: RunFolder) -> dict[str, Any]:
+    """Figures of the predictions of some rows; plots and predictions.parquet, with the truth in it, are left in `run`."""
+    believed, labels = shards.believed.take(rows), list(shards.labels(rows))
+    snr = np.array([row.get("snr", np.nan) for row in labels], dtype=np.float64)
+    metrics = evaluate_predictions(table, believed, snr, targets)
+    for name in targets.vocabulary:
+        plots.confusion_matrix(table, believed, name, targets, run.plots / f"confusion_{name}.png")
+    plots.reliability(metrics, run.plots / "reliability.png")
+    if "z" in targets.names:
+        plots.redshifts(table, believed, run.plots / "redshift.png")
+    if "z_pit" in table.colnames:
+        plots.coverage(table, believed, run.plots / "coverage.png")
+    for name in (*targets.names, "snr"):
+        missing: Any = "" if name in targets.vocabulary else np.nan
+        table[f"true_{name}"] = [row.get(name, missing) for row in labels]
+    write_table(table, run.predictions)
+    return metrics
+
+
+def _text(values: Any) -> str:
+    """Class, subclass and redshift of a row of predictions or labels."""
+    there = values.colnames if hasattr(values, "colnames") else values
+    found = [str(values[name]) for name in ("class", "subclass") if name in there and values[name]]
+    return " ".join([*found, f"z={values['z']:.4f}"] if "z" in there else found)
+
+
+def _worst(table: Table, labels: BelievedLabels, targets: Targets) -> np.ndarray:
+    """Rows that are wrong, those first whose truth was thought the least likely."""
+    surprise = np.zeros(len(table))
+    for name in targets.vocabulary:
+        for i, true in enumerate(labels[name]):
+            column = f"{name}_prob_{true}"
+            if column in table.colnames and table[name][i] not in ("", true):
+                surprise[i] = max(surprise[i], 1.0 - table[column][i])
+    if "z_pit" in table.colnames:
+        z, true = np.asarray(table["z"]), labels["z"]
+        wrong = np.abs(z - true) / (1.0 + true) > max(CATASTROPHIC.values())
+        surprise = np.where(wrong, np.maximum(surprise, np.asarray(table["z_prob"])), surprise)
+    order = np.argsort(-surprise, kind="stable")
+    return order[surprise[order] > 0]

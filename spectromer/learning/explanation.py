@@ -1,0 +1,247 @@
+"""Which wavelengths an answer rests on, by occlusion and by the transformer's attention."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from rich.progress import track
+from torch import Tensor
+
+from spectromer.errors import ArgumentError, ReadError
+from spectromer.files import write_rejected
+from spectromer.labels import CATEGORIES
+from spectromer.learning.calibration import catastrophic_limits
+from spectromer.learning.encoder import ImageEncoder
+from spectromer.learning.plots import STYLE
+from spectromer.learning.predictor import Predictor
+from spectromer.spectra import Spectrum, SpectrumBatch
+from spectromer.surveys import find_files, read_each
+
+__all__ = ["attention", "draw", "explain_files", "occlusion"]
+
+#: Lines to name: vacuum Angstrom (NIST; Vanden Berk et al. 2001), by class.
+LINES: dict[str, dict[str, float]] = {
+    "STAR": {
+        "Ca K": 3934.8,
+        "Hδ": 4102.9,
+        "Ca I": 4227.9,
+        "G": 4305.6,
+        "Hγ": 4341.7,
+        "Hβ": 4862.7,
+        "Mg b": 5176.6,
+        "Na D": 5894.6,
+        "Hα": 6564.6,
+        "TiO": 7055.0,
+        "Ca II": 8544.4,
+    },
+    "GALAXY": {
+        "[O II]": 3728.5,
+        "K": 3934.8,
+        "H": 3969.6,
+        "G": 4305.6,
+        "Hβ": 4862.7,
+        "[O III]": 5008.2,
+        "Mg b": 5176.6,
+        "Na D": 5894.6,
+        "Hα": 6564.6,
+        "[S II]": 6725.5,
+    },
+    "QSO": {
+        "Lyα": 1215.7,
+        "Si IV": 1398.0,
+        "C IV": 1549.1,
+        "C III]": 1908.7,
+        "Mg II": 2799.1,
+        "[O II]": 3728.5,
+        "Hγ": 4341.7,
+        "Hβ": 4862.7,
+        "[O III]": 5008.2,
+        "Hα": 6564.6,
+    },
+}
+
+
+@torch.no_grad()
+def occlusion(predictor: Predictor, batch: SpectrumBatch, windows: int = 64) -> tuple[Tensor, dict[str, Tensor]]:
+    """How much less likely each answer becomes when a stretch of the spectrum is masked.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    batch : SpectrumBatch
+        One spectrum.
+    windows : int
+        Stretches, equally long in ln(wavelength).
+
+    Returns
+    -------
+    edges : Tensor [windows + 1] float64
+        Angstrom.
+    fall : dict of Tensor [windows]
+        Per target: by how much the logarithm of the answer's probability falls (class, subclass: of the value found;
+        z: of being within the catastrophic limit of the z found; numbers: by how many of their errors they move).
+    """
+    if len(batch) != 1:
+        raise ArgumentError(f"batch must hold one spectrum, got {len(batch)}")
+    good = batch.wavelength.expand(batch.flux.shape)[batch.ivar > 0]
+    if not len(good):
+        raise ArgumentError(f"spectrum {batch.ids[0]} has no good pixel")
+    low, high = math.log(float(good.min())), math.log(float(good.max()) * (1 + 1e-9))
+    edges = torch.exp(torch.linspace(low, high, windows + 1, dtype=torch.float64))
+    place = torch.bucketize(batch.wavelength.expand(batch.flux.shape)[0].double(), edges, right=True) - 1
+    # The first row is the whole spectrum, the others each lack a window.
+    masks = torch.cat((torch.zeros(1, len(place), dtype=torch.bool), place == torch.arange(windows)[:, None]))
+    copies = replace(
+        batch,
+        flux=batch.flux.expand(windows + 1, -1).contiguous(),
+        ivar=batch.ivar.expand(windows + 1, -1).masked_fill(masks, 0.0),
+        wavelength=batch.wavelength if batch.wavelength.ndim == 1 else batch.wavelength[0],
+        ids=batch.ids * (windows + 1),
+        surveys=batch.surveys * (windows + 1),
+    )
+    out = predictor.outputs(copies)[1]
+    calibration, fall = predictor.calibration, {}
+    for name in predictor.model.targets.names:
+        if name in CATEGORIES:
+            p = calibration.probabilities(name, out[name])
+            log_p = p[:, p[0].argmax()].clamp(min=1e-12).log()
+        elif name == "z":
+            found = calibration.redshift(predictor.model, out["z"])
+            limit = catastrophic_limits(calibration.classes(predictor.model, out)[:1])
+            around = found.z[:1] + torch.stack((-limit, limit), 1) * (1 + found.z[:1])
+            log_p = found.cdf(around.expand(windows + 1, 2)).diff(dim=1)[:, 0].clamp(min=1e-12).log()
+        else:
+            value, sigma = predictor.model.head(name).estimate(out[name])
+            log_p = -(value - value[0]).abs() / sigma[0]
+        fall[name] = log_p[0] - log_p[1:]
+    return edges, fall
+
+
+@torch.no_grad()
+def attention(predictor: Predictor, batch: SpectrumBatch) -> tuple[Tensor, Tensor]:
+    """The ViT's attention rollout (Abnar & Zuidema 2020), from pixels back to wavelengths.
+
+    With A the attention of a layer averaged over its heads, the product over the layers of (A + I) / 2 says how much
+    each patch enters each final token; the answers read the mean of those.
+
+    Returns
+    -------
+    edges : Tensor [K + 1] float64
+        Angstrom.
+    share : Tensor [B, K]
+        Of each stretch; adds up to 1.
+
+    Raises
+    ------
+    ArgumentError
+        When the model is no ViT, or a pixel of its images means no one wavelength.
+    """
+    encoder = predictor.model.encoder
+    picture = predictor.design.picture
+    if picture is None or picture.wavelength_range is None or not isinstance(encoder, ImageEncoder) or not encoder.axis:
+        raise ArgumentError("attention is told for ViTs that read images with a fixed logarithmic wavelength axis")
+    images = predictor.transform(batch.to(predictor.device))
+    vit: Any = encoder.backbone
+    with _attentions(vit) as layers:
+        predictor.model(images)
+    tokens = layers[0].shape[-1]
+    rollout = torch.eye(tokens, device=images.device)
+    for layer in layers:
+        rollout = 0.5 * (layer.mean(1) + torch.eye(tokens, device=images.device)) @ rollout
+    prefix = vit.num_prefix_tokens
+    read = rollout[:, prefix:, prefix:].mean(1)
+    share = read.new_zeros(len(read), math.prod(vit.patch_embed.grid_size)).scatter(1, encoder.kept(images), read)
+    along = encoder.axis.along(share).cpu()
+    edges = picture.wavelength_range[0] * torch.exp(
+        encoder.axis.step * encoder.axis.patch * torch.arange(along.shape[1] + 1, dtype=torch.float64)
+    )
+    return edges, along / along.sum(1, keepdim=True)
+
+
+@contextmanager
+def _attentions(vit: Any) -> Iterator[list[Tensor]]:
+    """Collects each block's attention [B, heads, T, T] while the ViT runs, which then cannot use its fused kernels."""
+    found: list[Tensor] = []
+    hooks, fused = [], [block.attn.fused_attn for block in vit.blocks]
+    for block in vit.blocks:
+        block.attn.fused_attn = False
+        hooks.append(block.attn.attn_drop.register_forward_hook(lambda _, __, out: found.append(out)))
+    try:
+        yield found
+    finally:
+        for block, was, hook in zip(vit.blocks, fused, hooks, strict=True):
+            block.attn.fused_attn = was
+            hook.remove()
+
+
+def draw(predictor: Predictor, spectrum: Spectrum, path: Path) -> None:
+    """Plot a spectrum, the lines that its class has at the z found, and what the answers rest on."""
+    batch = SpectrumBatch.from_spectra([spectrum])
+    row = predictor.predict(batch)[0]
+    there = row.colnames
+    kind, z = (row["class"] if "class" in there else ""), (float(row["z"]) if "z" in there else 0.0)
+    edges, fall = occlusion(predictor, batch)
+    good = (spectrum.ivar > 0).numpy()
+    wavelength, flux = spectrum.wavelength.numpy()[good], spectrum.flux.numpy()[good]
+    try:
+        at, share = attention(predictor, batch)
+    except ArgumentError:  # not a ViT on a fixed axis
+        at = None
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10.0, 2.6 + 1.1 * (len(fall) + (at is not None))))
+        panels = figure.subplots(
+            1 + len(fall) + (at is not None), 1, sharex=True, height_ratios=[2.5] + [1] * (len(fall) + (at is not None))
+        )
+        top = panels[0]
+        top.plot(wavelength, flux, lw=0.5, color="k")
+        low, high = np.percentile(flux, [0.5, 99.5])
+        margin = 0.15 * (high - low) or 1.0
+        top.set(ylabel="flux", ylim=(low - margin, high + 2 * margin), xlim=(wavelength[0], wavelength[-1]))
+        for name, rest in LINES.get(str(kind), {}).items():
+            if wavelength[0] < rest * (1 + z) < wavelength[-1]:
+                for axes in panels:
+                    axes.axvline(rest * (1 + z), color="0.8", lw=0.6, zorder=0)
+                top.text(rest * (1 + z), high + 1.9 * margin, name, fontsize=7, rotation=90, va="top", ha="right")
+        found = [f"{row[name]} ({row[f'{name}_prob']:.2f})" for name in CATEGORIES if name in there]
+        found += [f"z = {z:.5f} ± {row['z_err']:.5f}, flag {row['z_flag']}"] if "z" in there else []
+        top.set_title(f"{spectrum.survey} {spectrum.id}: " + ", ".join(found), fontsize=9)
+        for axes, (name, value) in zip(panels[1:], fall.items(), strict=False):
+            axes.stairs(value.numpy(), edges.numpy(), fill=True, color="C0")
+            axes.set_ylabel(f"{name}\nwithout", fontsize=7)
+        if at is not None:
+            panels[-1].stairs(share[0].numpy(), at.numpy(), fill=True, color="C1")
+            panels[-1].set_ylabel("attention", fontsize=7)
+        panels[-1].set_xlabel("wavelength (Å)")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, bbox_inches="tight")
+
+
+def explain_files(run: Path, paths: Sequence[Path], out: Path) -> None:
+    """Plot what the answers for each spectrum of some files rest on, and tell which files could not be read."""
+    predictor = Predictor.load(run)
+    rejected: list[ReadError] = []
+    drawn = 0
+    files = [file for path in paths for file in find_files(path)]
+    for path, result in read_each(track(files, "explaining")):
+        if isinstance(result, ReadError):
+            rejected.append(result)
+        elif not (result.ivar > 0).any():
+            rejected.append(ReadError(path, "no good pixel"))
+        else:
+            draw(
+                predictor,
+                result,
+                out / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', f'{result.survey}-{result.id}')}.png",
+            )
+            drawn += 1
+    out.mkdir(parents=True, exist_ok=True)
+    write_rejected(rejected, out / "unreadable.csv")
+    print(f"{drawn} spectra explained in {out}" + (f", {len(rejected)} could not be" if rejected else ""))

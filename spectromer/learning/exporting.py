@@ -1,0 +1,151 @@
+"""A trained model to hand on: a folder for a model hub, with ONNX and torch.export programs in it."""
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jinja2 import Environment, PackageLoader
+from safetensors.torch import save_file
+
+from spectromer.errors import ArgumentError, DependencyError, ModelError
+from spectromer.learning.encoder import ImageEncoder
+from spectromer.learning.figures import figure, headlines
+from spectromer.learning.predictor import Predictor
+from spectromer.learning.targets import LOGARITHMIC
+from spectromer.runs import RunFolder
+from spectromer.spectra import SpectrumBatch
+from spectromer.surveys.simulated import simulate
+
+__all__ = ["export"]
+
+_MOST = 4096  # spectra in a batch of the exported programs
+_AGREE = 1e-3  # of the largest value an output has: float32 sums in another order
+
+
+def export(run: str | os.PathLike[str], out: Path, formats: Sequence[str] = ("onnx", "torch")) -> dict[str, float]:
+    """Write a folder that `Predictor.load` takes, with a model card, and programs checked against the model.
+
+    Parameters
+    ----------
+    run, out : Path
+        A run folder, and the one to make.
+    formats : sequence of {"onnx", "torch"}
+        Programs to write: model.onnx, model.pt2. Both take what the model reads, [B, ...], and give the outputs of
+        `SpectrumModel.forward` under their names; rendering stays outside and is described in the card.
+
+    Returns
+    -------
+    dict
+        For each program, the largest difference to the model's own outputs over the largest of them.
+
+    Raises
+    ------
+    ValueError
+        When `run` is no finished run, `out` exists, onnx is not installed, or a program does not agree.
+    """
+    if out.exists():
+        raise ArgumentError(f"--out {out} exists already")
+    source = RunFolder(run)
+    predictor, metrics = Predictor.load(run, device="cpu"), source.read_metrics()
+    if "onnx" in formats:
+        _need_onnx()
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    target = RunFolder(partial)
+    target.create()
+    target.write_model(predictor.design)
+    target.write_metrics(metrics)
+    source.find(source.calibration)
+    predictor.calibration.save(target.calibration)
+    weights = {name: tensor.contiguous() for name, tensor in predictor.model.state_dict().items()}
+    save_file(weights, target.weights, metadata={"format": "pt"})
+    target.weights.chmod(0o644)  # safetensors writes files for their owner alone
+
+    inputs = _example(predictor)
+    batch = torch.export.Dim("batch", min=1, max=_MOST)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about its tracing
+        program = torch.export.export(predictor.model, (inputs,), dynamic_shapes=({0: batch},))
+    checked = torch.cat((inputs, inputs))[1:]  # another number of spectra than it was traced with
+    with torch.no_grad():
+        want = {name: value.numpy() for name, value in predictor.model(checked).items()}
+    differences: dict[str, float] = {}
+    if "torch" in formats:
+        torch.export.save(program, partial / "model.pt2")
+        got = torch.export.load(partial / "model.pt2").module()(checked)
+        differences["model.pt2"] = _difference({k: v.detach().numpy() for k, v in got.items()}, want)
+    if "onnx" in formats:
+        differences["model.onnx"] = _difference(_to_onnx(program, inputs, checked, partial / "model.onnx"), want)
+    wrong = {name: value for name, value in differences.items() if not value <= _AGREE}
+    if wrong:
+        raise ModelError(f"{run}: what was exported does not agree with the model: {wrong}")
+    (partial / "README.md").write_text(_card(predictor, metrics, differences))
+    partial.rename(out)
+    return differences
+
+
+def _example(predictor: Predictor) -> torch.Tensor:
+    """Three spectra as the model reads them."""
+    return predictor.transform(SpectrumBatch.from_spectra(list(simulate(3, seed=0))))
+
+
+def _need_onnx() -> None:
+    try:
+        import onnxruntime
+        import onnxscript
+    except ImportError as error:
+        raise DependencyError("exporting to ONNX needs further packages: pip install 'spectromer[export]'") from error
+    del onnxruntime, onnxscript
+
+
+def _to_onnx(program: Any, inputs: torch.Tensor, checked: torch.Tensor, path: Path) -> dict[str, np.ndarray]:
+    """Write a program as ONNX, and run it."""
+    import onnxruntime
+
+    names = list(program.module()(inputs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            program,
+            (inputs,),
+            path,
+            dynamo=True,
+            opset_version=18,
+            input_names=["inputs"],
+            output_names=names,
+            external_data=False,
+            verbose=False,
+        )
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return dict(zip(names, session.run(names, {"inputs": checked.numpy()}), strict=True))
+
+
+def _difference(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> float:
+    return max(float(np.abs(got[name] - want[name]).max() / np.abs(want[name]).max()) for name in want)
+
+
+def _card(predictor: Predictor, metrics: dict[str, Any], differences: dict[str, float]) -> str:
+    """The model card."""
+    design, model = predictor.design, predictor.model
+    redshift = model.head("z") if "z" in model.targets.names else None
+    template = Environment(loader=PackageLoader("spectromer.learning"), trim_blocks=True, lstrip_blocks=True)
+    return template.get_template("card.md").render(
+        design=design,
+        options=json.dumps(asdict(design.picture)) if design.picture else "",
+        images=isinstance(model.encoder, ImageEncoder),
+        parameters=sum(p.numel() for p in model.parameters()),
+        headlines=list(headlines(metrics["test"])),
+        counts=metrics.get("counts"),
+        figure=figure,
+        first=None if redshift is None else float(redshift.centres[0]),
+        step=None if redshift is None else redshift.step,
+        differences=differences,
+        logarithmic=LOGARITHMIC,
+    )

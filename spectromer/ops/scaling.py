@@ -1,0 +1,27 @@
+"""The values between which a spectrum is drawn."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["limits"]
+
+
+def limits(flux: Tensor, scale: str | tuple[float, float], percentiles: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Flux at the bottom and the top, [..., 1], over the numbers of the last axis (numpy's linear percentiles)."""
+    if isinstance(scale, tuple):
+        return flux.new_full((1,), scale[0]), flux.new_full((1,), scale[1])
+    good = ~flux.isnan()
+    if scale == "minmax":
+        bottom = flux.masked_fill(~good, torch.inf).amin(-1, keepdim=True)
+        top = flux.masked_fill(~good, -torch.inf).amax(-1, keepdim=True)
+        return bottom, top
+    ordered = flux.masked_fill(~good, torch.inf).sort(-1).values
+    last = (good.sum(-1, keepdim=True) - 1).clamp(min=0)
+
+    def at(percentile: float) -> Tensor:
+        position = percentile / 100.0 * last.to(torch.float64)
+        below = position.floor().to(torch.int64)
+        a, b = ordered.gather(-1, below), ordered.gather(-1, torch.minimum(below + 1, last))
+        return a + (b - a) * (position - below).to(a.dtype)
+
+    return at(percentiles[0]), at(percentiles[1])

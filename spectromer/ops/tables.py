@@ -1,0 +1,82 @@
+"""The options of a picture as the tables of numbers that the operators read."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from spectromer.picture import Picture, Quantity, each
+
+__all__ = ["DTYPES", "Tables", "wavelength_grid"]
+
+QUANTITIES = get_args(Quantity)
+DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A picture's options as numbers, on one device but for `quantities`, which stay on the CPU.
+
+    Attributes
+    ----------
+    quantities : Tensor [Q] int32
+        Index into QUANTITIES.
+    alpha : Tensor [planes] float32
+    inks : Tensor [planes, 3] float32, optional
+        Levels of R, G and B.
+    colormap : Tensor [256, 3] uint8, optional
+    factor, offset : Tensor [channels] float32
+        The output is factor * level + offset, unless it is the level itself.
+    """
+
+    quantities: Tensor
+    alpha: Tensor
+    inks: Tensor | None
+    colormap: Tensor | None
+    factor: Tensor
+    offset: Tensor
+
+    @classmethod
+    def of(cls, picture: Picture, device: torch.device | str = "cpu") -> "Tables":
+        """The tables of a picture, made once for each device."""
+        return _tables(picture, device)
+
+
+@lru_cache(maxsize=64)
+def _tables(picture: Picture, device: torch.device | str) -> Tables:
+    inks = colormap = None
+    if picture.colors is not None:
+        from matplotlib.colors import to_rgb
+
+        inks = 255.0 * torch.tensor([to_rgb(color) for color in picture.colors])
+    if picture.colormap is not None:
+        import matplotlib
+
+        colormap = torch.from_numpy(matplotlib.colormaps[picture.colormap](range(256), bytes=True)[:, :3].copy())
+    count = picture.image_channels
+    mean = torch.tensor(each(picture.mean, count, "mean", "channel"), dtype=torch.float64)
+    std = torch.tensor(each(picture.std, count, "std", "channel"), dtype=torch.float64)
+    return Tables(
+        quantities=torch.tensor([QUANTITIES.index(name) for name in picture.channels], dtype=torch.int32),
+        alpha=torch.tensor(each(picture.alpha, picture.planes, "alpha", "plane"), dtype=torch.float32).to(device),
+        inks=None if inks is None else inks.to(device),
+        colormap=None if colormap is None else colormap.to(device),
+        factor=(1.0 / (255.0 * std)).float().to(device),
+        offset=((0.0 - mean) / std).float().to(device),  # not -0 for a mean of 0
+    )
+
+
+@lru_cache(maxsize=64)
+def wavelength_grid(picture: Picture, device: torch.device | str = "cpu") -> Tensor | None:
+    """Centres, in Angstrom, of the bins that are drawn, [bins] float64, panel after panel; None for own pixels."""
+    if picture.wavelength_range is None:
+        return None
+    low, high = picture.wavelength_range
+    # Copied from the CPU, so that all devices have the same numbers and every stream may read them; and no inference
+    # tensor, whose changes torch does not count, as BinPlans needs it to.
+    with torch.inference_mode(False):
+        share = (torch.arange(picture.bins, dtype=torch.float64) + 0.5) / picture.bins
+        centres = low + (high - low) * share if picture.axis == "linear" else low * (high / low) ** share
+        return centres.to(device)
