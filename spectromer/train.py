@@ -31,7 +31,7 @@ class StartConfig:
 @dataclass(frozen=True)
 class _CommandLine:
     start: tyro.conf.OmitArgPrefixes[StartConfig]
-    run: tyro.conf.OmitArgPrefixes[TrainConfig]
+    options: tyro.conf.OmitArgPrefixes[TrainConfig]
 
 
 def parse(argv: Sequence[str] | None = None) -> tuple[TrainConfig, bool]:
@@ -67,7 +67,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[TrainConfig, bool]:
     found = tyro.cli(
         _CommandLine, prog="spectromer train", args=args, default=_CommandLine(start, base), description=description
     )
-    return found.run, given.resume is not None
+    return found.options, given.resume is not None
 
 
 def _picture(model: str, style: str, size: int | None) -> Picture:
