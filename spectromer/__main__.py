@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     verb = args[0] if args else ""
     if verb in VERBS:
-        return importlib.import_module(f"spectromer.{verb}").main(args[1:])
+        status: int = importlib.import_module(f"spectromer.{verb}").main(args[1:])
+        return status
     if verb == "--version":
         print(f"spectromer {spectromer.__version__}")
         return 0

@@ -228,7 +228,8 @@ def _columns(x: np.ndarray, marked: np.ndarray, size: int) -> np.ndarray:
     bins = _edges(x)
     column = np.arange(size)[:, None]
     overlap = np.minimum(bins[1:], column + 1) - np.maximum(bins[:-1], column)
-    return np.clip((np.maximum(overlap, 0.0) * marked).sum(1), 0.0, 1.0)
+    share: np.ndarray = np.clip((np.maximum(overlap, 0.0) * marked).sum(1), 0.0, 1.0)
+    return share
 
 
 def _squares(levels: np.ndarray, p: Picture) -> np.ndarray:
@@ -249,6 +250,7 @@ def _ink(planes: np.ndarray, p: Picture) -> np.ndarray:
     tables = Tables.of(p)
     ground = 1.0 if p.ground == "light" else 0.0
     cover = planes * tables.alpha.numpy()[:, None, None]
+    image: np.ndarray
     if tables.colormap is not None:
         image = tables.colormap.numpy()[np.rint(255 * planes[0]).astype(int)].transpose(2, 0, 1) / 255.0
     elif tables.inks is not None:
@@ -260,4 +262,5 @@ def _ink(planes: np.ndarray, p: Picture) -> np.ndarray:
     if p.dtype == "uint8":
         return image
     mean, std = (np.broadcast_to(v, len(image))[:, None, None] for v in (p.mean, p.std))
-    return (image - mean) / std
+    normalised: np.ndarray = (image - mean) / std
+    return normalised

@@ -99,4 +99,5 @@ class SpectrumToImage(nn.Module):
 
     def forward(self, batch: SpectrumBatch) -> Tensor:
         """Draw the spectra."""
-        return torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, self._options)
+        images: Tensor = torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, self._options)
+        return images

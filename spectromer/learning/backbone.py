@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from spectromer.errors import ModelError
 from spectromer.picture import Picture
@@ -103,12 +104,12 @@ def create_backbone(
                 "file with --checkpoint FILE.safetensors, or start from scratch with --no-pretrained"
             ) from error
         raise ModelError(f"model {name!r} could not be made for {size}-pixel images ({_first_line(error)})") from error
-    _check_vit(name, model)
+    vit = _as_vit(name, model)
     if checkpoint is not None:  # timm itself lets weights be missing where the classifier is left out
-        missing = sorted(set(model.state_dict()) - set(checkpoint_filter_fn(load_file(checkpoint), model)))
+        missing = sorted(set(vit.state_dict()) - set(checkpoint_filter_fn(load_file(checkpoint), vit)))
         if missing:
             raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} (no {', '.join(missing[:3])} in it)")
-    return model
+    return vit
 
 
 def has_published_weights(name: str) -> bool:
@@ -136,17 +137,20 @@ def default_picture(name: str, style: str = "panels", size: int | None = None) -
     Raises
     ------
     ModelError
-        When there is no such ViT.
+        When there is no such ViT, or its patches do not fill an image of this size.
     """
     size = size or default_size(name)
     if style != "panels":
         return Picture.of(style, size=size)
     with torch.device("meta"):  # the shapes alone
-        model = timm.create_model(name, num_classes=0)
-    _check_vit(name, model)
-    return Picture.of(style, size=size, panels=max(1, size // model.patch_embed.patch_size[0]))
+        embed: Any = _as_vit(name, timm.create_model(name, num_classes=0)).patch_embed
+    patch = int(embed.patch_size[0])
+    if size % patch:
+        raise ModelError(f"size must be a multiple of {patch}, the patches of {name}, got {size}")
+    return Picture.of(style, size=size, panels=size // patch)
 
 
-def _check_vit(name: str, model: Any) -> None:
+def _as_vit(name: str, model: nn.Module) -> VisionTransformer:
     if not isinstance(model, VisionTransformer):
         raise ModelError(f"model {name!r} is not a Vision Transformer (timm calls it {type(model).__name__})")
+    return model

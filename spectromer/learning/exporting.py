@@ -93,7 +93,8 @@ def export(run: str | os.PathLike[str], out: Path, formats: Sequence[str] = ("on
 
 def _example(predictor: Predictor) -> torch.Tensor:
     """Three spectra as the model reads them."""
-    return predictor.transform(SpectrumBatch.from_spectra(list(simulate(3, seed=0))))
+    inputs: torch.Tensor = predictor.transform(SpectrumBatch.from_spectra(list(simulate(3, seed=0))))
+    return inputs
 
 
 def _need_onnx() -> None:

@@ -17,7 +17,8 @@ class _Head(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[B, width] to [B, outputs]."""
-        return self.output(self.hidden(inputs))
+        outputs: Tensor = self.output(self.hidden(inputs))
+        return outputs
 
 
 class CategoryHead(_Head):

@@ -138,7 +138,7 @@ class RedshiftHead(nn.Module):
 
     def forward(self, tokens: Tensor, pooled: Tensor) -> Tensor:
         """Tokens [B, T, D] in raster order and pooled features [B, D] to logits [B, bins] float32."""
-        logits = self.pooled(pooled).float()
+        logits: Tensor = self.pooled(pooled).float()
         if self.axis is None:
             return logits
         features = self._sequence(self.unfold(self.norm(tokens))).float()
@@ -147,7 +147,8 @@ class RedshiftHead(nn.Module):
             kernel = torch.fft.rfft(self.kernel.float(), self.fft)
             shifted = torch.fft.irfft((spectrum * kernel.conj()).sum(1), self.fft)
         # Entry m holds sum_p f(p) K(p - m); kernel index p - k + bins, never negative, is rest position p - k.
-        return logits + _EVIDENCE * shifted[:, -self.bins :]
+        evidence: Tensor = shifted[:, -self.bins :]
+        return logits + _EVIDENCE * evidence
 
     def _sequence(self, unfolded: Tensor) -> Tensor:
         """Unfolded tokens [B, T, ...] to features along the axis [B, templates, samples]."""

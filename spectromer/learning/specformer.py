@@ -78,7 +78,8 @@ class SpecFormer(nn.Module):
     @property
     def layers(self) -> nn.ModuleList:
         """The transformer's blocks."""
-        return self.blocks.layers
+        layers: nn.ModuleList = self.blocks.layers
+        return layers
 
     def forward(self, sequences: Tensor) -> tuple[Tensor, Tensor]:
         """Sequences [B, bins] to tokens [B, T, width] along the wavelength axis and their mean [B, width]."""
