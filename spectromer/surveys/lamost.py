@@ -54,9 +54,9 @@ class Lamost(Survey):
         header = hdus[0].header
         if len(hdus) > 1 and {"FLUX", "IVAR", "WAVELENGTH"} <= (columns := hdus[1].columns).keys():
             return None if "LOGLAM" in columns else self._read_table(hdus[1], header)  # with LOGLAM it is SDSS's
-        if "LAMOST" in f"{header.get('TELESCOP', '')} {header.get('ORIGIN', '')}".upper():
-            if header.get("NAXIS") == 2 and header["NAXIS2"] == 5:
-                return self._read_image(hdus[0])
+        ours = "LAMOST" in f"{header.get('TELESCOP', '')} {header.get('ORIGIN', '')}".upper()
+        if ours and header.get("NAXIS") == 2 and header["NAXIS2"] == 5:
+            return self._read_image(hdus[0])
         return None
 
     def _read_image(self, hdu: Hdu) -> Spectrum:

@@ -88,7 +88,7 @@ def _describe(hdu: fits.hdu.base._BaseHDU) -> str:
 
 
 def find_files(path: str | os.PathLike[str]) -> list[Path]:
-    """The FITS and HDF5 files below a folder, told by their endings, in alphabetical order; a file stands for itself."""
+    """The FITS and HDF5 files below a folder, told by their endings, in alphabetical order; a file is its own list."""
     if not Path(path).is_dir():
         return [Path(path)]
     return sorted(p for p in Path(path).rglob("*") if p.name.lower().endswith(_SUFFIXES) and p.is_file())

@@ -1,4 +1,4 @@
-"""SDSS, BOSS, eBOSS and SDSS-V: `spec-*` files, full and lite, legacy `spSpec-*` files, specObj and spAll catalogues."""
+"""SDSS, BOSS, eBOSS and SDSS-V: `spec-*` files, full and lite, `spSpec-*` files, specObj and spAll catalogues."""
 
 import importlib.util
 import re
@@ -163,15 +163,14 @@ class Sdss(Survey):
 
     def downloads(self, table: Columns, release: str | None, token: str | None) -> dict[str, Callable[[], bytes]]:
         """Files of plates, by default of data release 17, or of SDSS-V's fields, by default of data release 18."""
-        for plates, fibres, file_name in ((_PLATE, _FIBRE, _plate_file), (_FIELD, _CATALOG_ID, _field_file)):
-            columns = [part.column(table) for part in (plates, _MJD, fibres)]
-            if "RUN2D" in table and all(column is not None for column in columns):
-                break
-        else:
+        plates = [part.column(table) for part in (_PLATE, _MJD, _FIBRE)]
+        fields = [part.column(table) for part in (_FIELD, _MJD, _CATALOG_ID)]
+        of_fields = any(column is None for column in plates)
+        columns = fields if of_fields else plates
+        if "RUN2D" not in table or any(column is None for column in columns):
             raise DownloadError(f"downloads from SDSS need the columns {self.download_columns}; the table has {table}")
         if importlib.util.find_spec("astroquery") is None:
             raise DependencyError("downloads from SDSS need astroquery: pip install 'spectromer[download]'")
-        of_fields = plates is _FIELD
         number = _release_number(release, _FIELD_RELEASE if of_fields else _PLATE_RELEASE)
         names = ("fieldID", "mjd", "catalogID", "run2d") if of_fields else ("plate", "mjd", "fiberID", "run2d")
         numbers = [np.asarray(column).astype(np.int64).tolist() for column in columns]
@@ -180,7 +179,8 @@ class Sdss(Survey):
             if of_fields:
                 _check_field(number, run2d)
             row = dict(zip(names, (plate, mjd, fibre, run2d), strict=True))
-            found[file_name(plate, mjd, fibre)] = partial(_fetch, row, number)
+            name = f"spec-{plate:04d}-{mjd}-{fibre:0{_CATALOG_DIGITS if of_fields else 4}d}.fits"
+            found[name] = partial(_fetch, row, number)
         return found
 
 
@@ -222,14 +222,6 @@ def _galaxy_targets(table: Columns) -> np.ndarray | None:
     if "SOURCETYPE" in table:
         chosen |= np.isin(text(table["SOURCETYPE"]), _GALAXY_SOURCES)
     return fitted & chosen
-
-
-def _plate_file(plate: int, mjd: int, fibre: int) -> str:
-    return f"spec-{plate:04d}-{mjd}-{fibre:04d}.fits"
-
-
-def _field_file(field: int, mjd: int, catalog: int) -> str:
-    return f"spec-{field:04d}-{mjd}-{catalog:0{_CATALOG_DIGITS}d}.fits"
 
 
 def _release_number(release: str | None, default: int) -> int:
