@@ -11,7 +11,7 @@ import tyro
 
 from spectromer.cli import exit_code
 from spectromer.errors import ArgumentError
-from spectromer.shards.selection import Selection
+from spectromer.shards.selection import EVERYTHING, Selection
 
 __all__ = ["IngestConfig", "Selection", "ingest"]
 
@@ -31,7 +31,7 @@ class IngestConfig:
     catalog: tuple[Path, ...] = ()
     """Catalogues whose labels replace those in the files: SDSS specObj or spAll, LAMOST's, DESI's, or a table with a
     column `path`. Labels of later catalogues replace those of earlier ones."""
-    select: tyro.conf.OmitArgPrefixes[Selection] = Selection()
+    select: tyro.conf.OmitArgPrefixes[Selection] = EVERYTHING
     simulated: int = 0
     """Number of simulated spectra, which join those of the files."""
     seed: int = 0

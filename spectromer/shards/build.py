@@ -35,7 +35,7 @@ from spectromer.shards.records import (
     write_settings,
 )
 from spectromer.shards.schema import BLOCK_ROWS, INDEX_SCHEMA, block_of, index_of
-from spectromer.shards.selection import Selection
+from spectromer.shards.selection import EVERYTHING, Selection
 from spectromer.shards.splits import name_objects
 from spectromer.shards.store import read_arrow, read_indexed, write_shard
 from spectromer.shards.workers import alone, executor
@@ -222,7 +222,7 @@ def build(
     out: Path,
     *,
     catalogs: Sequence[Path] = (),
-    select: Selection = Selection(),  # noqa: B008  (it is frozen)
+    select: Selection = EVERYTHING,
     simulated: int = 0,
     seed: int = 0,
     shard_size: int = 4096,

@@ -49,7 +49,7 @@ _KINDS = {int: "a whole number", str: "a text"}
 def _wrong(value: Any, shape: Any, where: str) -> str | None:
     """Why a JSON value does not have a shape, in one sentence; None where it has.
 
-    A shape is a type, a list of one shape for all items, or a dict of shapes by keys; the key `str` stands for any keys.
+    A shape is a type, a list of one shape for all items, or a dict of shapes by keys; the key `str` stands for any key.
     """
     if isinstance(shape, list):
         if not isinstance(value, list):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Selection"]
+__all__ = ["EVERYTHING", "Selection"]
 
 
 @dataclass(frozen=True)
@@ -17,3 +17,6 @@ class Selection:
     """Lowest median S/N per pixel of the spectra that are kept; by default any."""
     trusted: bool = False
     """Keep only spectra whose class is worth learning from: no sky fibres, no class Unknown, no ZWARNING."""
+
+
+EVERYTHING = Selection()

@@ -7,7 +7,7 @@ A folder of shards holds
   lists of float32, labels, and wavelengths as `coeff0` and `coeff1` (10 ** (coeff0 + coeff1 i) Angstrom) or, off such a
   grid, as the list `lambda`;
 - `shard-00000.index.arrow`, ...: the same rows without their pixels;
-- `index.arrow`: these of all shards, with the name of each one's object;
+- `index.arrow`: the rows of all shards without their pixels, with the name of the object that each shows;
 - `manifest.json`: counts, checksums, what was left out and why.
 """
 
@@ -36,7 +36,7 @@ __all__ = ["Block", "BlockCache", "ShardSet", "read_arrow", "read_indexed", "wri
 
 
 def write_shard(blocks: Iterable[pa.RecordBatch], path: Path) -> int:
-    """Write record batches as an Arrow IPC file, and beside it their rows without pixels; returns the rows written."""
+    """Write record batches as an Arrow IPC file, and beside it their rows without pixels; return the number of rows."""
     rows = 0
     with ExitStack() as stack:
         index, pixels = (_writer(stack, *to) for to in ((_indexed_path(path), INDEX_SCHEMA), (path, SCHEMA)))
@@ -62,14 +62,15 @@ class Block:
 
     Attributes
     ----------
-    ends : ndarray [rows + 1]
-        Where each spectrum's pixels begin in `flux`, `ivar` and, off the logarithmic grids, `wavelength`.
+    ends : ndarray [rows + 1] int32
+        The places in `flux` and `ivar` at which the pixels of each spectrum begin, and the place at which the last end.
     flux, ivar : ndarray [pixels of all] float32
     coeff0, coeff1 : ndarray [rows] float64
-        NaN where the wavelengths are listed.
+        The logarithmic grid of each spectrum; NaN where its wavelengths are listed instead.
     wavelength : ndarray float64
-        Those listed, one spectrum behind the other.
-    wavelength_ends : ndarray [rows + 1]
+        The wavelengths that are listed, Angstrom, one spectrum behind the other.
+    wavelength_ends : ndarray [rows + 1] int32
+        The places in `wavelength`, as `ends` has those in `flux`.
     """
 
     ends: np.ndarray
@@ -93,7 +94,7 @@ class Block:
         return cls(ends, flux, ivar, coeff0, coeff1, wavelength, listed)
 
     def wavelengths(self, row: int) -> np.ndarray:
-        """Angstrom, of one spectrum."""
+        """The wavelengths of one spectrum, [N] Angstrom, float64."""
         if np.isnan(self.coeff1[row]):
             return self.wavelength[self.wavelength_ends[row] : self.wavelength_ends[row + 1]]
         return log_grid(self.coeff0[row], self.coeff1[row], int(self.ends[row + 1] - self.ends[row]))
@@ -133,7 +134,7 @@ def read_indexed(path: Path) -> pa.Table:
 
 
 def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[torch.Tensor, ...]:
-    """flux, ivar and wavelength of a SpectrumBatch, from rows of blocks; on `grid` where they are stretches of it."""
+    """flux, ivar and wavelength of a SpectrumBatch, made of rows of blocks; they are stretches of `grid`, if given."""
     counts = [int(block.ends[row + 1] - block.ends[row]) for block, row in parts]
     if grid is None and parts:
         firsts, steps = zip(*((block.coeff0[row], block.coeff1[row]) for block, row in parts), strict=True)
@@ -156,7 +157,7 @@ def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[to
 
 
 class ShardSet:
-    """Spectra in shards, read block by block; or in memory, in the same form.
+    """Spectra in shards, which are read block by block, or in memory in the same form.
 
     Attributes
     ----------
@@ -165,10 +166,12 @@ class ShardSet:
     block_starts : ndarray [blocks + 1] int64
         The first row of each block.
     grid : LogGrid or None
-        The grid that all spectra are stretches of; with it every batch has the same wavelengths.
+        The grid of which all spectra are stretches; with it every batch has the same wavelengths.
     """
 
-    def __init__(self, index: pa.Table, block_starts: np.ndarray, places: Sequence[tuple[Path, int] | pa.RecordBatch]):
+    def __init__(
+        self, index: pa.Table, block_starts: np.ndarray, places: Sequence[tuple[Path, int] | pa.RecordBatch]
+    ) -> None:
         self.index, self.block_starts, self._places = index, block_starts, places
         self.grid = common_grid(*(index[name].to_numpy() for name in ("coeff0", "coeff1", "pixels")))
 
@@ -205,12 +208,12 @@ class ShardSet:
     def from_spectra(
         cls, spectra: Sequence[Spectrum], paths: Sequence[str] | None = None, objects: Sequence[str] | None = None
     ) -> "ShardSet":
-        """Spectra in memory; without `objects` each is one of its own."""
+        """Spectra in memory, with their files and objects; without `objects` each shows an object of its own."""
         cuts = range(0, len(spectra), BLOCK_ROWS)
         blocks = [block_of(spectra[i : i + BLOCK_ROWS], paths and paths[i : i + BLOCK_ROWS]) for i in cuts]
         table = pa.Table.from_batches(blocks, SCHEMA)
         return cls(
-            index_of(table, objects or [f"{s.survey}-{s.id}" for s in spectra]),
+            index_of(table, objects or [s.name for s in spectra]),
             np.array([*cuts, len(spectra)]),
             blocks,
         )
@@ -219,7 +222,13 @@ class ShardSet:
         return len(self.index)
 
     def load(self, block: int) -> Block:
-        """Read one block."""
+        """Read one block.
+
+        Raises
+        ------
+        ShardError
+            When the file is damaged.
+        """
         place = self._places[block]
         if isinstance(place, pa.RecordBatch):
             return Block.from_arrow(place)
@@ -232,7 +241,7 @@ class ShardSet:
             raise ShardError(f"{path}: block {number} cannot be read ({error})") from error
 
     def labels(self, rows: Sequence[int] | np.ndarray | None = None) -> Iterator[dict[str, Any]]:
-        """The labels of some rows, or of all, in order; what is not known is absent."""
+        """The labels of some rows, or of all, in order; labels that are not known are absent."""
         table = self.index.select(list(LABELS))
         table = table if rows is None else table.take(pa.array(np.asarray(rows, np.int64)))
         for chunk in table.to_batches(max_chunksize=BLOCK_ROWS):
@@ -241,11 +250,11 @@ class ShardSet:
 
     @cached_property
     def believed(self) -> BelievedLabels:
-        """What is believed of the labels of all spectra."""
+        """The labels of all spectra that are worth learning from."""
         return BelievedLabels.of(self.labels())
 
     def batch(self, rows: Sequence[int] | np.ndarray, cache: "BlockCache | None" = None) -> SpectrumBatch:
-        """The spectra of some rows, in that order, with ids and surveys; labels are had from `labels`."""
+        """The spectra of some rows, in that order, with ids and surveys; their labels are had from `labels`."""
         rows = np.asarray(rows, np.int64)
         cache = cache or BlockCache(self, 1)
         blocks = np.searchsorted(self.block_starts, rows, side="right") - 1
@@ -262,13 +271,14 @@ class ShardSet:
 
 
 class BlockCache:
-    """The last blocks that were asked for."""
+    """The blocks of a set that were asked for last, `size` of them."""
 
     def __init__(self, shards: ShardSet, size: int) -> None:
         self._shards, self._size = shards, size
         self._blocks: OrderedDict[int, Block] = OrderedDict()
 
     def __getitem__(self, block: int) -> Block:
+        """A block by its number."""
         if block not in self._blocks:
             if len(self._blocks) >= self._size:
                 self._blocks.popitem(last=False)

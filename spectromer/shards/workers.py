@@ -1,6 +1,7 @@
 """Where the work of an ingestion is done: this process, further processes, or a cluster; one ingestion at a time."""
 
 import fcntl
+import importlib
 import multiprocessing
 import os
 import threading
@@ -69,11 +70,11 @@ def executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
             yield processes
         return
     try:
-        from distributed import Client
+        distributed = importlib.import_module("distributed")
     except ImportError as error:
         raise DependencyError("--scheduler needs dask.distributed: pip install 'spectromer[cluster]'") from error
     try:
-        client = Client(scheduler, timeout=_SCHEDULER_TIMEOUT)
+        client = distributed.Client(scheduler, timeout=_SCHEDULER_TIMEOUT)
     except OSError as error:
         raise ArgumentError(f"--scheduler {scheduler}: no scheduler answers there ({error})") from error
     with client, client.get_executor() as cluster:

@@ -174,7 +174,7 @@ class Sdss(Survey):
         number = _release_number(release, _FIELD_RELEASE if of_fields else _PLATE_RELEASE)
         names = ("fieldID", "mjd", "catalogID", "run2d") if of_fields else ("plate", "mjd", "fiberID", "run2d")
         numbers = [np.asarray(column).astype(np.int64).tolist() for column in columns]
-        found = {}
+        found: dict[str, Callable[[], bytes]] = {}
         for plate, mjd, fibre, run2d in zip(*numbers, text(table["RUN2D"]).tolist(), strict=True):
             if of_fields:
                 _check_field(number, run2d)
@@ -221,7 +221,8 @@ def _galaxy_targets(table: Columns) -> np.ndarray | None:
         chosen |= (table["BOSS_TARGET1"].astype(np.int64) & _GALAXY_TARGETS) != 0
     if "SOURCETYPE" in table:
         chosen |= np.isin(text(table["SOURCETYPE"]), _GALAXY_SOURCES)
-    return fitted & chosen
+    galaxies: np.ndarray = fitted & chosen
+    return galaxies
 
 
 def _release_number(release: str | None, default: int) -> int:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-import spectromer.surveys
 from spectromer.errors import ArgumentError, DownloadError
 from spectromer.spectra import Spectrum
 from spectromer.surveys.fits import Hdu
@@ -180,7 +179,8 @@ class Survey:
 
 def surveys() -> tuple[Survey, ...]:
     """The surveys that are known, in the alphabetical order of their modules."""
-    return _surveys(tuple(spectromer.surveys.__path__))
+    package = importlib.import_module("spectromer.surveys")  # not imported above, as it imports this module
+    return _surveys(tuple(package.__path__))
 
 
 @lru_cache(maxsize=8)
