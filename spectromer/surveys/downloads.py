@@ -4,8 +4,8 @@ import time
 import urllib.error
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.progress import track
 
@@ -21,8 +21,7 @@ _PAUSE = 1.0  # seconds before the second attempt, twice as long before each fur
 _FITS_STARTS = (b"SIMPLE", b"\x1f\x8b")  # of a file, and of a gzip stream
 
 
-@dataclass(frozen=True)
-class Downloaded:
+class Downloaded(NamedTuple):
     """What came of a download.
 
     Attributes
