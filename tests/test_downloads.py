@@ -118,7 +118,7 @@ def test_fields_of_sdss_v(server: str, tmp_path: Path) -> None:
     with sdss.conf.set_temp("sas_baseurl", server):
         assert download(config).fetched == 1
         assert spectromer.read(tmp_path / "files" / "spec-15000-59146-04375786564.fits").survey == "SDSS"
-        with pytest.raises(DownloadError, match="by FIELD and CATALOGID .* from data release 18 .* got release 17"):
+        with pytest.raises(DownloadError, match=r"by FIELD and CATALOGID .* from data release 18 .* got release 17"):
             download(replace(config, release="17"))
         (tmp_path / "wanted.csv").write_text("field,mjd,catalogid,run2d\n15000,59146,4375786564,v5_13_2\n")
         with pytest.raises(DownloadError, match="RUN2D v6 on, got release 18 and RUN2D 'v5_13_2'"):
