@@ -54,8 +54,9 @@ class Lamost(Survey):
         header = hdus[0].header
         if len(hdus) > 1 and {"FLUX", "IVAR", "WAVELENGTH"} <= (columns := hdus[1].columns).keys():
             return None if "LOGLAM" in columns else self._read_table(hdus[1], header)  # with LOGLAM it is SDSS's
-        ours = "LAMOST" in f"{header.get('TELESCOP', '')} {header.get('ORIGIN', '')}".upper()
-        if ours and header.get("NAXIS") == 2 and header["NAXIS2"] == 5:
+        if header.get("NAXIS") != 2 or header["NAXIS2"] != 5:
+            return None
+        if "LAMOST" in f"{header.get('TELESCOP', '')} {header.get('ORIGIN', '')}".upper():
             return self._read_image(hdus[0])
         return None
 
