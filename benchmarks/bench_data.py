@@ -15,12 +15,14 @@ from torch.utils.data import DataLoader, Dataset
 
 import spectromer
 from spectromer import SpectrumBatch
+from spectromer.ingest import IngestConfig, Selection, ingest
+from spectromer.shards.build import build_shard
 from spectromer.shards.feeds import Batches, Feed
 from spectromer.shards.store import ShardSet
-from spectromer.surveys.simulated import simulate
-from spectromer.surveys.write import write_lamost, write_sdss
-from spectromer.ingest import IngestConfig, Selection, ingest, ingest_shard
 from spectromer.surveys import read_each
+from spectromer.surveys.lamost import SURVEY as LAMOST
+from spectromer.surveys.sdss import SURVEY as SDSS
+from spectromer.surveys.simulated import simulate
 
 FILES = "files, read"
 WHOLE = "the whole way, SDSS lite files"
@@ -36,10 +38,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("sdss", "lamost"):
         (root / name).mkdir()
     for i, spectrum in enumerate(simulate(COUNT, surveys=("SDSS",))):
-        write_sdss(spectrum, root / "sdss" / f"spec-{i}.fits")
+        SDSS.write(spectrum, root / "sdss" / f"spec-{i}.fits")
     for i, spectrum in enumerate(simulate(COUNT, surveys=("LAMOST",))):
         path = root / "lamost" / f"spec-{i}.fits"
-        write_lamost(spectrum, path)
+        LAMOST.write(spectrum, path)
         path.write_bytes(gzip.compress(path.read_bytes()))
     return root
 
@@ -135,7 +137,7 @@ def test_render_alone(rate: Any, shards: ShardSet) -> None:
 
 def test_files_to_shards(rate: Any, folder: Path, tmp_path: Path) -> None:
     paths = [str(path) for path in files(folder, "simulated SDSS lite")]
-    rate(WHOLE, "files to shards", len(paths), lambda: ingest_shard(tmp_path, 0, paths, (), Selection()))
+    rate(WHOLE, "files to shards", len(paths), lambda: build_shard(tmp_path, 0, paths, (), Selection()))
 
 
 class Usual(Dataset):

@@ -6,6 +6,7 @@ __all__ = [
     "ArgumentError",
     "CatalogError",
     "DependencyError",
+    "DownloadError",
     "LayoutError",
     "ModelError",
     "ReadError",
@@ -53,6 +54,10 @@ class ReadError(SpectromerError):
 
 class CatalogError(SpectromerError):
     """A catalogue cannot be read, or no column of it names a spectrum."""
+
+
+class DownloadError(SpectromerError):
+    """The spectra that a table names cannot be downloaded."""
 
 
 class ShardError(SpectromerError):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spectromer.grids import common_grid, log_coefficients
 
-__all__ = ["Spectrum", "SpectrumBatch", "air_to_vacuum"]
+__all__ = ["Spectrum", "SpectrumBatch", "air_to_vacuum", "name_of"]
 
 
 def air_to_vacuum(wavelength: Tensor) -> Tensor:
@@ -32,6 +32,11 @@ def _plain(values: Any, unit: str | None = None) -> np.ndarray:
 
         return np.asarray(values.to_value(u.Unit(unit), equivalencies=u.spectral()))
     return np.asarray(getattr(values, "value", values))
+
+
+def name_of(survey: str, identity: str) -> str:
+    """The name of a spectrum among those of all surveys, such as "SDSS-0266-51602-0001"."""
+    return f"{survey}-{identity}"
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,11 @@ class Spectrum:
 
     def __len__(self) -> int:
         return self.flux.shape[0]
+
+    @property
+    def name(self) -> str:
+        """The survey and the identity there, such as "SDSS-0266-51602-0001"; see `name_of`."""
+        return name_of(self.survey, self.id)
 
     @property
     def snr(self) -> float:
