@@ -39,8 +39,8 @@ class ScalarHead(_Head):
     def loss(self, out: Tensor, value: Tensor) -> Tensor:
         """Negative log-likelihood [B] of `value` [B], given in its physical unit, times sigma (Seitzer et al. 2022).
 
-        No gradient flows through the factor sigma. Without it, the few spectra with a small predicted sigma dominate
-        the loss.
+        No gradient flows through the factor sigma. Without the factor, the few spectra with a small predicted sigma
+        dominate the loss.
         """
         mean, log_sigma = out.float().unbind(1)
         standard = ((value.log() if self.log else value) - self.mean) / self.sigma
