@@ -1,9 +1,11 @@
-"""What the tests share: devices, and the real spectra where they are at hand."""
+"""What the tests share: devices, spectra, small runs, and the real spectra where they are at hand."""
 
 from pathlib import Path
 
 import pytest
 import torch
+
+from spectromer import Spectrum, SpectrumBatch
 
 SURVEY_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -28,3 +30,58 @@ def survey_data() -> Path:
     if not (SURVEY_DATA / "catalog.csv").is_file():
         pytest.skip(f"no real spectra at {SURVEY_DATA}")
     return SURVEY_DATA
+
+
+@pytest.fixture(scope="session")
+def batch() -> SpectrumBatch:
+    """Six spectra of SDSS and two of LAMOST."""
+    from spectromer.surveys.simulated import simulate
+
+    spectra = list(simulate(260))
+    return SpectrumBatch.from_spectra([*spectra[:6], *spectra[-2:]])
+
+
+@pytest.fixture(scope="session")
+def whole() -> list[Spectrum]:
+    """Spectra without masked pixels, of which the thesis's pictures take no notice."""
+    from spectromer.surveys.simulated import simulate
+
+    return [Spectrum(s.flux, torch.ones_like(s.flux), s.wavelength) for s in simulate(4, surveys=("SDSS",))]
+
+
+@pytest.fixture(scope="session")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 40 good files, a dead fibre, and two that cannot be read."""
+    from spectromer.surveys.simulated import simulate
+    from spectromer.surveys.write import write_survey
+
+    folder = tmp_path_factory.mktemp("survey")
+    spectra = list(simulate(40, seed=9))
+    dead = Spectrum(spectra[0].flux * 0, spectra[0].ivar * 0, spectra[0].wavelength, "SDSS", "9999-55000-0001", {})
+    write_survey([*spectra, dead], folder)
+    (folder / "torn.fits").write_bytes((folder / "spec-9999-55000-0001.fits").read_bytes()[:7000])
+    (folder / "text.fits").write_text("no spectrum")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on 600 simulated spectra. Tests read it, and write elsewhere."""
+    from small import SMALL, TARGETS
+
+    from spectromer.train import main
+
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    assert main([*SMALL, *TARGETS, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def specformer_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch of the peer in one dimension, on 300 simulated spectra. Tests read it, and write elsewhere."""
+    from spectromer.train import main
+
+    folder = tmp_path_factory.mktemp("runs") / "specformer"
+    options = ["--model", "specformer", "--heads", "mlp", "--simulated", "300", "--epochs", "1"]
+    assert main([*options, "--targets", "class", "z", "--out", str(folder)]) == 0
+    return folder
