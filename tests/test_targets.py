@@ -44,7 +44,9 @@ def test_values_that_are_seen_too_rarely_are_not_learnt() -> None:
 
 
 def test_model_json_holds_them(tmp_path: Path) -> None:
-    targets = Targets.fit(("class", "subclass", "z", "teff"), BelievedLabels.of(s.labels for s in simulate(400)))
+    vocabulary = {"class": ["QSO", "STAR"], "subclass": ["A", "BROADLINE", "F"]}
+    subclasses = {"QSO": ["BROADLINE"], "STAR": ["A", "F"]}
+    targets = Targets(("class", "subclass", "z", "teff"), vocabulary, subclasses, {"z": (0.0, 2.5), "teff": TEFF})
     design, run = Design("specformer", None, targets), RunFolder(tmp_path)
     run.write_model(design)
     assert run.read_model(Design) == design and run.read_model(Design).targets == targets
