@@ -1,5 +1,6 @@
 """What the tests share: devices, spectra, small runs, and the real spectra where they are at hand."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,37 @@ def specformer_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ["--model", "specformer", "--heads", "mlp", "--simulated", "300", "--epochs", "1"]
     assert main([*options, "--targets", "class", "z", "--out", str(folder)]) == 0
     return folder
+
+
+Main = Callable[[Sequence[str]], int]
+
+
+@pytest.fixture
+def error_line(capsys: pytest.CaptureFixture[str]) -> Callable[[Main, Sequence[str]], str]:
+    """Runs a verb that has to end with status 2 and one line on standard error, and gives the sentence in it."""
+
+    def run(main: Main, argv: Sequence[str]) -> str:
+        capsys.readouterr()
+        assert main(argv) == 2, argv
+        line = capsys.readouterr().err.strip()
+        assert line.startswith("error: ") and "\n" not in line, line
+        return line.removeprefix("error: ")
+
+    return run
+
+
+@pytest.fixture
+def error_box(capsys: pytest.CaptureFixture[str]) -> Callable[[Main, Sequence[str]], str]:
+    """Runs a verb that has to end in tyro's box with status 2, and gives the text in it."""
+
+    def run(main: Main, argv: Sequence[str]) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(argv)
+        box = capsys.readouterr().err
+        assert ended.value.code == 2 and "Traceback" not in box, box
+        text = " ".join(box.translate(str.maketrans("╭╮╰╯│─", " " * 6)).split())  # its frame, where it has one
+        assert "For full helptext" in text, box
+        return text
+
+    return run
