@@ -1,6 +1,7 @@
 """Figures to be read: as text, as a page, and runs side by side."""
 
 import csv
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -51,13 +52,13 @@ def test_runs_stand_side_by_side() -> None:
     assert rows[0] == ["target", "figure", "ours", "forest"]
     assert ["class", "accuracy", "0.912 ± 0.012", "0.5000"] in rows
     assert ["teff", "rmse", "313 ± 12", ""] in rows and not [row for row in rows if row[:2] == ["teff", "r2"]]
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))
+    console = Console(width=100, record=True, file=io.StringIO())
     show_comparison(rows, console)
     assert "0.912 ± 0.012" in console.export_text()
 
 
 def test_figures_are_shown() -> None:
-    console = Console(width=120, record=True, file=open("/dev/null", "w"))
+    console = Console(width=120, record=True, file=io.StringIO())
     show_figures(METRICS, "held out", console)
     shown = console.export_text()
     assert "held out" in shown and "accuracy 0.912 ± 0.012" in shown and "z of star" in shown and "nan" not in shown
