@@ -20,6 +20,8 @@ __all__ = ["History", "Position", "SpectrumTask"]
 
 LR_FROM_SCRATCH, LR_FROM_WEIGHTS = 2e-3, 1e-4
 _WARMUP = 0.05  # fraction of the steps
+# On a CPU torch's generator takes 32 bits of its seed. This factor keeps the steps of two runs' seeds far apart in them.
+_SEEDS_APART = 0x9E3779B1
 
 
 class SpectrumTask(lightning.LightningModule):
@@ -45,7 +47,7 @@ class SpectrumTask(lightning.LightningModule):
         """Loss of one training batch."""
         spectra, labels = batch
         if self.config.augment:  # the seed follows from the step, so that a resumed run draws the same noise
-            spectra = augment(spectra, (self.config.seed << 32) + self.global_step)
+            spectra = augment(spectra, (_SEEDS_APART * self.config.seed + self.global_step) % (1 << 32))
         return self._step((spectra, labels), "train")
 
     def validation_step(self, batch: tuple[SpectrumBatch, dict[str, Tensor]], _: int) -> None:
