@@ -1,10 +1,13 @@
 """Spectra to learn from: folders and catalogues of files."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from spectromer.shards.sources import load
+from spectromer.errors import ArgumentError
+from spectromer.shards.sources import divide, load
 from spectromer.surveys.simulated import simulate
 from spectromer.surveys.write import write_survey
 
@@ -44,3 +47,20 @@ def test_objects_are_told_by_position(tmp_path: Path) -> None:
     write_survey([spectra[0], near, spectra[2], spectra[3]], tmp_path)
     shards, _ = load(tmp_path, progress=False)
     assert len(shards) == 4 and len(set(shards.index["object"].to_pylist())) == 3
+
+
+def test_divide_loads_and_divides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every usable spectrum stands in one part; a part without any is refused."""
+    write_survey(simulate(60), tmp_path)
+    asked = SimpleNamespace(
+        data=tmp_path, simulated=0, seed=1, split=(0.5, 0.25, 0.25), fold_offset=0.0, targets=("class", "teff")
+    )
+    found = divide(asked)
+    assert sorted(np.concatenate(list(found.rows.values())).tolist()) == list(range(60)) and not found.rejected
+    assert "60 spectra read, 0 files could not be; 60 have a good pixel" in capsys.readouterr().out
+    turned = divide(SimpleNamespace(**vars(asked) | {"fold_offset": 0.5})).rows
+    assert set(found.rows["val"]) | set(found.rows["test"]) == set(turned["train"])
+    with pytest.raises(
+        ArgumentError, match=r"the val split is empty: 60 usable spectra are too few for the shares \(1"
+    ):
+        divide(SimpleNamespace(**vars(asked) | {"split": (1.0, 0.0, 0.0)}))

@@ -169,7 +169,7 @@ class _Layout:
 
     name: str
     columns: dict[str, str]  # upper-case names to those of `row`
-    row: np.dtype | None  # of a table
+    row: np.dtype | None  # the types of a row
 
 
 @lru_cache(maxsize=64)

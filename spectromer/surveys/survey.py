@@ -20,7 +20,7 @@ from spectromer.spectra import Spectrum
 from spectromer.surveys.fits import Hdu
 from spectromer.surveys.tables import Columns, text, whole_numbers
 
-__all__ = ["Part", "Survey", "survey_named", "surveys"]
+__all__ = ["DOWNLOAD_TIMEOUT", "Part", "Survey", "survey_named", "surveys"]
 
 _MISSING = ("", "-999")  # what surveys write where a part of an identity is not known
 DOWNLOAD_TIMEOUT = 60.0  # seconds without an answer from an archive
@@ -167,7 +167,7 @@ class Survey:
         raise DownloadError(f"this package does not download spectra of {self.name}")
 
     def simulated_id(self, number: int) -> str:
-        """The identity of a simulated spectrum, which are counted from 0.
+        """The identity of a simulated spectrum by its number, counted from 0.
 
         Raises
         ------
