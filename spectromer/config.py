@@ -51,7 +51,7 @@ class DataConfig:
 class TrainConfig(DataConfig):
     """Train a model, and evaluate it on the test split."""
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - not a field
 
     out: Path | None = None
     """The run folder. The default is runs/<date>-<time>."""
@@ -76,7 +76,7 @@ class TrainConfig(DataConfig):
     keep_patches: float = 1.0
     """Fraction of an image's patches that the ViT reads. The patches with the most ink are kept."""
     picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("panels", size=128, panels=8)  # noqa: RUF009 - it is immutable
-    """How a spectrum is drawn."""
+    """Options of the picture that the model reads."""
     augment: bool = True
     """Augment the training spectra with extra noise, flux-calibration errors and masked stretches."""
     epochs: int | None = None

@@ -57,10 +57,10 @@ def check_targets(names: Sequence[str]) -> None:
         raise ArgumentError(f"targets must be some of {', '.join(TARGETS)}, each once; got {' '.join(names) or 'none'}")
 
 
-def clean_labels(found: Mapping[str, Any]) -> dict[str, Any]:
+def clean_labels(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Convert labels to plain Python values, and drop missing ones, such as empty strings, NaN and -9999."""
     labels: dict[str, Any] = {}
-    for name, value in found.items():
+    for name, value in raw.items():
         if isinstance(value, bytes):
             value = value.decode("ascii", "replace")
         if isinstance(value, np.generic):

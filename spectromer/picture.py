@@ -67,7 +67,7 @@ class Picture:
         If a value breaks its rule.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - not a field
 
     size: int = 224
     """Height and width of the image in pixels."""

@@ -191,13 +191,15 @@ def _panel(
     for _ in range({"first": 1, "second": 2}.get(quantity, 0)):
         series = _gradient(series)
     bottom, top = _limits(series[piece] if p.per_panel else series, p, quantity)
-    share = p.margin + (1.0 - 2.0 * p.margin) * (series[piece] - bottom) / ((top - bottom) or 1.0)
+    fraction = p.margin + (1.0 - 2.0 * p.margin) * (series[piece] - bottom) / ((top - bottom) or 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = (1.0 - 2.0 * p.margin) / (top - bottom) / np.sqrt(ivar[piece])
     if p.block:
-        return _squares(np.where(np.isnan(share), 0.0, np.clip(sigma if quantity == "error" else share, 0.0, 1.0)), p)
+        return _squares(
+            np.where(np.isnan(fraction), 0.0, np.clip(sigma if quantity == "error" else fraction, 0.0, 1.0)), p
+        )
     x = _axis(position[piece], p)
-    y, band = height * (1.0 - share), None
+    y, band = height * (1.0 - fraction), None
     if quantity == "error":
         y, band = y - height * sigma, y + height * sigma
     return rasterize(y, x, height=height, width=p.size, linewidth=p.linewidth, subcolumns=p.subcolumns, band=band)
@@ -220,8 +222,8 @@ def _axis(position: np.ndarray, p: Picture) -> np.ndarray:
     """Positions in pixels from the left edge of the image."""
     if p.wavelength_range is not None:
         return (np.arange(len(position)) + 0.5) * p.size / len(position)
-    share = (position - position[:1]) / ((position[-1] - position[0]) or 1.0) if len(position) else position
-    return p.size * (p.side_margin + (1.0 - 2.0 * p.side_margin) * share)
+    fraction = (position - position[:1]) / ((position[-1] - position[0]) or 1.0) if len(position) else position
+    return p.size * (p.side_margin + (1.0 - 2.0 * p.side_margin) * fraction)
 
 
 def _gradient(values: np.ndarray) -> np.ndarray:
@@ -240,8 +242,8 @@ def _columns(x: np.ndarray, marked: np.ndarray, size: int) -> np.ndarray:
     bins = _edges(x)
     column = np.arange(size)[:, None]
     overlap = np.minimum(bins[1:], column + 1) - np.maximum(bins[:-1], column)
-    share: np.ndarray = np.clip((np.maximum(overlap, 0.0) * marked).sum(1), 0.0, 1.0)
-    return share
+    fraction: np.ndarray = np.clip((np.maximum(overlap, 0.0) * marked).sum(1), 0.0, 1.0)
+    return fraction
 
 
 def _squares(levels: np.ndarray, p: Picture) -> np.ndarray:
@@ -267,8 +269,8 @@ def _ink(planes: np.ndarray, p: Picture) -> np.ndarray:
         image = tables.colormap.numpy()[np.rint(255 * planes[0]).astype(int)].transpose(2, 0, 1) / 255.0
     elif tables.inks is not None:
         image = np.full((3, p.size, p.size), ground)
-        for ink, share in zip(tables.inks.numpy() / 255.0, cover, strict=True):
-            image += (ink[:, None, None] - image) * share
+        for ink, fraction in zip(tables.inks.numpy() / 255.0, cover, strict=True):
+            image += (ink[:, None, None] - image) * fraction
     else:
         image = ground + (1.0 - 2.0 * ground) * cover
     if p.dtype == "uint8":

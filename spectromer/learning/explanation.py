@@ -151,7 +151,7 @@ def attention(predictor: Predictor, batch: SpectrumBatch) -> tuple[Tensor, Tenso
     -------
     edges : Tensor [K + 1] float64
         Edges of the wavelength bins in Angstrom.
-    share : Tensor [B, K]
+    weights : Tensor [B, K]
         Attention to each bin, which sums to 1.
 
     Raises
@@ -173,8 +173,8 @@ def attention(predictor: Predictor, batch: SpectrumBatch) -> tuple[Tensor, Tenso
         rollout = 0.5 * (layer.mean(1) + torch.eye(tokens, device=images.device)) @ rollout
     prefix = vit.num_prefix_tokens
     read = rollout[:, prefix:, prefix:].mean(1)
-    share = read.new_zeros(len(read), math.prod(vit.patch_embed.grid_size)).scatter(1, encoder.kept(images), read)
-    along = encoder.axis.along(share).cpu()
+    weights = read.new_zeros(len(read), math.prod(vit.patch_embed.grid_size)).scatter(1, encoder.kept(images), read)
+    along = encoder.axis.along(weights).cpu()
     edges = picture.wavelength_range[0] * torch.exp(
         encoder.axis.step * encoder.axis.patch * torch.arange(along.shape[1] + 1, dtype=torch.float64)
     )
@@ -207,7 +207,7 @@ def draw(predictor: Predictor, spectrum: Spectrum, path: Path) -> None:
     good = (spectrum.ivar > 0).numpy()
     wavelength, flux = spectrum.wavelength.numpy()[good], spectrum.flux.numpy()[good]
     try:
-        at, share = attention(predictor, batch)
+        at, weights = attention(predictor, batch)
     except ArgumentError:  # the model is not a ViT with a fixed axis
         at = None
     with matplotlib.rc_context(STYLE):
@@ -232,7 +232,7 @@ def draw(predictor: Predictor, spectrum: Spectrum, path: Path) -> None:
             axes.stairs(value.numpy(), edges.numpy(), fill=True, color="C0")
             axes.set_ylabel(f"{name}\nwithout", fontsize=7)
         if at is not None:
-            panels[-1].stairs(share[0].numpy(), at.numpy(), fill=True, color="C1")
+            panels[-1].stairs(weights[0].numpy(), at.numpy(), fill=True, color="C1")
             panels[-1].set_ylabel("attention", fontsize=7)
         panels[-1].set_xlabel("wavelength (Å)")
         path.parent.mkdir(parents=True, exist_ok=True)

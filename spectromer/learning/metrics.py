@@ -133,9 +133,9 @@ def _redshifts(limit: float) -> Measure:
     ) -> dict[str, float]:
         dz = (z - true) / (1.0 + true)
         figures = _numbers(z, true, dz) | {"catastrophic_fraction": float(np.mean(np.abs(dz) > limit))}
-        for share, low, high in ((68, lo68, hi68), (95, lo95, hi95)):
+        for percent, low, high in ((68, lo68, hi68), (95, lo95, hi95)):
             if low is not None and high is not None:
-                figures[f"coverage_{share}"] = float(np.mean((true >= low) & (true <= high)))
+                figures[f"coverage_{percent}"] = float(np.mean((true >= low) & (true <= high)))
         return figures if crps is None else figures | {"crps": float(crps.mean())}
 
     return measure

@@ -44,19 +44,19 @@ class SpectrumModel(nn.Module):
         self.encoder, self.targets = encoder, targets
         width, hidden = encoder.width, heads == "mlp"
         context_width = len(STRETCHES) + 1 if "z" in targets.names else 0
-        made: dict[str, nn.Module] = {}
+        modules: dict[str, nn.Module] = {}
         for name in targets.names:
             if name in CATEGORIES:
-                made[name] = CategoryHead(width + context_width, len(targets.vocabulary[name]), hidden)
+                modules[name] = CategoryHead(width + context_width, len(targets.vocabulary[name]), hidden)
             elif name == "z":
                 axis = encoder.axis
                 step = None if axis is None else axis.step / axis.samples
                 axis = axis if redshift_head == "correlation" else None
-                made[name] = RedshiftHead(width, axis, targets.scale["z"][1], step)
+                modules[name] = RedshiftHead(width, axis, targets.scale["z"][1], step)
             else:
-                made[name] = ScalarHead(width, *targets.scale[name], name in LOGARITHMIC, hidden)
+                modules[name] = ScalarHead(width, *targets.scale[name], name in LOGARITHMIC, hidden)
         # The suffix keeps the names of targets from clashing with the methods of ModuleDict.
-        self.heads: nn.ModuleDict = nn.ModuleDict({f"{name}_head": head for name, head in made.items()})
+        self.heads: nn.ModuleDict = nn.ModuleDict({f"{name}_head": head for name, head in modules.items()})
 
     def head(self, name: str) -> Any:
         """Return the head of one target."""

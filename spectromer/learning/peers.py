@@ -68,7 +68,7 @@ def _of_target(name: str, regressor: Any) -> TransformedTargetRegressor:
 
 
 def _sequences(transform: SpectrumToSequence, shards: ShardSet, rows: np.ndarray, title: str) -> np.ndarray:
-    """Standardised spectra on the common grid, [rows, bins] float32."""
+    """Standardise the spectra at `rows` on the common grid, [B, bins] float32."""
     batches = track(in_order(shards, rows, _BATCH), title, total=-(-len(rows) // _BATCH))
     return np.concatenate([transform(batch).numpy() for batch in batches])
 

@@ -110,10 +110,10 @@ def coverage(table: Table, labels: BelievedLabels, path: Path) -> None:
             ordered = np.sort(centrality[rows])
             color = f"C{i}"
             axes.plot(ordered, np.arange(1, len(ordered) + 1) / len(ordered), lw=0.8, color=color, label=kind)
-            for share in (68, 95):
-                low, high = (np.asarray(table[f"z_{side}{share}"], float)[rows] for side in ("lo", "hi"))
+            for percent in (68, 95):
+                low, high = (np.asarray(table[f"z_{side}{percent}"], float)[rows] for side in ("lo", "hi"))
                 covered = np.mean((z[rows] >= low) & (z[rows] <= high))
-                axes.plot(share / 100, covered, "o", ms=5, color=color)
+                axes.plot(percent / 100, covered, "o", ms=5, color=color)
         axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=0)
         axes.set(xlabel="central probability", ylabel="fraction of true redshifts", xlim=(0, 1), ylim=(0, 1))
         axes.legend(title="lines: uncalibrated; dots: calibrated", title_fontsize=7)

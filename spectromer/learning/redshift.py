@@ -70,10 +70,10 @@ class LogAxis:
         groups = self.panels // self.per_token
         return values.reshape(values.shape[0], groups, self.rows // groups, self.columns, *values.shape[2:])
 
-    def along(self, share: Tensor) -> Tensor:
+    def along(self, values: Tensor) -> Tensor:
         """Sum the values [B, T] of all tokens that show the same part of the axis, [B, panels * columns]."""
-        grouped = self.by_segment(share).sum(2)
-        return grouped[:, :, None].expand(-1, -1, self.per_token, -1).reshape(share.shape[0], -1)
+        grouped = self.by_segment(values).sum(2)
+        return grouped[:, :, None].expand(-1, -1, self.per_token, -1).reshape(values.shape[0], -1)
 
     @classmethod
     def of(cls, picture: Picture, grid: tuple[int, int], patch: int) -> "LogAxis | None":
@@ -168,10 +168,10 @@ class RedshiftHead(nn.Module):
         """Cross-entropy [B] with a target that divides its weight linearly between the two bins around z [B]."""
         position = ((torch.log1p(z.double()) - _LOWEST) / self.step).clamp(0.0, self.bins - 1.001)
         below = position.floor().to(torch.int64)
-        share = (position - below).to(logits.dtype)
+        fraction = (position - below).to(logits.dtype)
         log_p = functional.log_softmax(logits, 1)
         at = log_p.gather(1, torch.stack((below, below + 1), 1))
-        return -(at[:, 0] * (1.0 - share) + at[:, 1] * share)
+        return -(at[:, 0] * (1.0 - fraction) + at[:, 1] * fraction)
 
     def coarse(self, logits: Tensor) -> Tensor:
         """Probabilities of the coarse redshift bins, [B, len(STRETCHES) + 1], as an input of other heads."""
@@ -225,10 +225,10 @@ class RedshiftDistribution:
         best = p.argmax(1, keepdim=True)
         self._first = (best - _NEAR).clamp(0, bins - 2 * _NEAR - 1)
         index = self._first + torch.arange(2 * _NEAR + 1, device=p.device)
-        share = p.gather(1, index)
-        self._peak = share.sum(1, keepdim=True)
-        self._mean = (share * index).sum(1, keepdim=True) / self._peak
-        variance = (share * (index - self._mean) ** 2).sum(1, keepdim=True) / self._peak
+        weights = p.gather(1, index)
+        self._peak = weights.sum(1, keepdim=True)
+        self._mean = (weights * index).sum(1, keepdim=True) / self._peak
+        variance = (weights * (index - self._mean) ** 2).sum(1, keepdim=True) / self._peak
         self._sigma = _peak_sigma(variance, self._mean)
         self._total = p.cumsum(1)
         self._before = self._total.gather(1, self._first) - p.gather(1, self._first)

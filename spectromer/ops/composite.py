@@ -70,14 +70,14 @@ def _values(series: Tensor, sigma: Tensor | None, x: Tensor, picture: Picture, d
     flat = ~(top > bottom)  # also true without a good bin
     bottom = torch.where(flat, bottom - 0.5, bottom)
     span = torch.where(flat, torch.ones_like(top), top - bottom)
-    share = picture.margin + (1.0 - 2.0 * picture.margin) * (series - bottom) / span
+    fraction = picture.margin + (1.0 - 2.0 * picture.margin) * (series - bottom) / span
     if sigma is not None:
         sigma = (1.0 - 2.0 * picture.margin) * sigma.masked_fill(series.isnan(), torch.nan) / span
         sigma = sigma.masked_fill(flat, torch.nan)
     if picture.block:
-        return _squares(_levels(share if sigma is None else sigma)[:, 0], picture)
+        return _squares(_levels(fraction if sigma is None else sigma)[:, 0], picture)
     height = picture.size // panels if picture.stacked else picture.size
-    y = height * (1.0 - share)
+    y = height * (1.0 - fraction)
     upper, lower = (y, None) if sigma is None else (y - height * sigma, (y + height * sigma).reshape(-1, length))
     images = rasterize(
         upper.reshape(-1, length),
@@ -92,8 +92,8 @@ def _values(series: Tensor, sigma: Tensor | None, x: Tensor, picture: Picture, d
     return images.view(rows, -1, picture.size, picture.size)
 
 
-def _levels(share: Tensor) -> Tensor:
-    return (255.0 * share.nan_to_num(0.0).clamp(0.0, 1.0) + 0.5).to(torch.uint8)
+def _levels(fraction: Tensor) -> Tensor:
+    return (255.0 * fraction.nan_to_num(0.0).clamp(0.0, 1.0) + 0.5).to(torch.uint8)
 
 
 def _gradient(values: Tensor) -> Tensor:
@@ -137,8 +137,8 @@ def _native_axis(wavelength: Tensor, index: Tensor, inside: Tensor, picture: Pic
     index = index.gather(2, torch.minimum(torch.arange(index.shape[2], device=index.device), last.clamp(min=0)))
     position = position.gather(1, index.flatten(1)).view(index.shape)
     start, end = position[..., :1], position[..., -1:]
-    share = (position - start) / torch.where(end > start, end - start, torch.ones_like(end))
-    return (picture.size * (picture.side_margin + (1.0 - 2.0 * picture.side_margin) * share)).float()
+    fraction = (position - start) / torch.where(end > start, end - start, torch.ones_like(end))
+    return (picture.size * (picture.side_margin + (1.0 - 2.0 * picture.side_margin) * fraction)).float()
 
 
 def _squares(levels: Tensor, picture: Picture) -> Tensor:

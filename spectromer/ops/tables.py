@@ -79,6 +79,6 @@ def wavelength_grid(picture: Picture, device: torch.device | str = "cpu") -> Ten
     # The grid is computed on the CPU and copied, so that it is the same on all devices and any stream can read it. It
     # must not be an inference tensor: those have no version counter, which BinPlans needs.
     with torch.inference_mode(False):
-        share = (torch.arange(picture.bins, dtype=torch.float64) + 0.5) / picture.bins
-        centres = low + (high - low) * share if picture.axis == "linear" else low * (high / low) ** share
+        fraction = (torch.arange(picture.bins, dtype=torch.float64) + 0.5) / picture.bins
+        centres = low + (high - low) * fraction if picture.axis == "linear" else low * (high / low) ** fraction
         return centres.to(device)
