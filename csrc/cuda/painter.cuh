@@ -100,13 +100,11 @@ class Painter {
 
   // Of the pass: panels, rows of each, all rows, and where they begin in the image.
   __device__ int panels() const {
-    return kAtOnce ? p_.passes.panels : least(p_.passes.stacked - first_panel_, p_.passes.panels);
+    return kAtOnce ? p_.passes.panels : min(p_.passes.stacked - first_panel_, p_.passes.panels);
   }
-  __device__ int shown() const { return kAtOnce ? p_.passes.shown : least(p_.passes.canvas - top_, p_.passes.shown); }
+  __device__ int shown() const { return kAtOnce ? p_.passes.shown : min(p_.passes.canvas - top_, p_.passes.shown); }
   __device__ int rows() const { return kAtOnce ? p_.passes.rows : panels() * shown(); }
   __device__ int image_row() const { return first_panel_ * p_.passes.canvas + top_; }
-
-  static __device__ int least(int a, int b) { return a < b ? a : b; }
 
   // One quantity, of one panel or of those of the pass, in the strip.
   __device__ __forceinline__ void draw_plane(int q, int sheet) {
@@ -346,7 +344,7 @@ class Painter {
       const Extent extent = bin_extent(x, panel.count, i, width);
       if (extent.left >= high) break;
       if (bins_.marked(quantity, panel.begin + i, panel.place + i))
-        cover += larger(smaller(extent.right, high) - larger(extent.left, low), 0.0f);
+        cover += max(min(extent.right, high) - max(extent.left, low), 0.0f);
     }
     return cover;
   }

@@ -188,8 +188,8 @@ class RenderPlanner {
     bins.step = bins.own ? 0.0f : static_cast<float>(static_cast<double>(a_.size) / static_cast<double>(bins.of_panel));
     bins.per_panel = bins.own ? 0.0f : 1.0f / static_cast<float>(bins.of_panel);
     PassLayout& passes = p.passes;
-    passes.stacked = a_.rows ? p.panels : 1;
-    passes.sheets = a_.rows ? 1 : p.panels;
+    passes.stacked = a_.stacked ? p.panels : 1;
+    passes.sheets = a_.stacked ? 1 : p.panels;
     passes.canvas = static_cast<int>(a_.size) / passes.stacked;
     passes.shown = std::min(kMostRows, passes.canvas);
     passes.height = static_cast<float>(passes.shown);

@@ -94,7 +94,7 @@ class AggStrip {
   __device__ __forceinline__ bool add_edge(Edge& edge, int first, float shown, RowRange& touched) const {
     constexpr float kBefore = -1.0f, kBehind = kWarp;  // columns that stand for all on either side
     const float y0 = edge.from.y, y1 = edge.to.y;
-    const float begin = larger(smaller(y0, y1), 0.0f), end = smaller(larger(y0, y1), shown);
+    const float begin = max(min(y0, y1), 0.0f), end = min(max(y0, y1), shown);
     if (!(begin < end)) return false;
     const bool downwards = y0 < y1;
     const float width = edge.to.x - edge.from.x, slope = width * reciprocal(y1 - y0);
@@ -102,20 +102,20 @@ class AggStrip {
     // to.
     const Vertex top = downwards ? edge.from : edge.to;
     const float x0 = top.y == begin ? top.x : top.x + slope * (begin - top.y), x1 = edge.from.x + slope * (end - y0);
-    if (!(smaller(x0, x1) < kBehind)) return false;
+    if (!(min(x0, x1) < kBehind)) return false;
     // From (x0, begin) down to (x1, end), or to the border of the column.
     const bool rightwards = slope > 0.0f;
-    float column = floorf(clamped(x0, kBefore, kBehind));
+    float column = floorf(clamp(x0, kBefore, kBehind));
     if (!rightwards && x0 == column && x1 < x0 && column > kBefore) column -= 1.0f;
     const float border = rightwards ? column + 1.0f : column;
     const bool goes_on = rightwards ? x1 > border && column < kBehind : x1 < border && column > kBefore;
     const float crossing = y0 + (border - edge.from.x) * ((y1 - y0) * reciprocal(width));
-    const float bottom = goes_on ? clamped(crossing, begin, end) : end, next = goes_on ? border : x1;
+    const float bottom = goes_on ? clamp(crossing, begin, end) : end, next = goes_on ? border : x1;
     if (column < kBehind && begin < bottom) {
       // What lies left of the strip counts as if it lay on its border.
       const bool before = column < 0.0f;
-      const float f0 = before ? 0.0f : clamped(x0 - column, 0.0f, 1.0f),
-                  f1 = before ? 0.0f : clamped(next - column, 0.0f, 1.0f);
+      const float f0 = before ? 0.0f : clamp(x0 - column, 0.0f, 1.0f),
+                  f1 = before ? 0.0f : clamp(next - column, 0.0f, 1.0f);
       const Shared<int> cell =
           shared_at<int>(l_.cells) + (first * kAggColumns + (before ? 0 : static_cast<int>(column)));
       add_piece(cell, begin, bottom, f0, f1, before ? 0.0f : slope, downwards ? kWholeArea : -kWholeArea);

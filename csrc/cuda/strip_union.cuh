@@ -134,7 +134,7 @@ class NearPainter {
         piece = nothing();
       }
       if (next.empty()) return;
-      emit(Interval{larger(next.top, covered), next.bottom});
+      emit(Interval{max(next.top, covered), next.bottom});
       if (pieces == 1) return;
       covered = next.bottom;
     }
@@ -147,7 +147,7 @@ class NearPainter {
     const int before = (column << l_.points_shift) + near.before;
     const float a0 = upper[before], a1 = upper[before + 1], b0 = lower[before], b1 = lower[before + 1];
     const float a = a0 + near.share * (a1 - a0), b = b0 + near.share * (b1 - b0), both = a + b;
-    return both == both ? Interval{smaller(a, b), larger(a, b)} : nothing();
+    return both == both ? Interval{min(a, b), max(a, b)} : nothing();
   }
 
  private:
@@ -203,7 +203,7 @@ template <class X, class Mark>
 __device__ void note_gap(X x, Shared<const float> y, int points, int i, float r, int width, Mark mark) {
   constexpr float kRoom = 1e-3f;
   const auto strip_at = [&](float at) {
-    return static_cast<int>(clamped(at, 0.0f, static_cast<float>(width - 1))) / kWarp;
+    return static_cast<int>(clamp(at, 0.0f, static_cast<float>(width - 1))) / kWarp;
   };
 #pragma unroll 1
   for (int k = i + 1; k < points && x[k] - x[i] <= 2.0f * r + kRoom; ++k) {

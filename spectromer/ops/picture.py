@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import require
+from spectromer.ops._native import _C, require
 from spectromer.ops.raster import check_stroke
 
 __all__ = ["STYLES", "Picture", "Tables", "frozen", "wavelength_grid"]
@@ -250,7 +250,7 @@ class Tables:
     Attributes
     ----------
     quantities : Tensor [Q] int32
-        Index into QUANTITIES.
+        Values of `_C.Quantity`.
     alpha : Tensor [planes] float32
     inks : Tensor [planes, 3] float32, optional
         Levels of R, G and B.
@@ -287,7 +287,7 @@ def _tables(picture: Picture, device: torch.device | str) -> Tables:
     mean = torch.tensor(_each(picture.mean, count, "mean", "channel"), dtype=torch.float64)
     std = torch.tensor(_each(picture.std, count, "std", "channel"), dtype=torch.float64)
     return Tables(
-        quantities=torch.tensor([QUANTITIES.index(name) for name in picture.channels], dtype=torch.int32),
+        quantities=torch.tensor([_C.Quantity.__members__[name].value for name in picture.channels], dtype=torch.int32),
         alpha=torch.tensor(_each(picture.alpha, picture.planes, "alpha", "plane"), dtype=torch.float32).to(device),
         inks=None if inks is None else inks.to(device),
         colormap=None if colormap is None else colormap.to(device),

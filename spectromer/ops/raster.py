@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spectromer.ops._native import _C, CACHES, call, dense, kept_for_graphs, output, require
 
-COVERAGES = ("union", "agg")
+COVERAGES = dict(_C.Coverage.__members__)
 
 
 def rasterize(
@@ -62,7 +62,7 @@ def rasterize(
 def check_stroke(linewidth: float, coverage: str, subcolumns: int) -> None:
     """ValueError for a stroke that cannot be drawn."""
     require(0.0 < linewidth <= 64.0, f"linewidth must lie in (0, 64] pixels, got {linewidth}")
-    require(coverage in COVERAGES, f"coverage must be one of {COVERAGES}, got {coverage!r}")
+    require(coverage in COVERAGES, f"coverage must be one of {tuple(COVERAGES)}, got {coverage!r}")
     require(1 <= subcolumns <= 1024, f"subcolumns must lie in [1, 1024], got {subcolumns}")
 
 
@@ -124,12 +124,12 @@ def _forward(
         x=x.data_ptr(),
         images=images,
         points=points,
-        shared_x=x.ndim == 1,
+        x_stride=0 if x.ndim == 1 else points,
         height=height,
         width=width,
         linewidth=linewidth,
         subcolumns=subcolumns,
-        coverage=COVERAGES.index(coverage),
+        coverage=COVERAGES[coverage],
         out=out.data_ptr(),
         band=0 if band is None else band.data_ptr(),
     )
