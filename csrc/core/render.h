@@ -85,11 +85,6 @@ SPECTROMER_HD float sigma_share(const ValueRange& range, float margin) {
 // A standard deviation in units of `per_sigma`, which is that of 1.
 SPECTROMER_HD_INLINE float sigma_reach(float ivar, float per_sigma) { return per_sigma / sqrtf(ivar); }
 
-// The same as a share of the height, for squares: 0 where there is no value.
-SPECTROMER_HD_INLINE float error_share(float value, float ivar, float per_sigma) {
-  return value == value ? sigma_reach(ivar, per_sigma) : 0.0f;
-}
-
 // A share as a grey level; NaN, which stands for no value, becomes 0.
 SPECTROMER_HD uint8_t share_level(float share) {
   return static_cast<uint8_t>(static_cast<int>(255.0f * min(max(share, 0.0f), 1.0f) + 0.5f));

@@ -25,7 +25,7 @@ SPECTROMER_INLINE Int order_of(const Float& v) {
   return bits ^ ((bits >> 31) & 0x7fffffff);
 }
 
-// Orders of values, in whole vectors that are filled up with kNone.
+// The orders of values (order_of), in whole vectors that are filled up with kNone.
 struct Keys {
   int* key;
   int64_t count;
@@ -94,7 +94,7 @@ class Ranking {
     finite = reduce_sum(numbers);
   }
 
-  int64_t finite;  // values that are numbers
+  int64_t finite;  // how many values are not NaN
 
   // Finds the values of a rank below `finite` and of the next rank, or the former twice if there is none. Ranks count from
   // the lowest value (side 0) or from the highest (side 1).

@@ -128,7 +128,7 @@ SPECTROMER_INLINE void resolve_tile(typename Cells::Cell* cells, int64_t from, i
   std::memset(cells + height * kTile, 0, kTile * sizeof *cells);
 }
 
-// Draws images tile by tile: calls prepare(left, right) for each tile, then meet_subcolumn(slot, at) for each of its
+// Draws images tile by tile. Calls prepare(left, right) for each tile, then meet_subcolumn(slot, at) for each of its
 // sub-columns, which returns the Hits in all lanes.
 template <class Cells, class Prepare, class Meet>
 SPECTROMER_INLINE void draw(const Canvas& c, uint8_t* const* out, UnionScratch& s, Prepare prepare,

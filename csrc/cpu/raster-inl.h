@@ -87,7 +87,7 @@ SPECTROMER_INLINE void sides(const UnionScratch& s, int64_t i, float at, Float& 
 }
 
 // What the stroke covers of the vertical line at `at`, in one interval per lane. This is right unless the line is broken
-// near it.
+// near there.
 SPECTROMER_INLINE Hits meet(const UnionScratch& s, int64_t points, const NearPoints& w, float at, float r) {
   Hits hits, others;  // two chains of comparisons take half the time of one
   const auto disc = [&](int64_t i, Hits& to) SPECTROMER_INLINE_LAMBDA {
@@ -161,8 +161,8 @@ inline int meet_two(const UnionScratch& s, const float* line, int64_t points, co
   return 2;
 }
 
-// Corrects the lanes whose lines are broken near there, as their pieces may leave a space between them: a lane keeps one
-// interval, further ones are added to s.rest.
+// Corrects the lanes whose lines are broken near there, as their pieces may leave a space between them. A lane keeps one
+// interval, and its other intervals are added to s.rest.
 SPECTROMER_INLINE void mend(UnionScratch& s, const float* const* lines, int64_t points, const NearPoints& w, float at,
                             float r, int64_t slot, Hits& hits) {
   unsigned broken = 0;

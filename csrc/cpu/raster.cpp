@@ -1,3 +1,4 @@
+// Lines and bands on the CPU, drawn side by side where their points share their x.
 #include "raster.h"
 
 #include <algorithm>

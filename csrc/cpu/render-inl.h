@@ -63,7 +63,9 @@ inline void value_levels(const float* values, int64_t count, ValueRange range, f
 }
 
 inline void error_levels(const float* values, const float* ivar, int64_t count, float per_sigma, uint8_t* levels) {
-  for (int64_t i = 0; i < count; ++i) levels[i] = share_level(error_share(values[i], ivar[i], per_sigma));
+  for (int64_t i = 0; i < count; ++i) {
+    levels[i] = share_level(values[i] == values[i] ? sigma_reach(ivar[i], per_sigma) : 0.0f);
+  }
 }
 
 // ---- planes to channels ----

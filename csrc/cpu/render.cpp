@@ -1,3 +1,4 @@
+// From spectra to images on the CPU: resampling, scaling and drawing, a group of spectra at a time.
 #include "../core/render.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Resampling on the CPU: plans of weights, the choice of a kernel for each row, and the operators.
 #include "resample.h"
 
 #include <algorithm>

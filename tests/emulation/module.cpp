@@ -1,4 +1,4 @@
-// The CUDA operators, played on the CPU, for the argument types of spectromer._C.
+// The CUDA operators, run on the CPU, for the argument types of spectromer._C.
 #include <pybind11/pybind11.h>
 
 #include "cuda/raster.cu"
