@@ -122,7 +122,9 @@ def test_rows_of_different_kinds_share_a_grid(used_target: str) -> None:
 @pytest.mark.parametrize("bins", [30, 700, 9000])
 @pytest.mark.parametrize("masked", [0.0, 0.02])
 @pytest.mark.parametrize("name", list(WAVELENGTHS))
-def test_wavelengths_of_any_kind_are_exact_with_every_target(name: str, masked: float, bins: int, used_target: str) -> None:
+def test_wavelengths_of_any_kind_are_exact_with_every_target(
+    name: str, masked: float, bins: int, used_target: str
+) -> None:
     rng = np.random.default_rng(0)
     wavelength = WAVELENGTHS[name]
     flux = rng.normal(20.0, 1.0, len(wavelength)).astype(np.float32)

@@ -5,7 +5,6 @@
 
 namespace sass {
 
-// ---- Control flow ----
 inline void Warp::jump(Mask lanes, int64_t address) {
   const int target = program_.number_at(address);
   each(lanes, [&](int lane) { next_[lane] = target; });

@@ -7,7 +7,6 @@
 
 namespace sass {
 
-// ---- Memory ----
 // A place in shared, local or constant memory.
 inline int64_t Warp::place_32(const Operand& o, int lane) const {
   int64_t place = o.value;
