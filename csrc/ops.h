@@ -75,7 +75,7 @@ struct RenderArgs {
   float linewidth;                // pixels
   int subcolumns;                 // as in RasterizeArgs
   Coverage coverage;
-  const uint8_t* marks;  // whether a bin lies in a region: [bins] if shared, else [rows, bins]; for own pixels like flux
+  const uint8_t* marks;  // whether bins lie in regions: [bins] if shared, else [rows, bins]; for own pixels like flux
   bool shared_marks;
   const float* alpha;       // [planes] opacity, 0 to 1
   const float* inks;        // [planes, 3] levels of R, G, B; null if planes are channels

@@ -1,6 +1,9 @@
 """The CPU's operators on every vector target that the machine supports, from the baseline that all processors have."""
 
+import platform
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,9 @@ import spectromer.reference
 from spectromer import _C, SpectrumBatch
 
 *NARROWER, WIDEST = _C.supported_targets()
+SOURCES = Path(__file__).resolve().parents[1] / "csrc"
+X86_64 = platform.machine() in ("x86_64", "AMD64")
+TEXTUAL = [file for file in sorted(SOURCES.rglob("*-inl.h")) if X86_64 or not file.name.startswith("avx")]
 
 
 @pytest.fixture(params=NARROWER)
@@ -132,3 +138,10 @@ def test_wavelengths_of_any_kind_are_exact_with_every_target(
     ivar[rng.random(len(wavelength)) < masked] = 0.0
     beyond = 0.0123 * (wavelength[-1] - wavelength[0])
     resamples_exactly(flux, ivar, wavelength, np.linspace(wavelength[0] - beyond, wavelength[-1] + beyond, bins))
+
+
+@pytest.mark.parametrize("file", TEXTUAL, ids=lambda file: file.name)
+def test_textual_includes_can_be_opened_by_themselves(file: Path) -> None:
+    """An -inl.h file compiles alone, so that an editor understands it."""
+    command = ["c++", "-std=c++17", "-fsyntax-only", "-x", "c++", "-I", SOURCES, file]
+    assert subprocess.run(command, capture_output=True, text=True).stderr == ""

@@ -32,7 +32,8 @@ SPECTROMER_HD Cap make_cap(float x, float y, float nx, float ny, bool before) {
   const float out = before ? -1.0f : 1.0f;
   // n = half (uy, -ux), so half u = (-ny, nx).
   const float end_x = x - out * ny, end_y = y + out * nx;
-  return Cap{one_lane::snapped(end_x + nx), one_lane::snapped(end_y + ny), one_lane::snapped(end_x - nx), one_lane::snapped(end_y - ny)};
+  using one_lane::snapped;
+  return Cap{snapped(end_x + nx), snapped(end_y + ny), snapped(end_x - nx), snapped(end_y - ny)};
 }
 
 // Clips a segment in one coordinate: narrows [begin, end], shares of its length, to the part between `low` and `high`.

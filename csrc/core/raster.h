@@ -96,7 +96,7 @@ SPECTROMER_HD Index first_point(EvenX x, Index points, float at, float r) {
 
 // Among the pieces of a line (which breaks where y is not drawable), finds the one that reaches below `covered` on the
 // vertical line at `at` and begins highest up there. Sets `next` to its interval and `found` to whether there is one.
-// Returns how many pieces meet the vertical line at all. sides(i) are the sides of the segment from point i to the next.
+// Returns how many pieces meet the vertical line at all. sides(i) are those of the segment from point i to the next.
 template <class X, class Y, class SidesOf, class Index>
 SPECTROMER_HD int next_interval(X x, Y y, SidesOf sides, Index points, Index first, float at, float r,
                                 float covered, Interval& next, bool& found) {
@@ -137,7 +137,7 @@ SPECTROMER_HD void visit_column(X x, Y y, SidesOf sides, Index points, Index fir
   }
 }
 
-// The part of the vertical line at `at` that lies between two lines with the same x; empty where either is not drawable.
+// The part of the vertical line at `at` between two lines with the same x; empty where either is not drawable.
 template <class X, class Y, class Index>
 SPECTROMER_HD Interval band_interval(X x, Y y, Y other, Index points, float at) {
   if (points < 2 || !(at >= x[0] && at <= x[points - 1])) return nothing();

@@ -43,24 +43,24 @@ void rasterize_cpu(const RasterizeArgs& args, int threads) {
   const int64_t pixels = args.height * args.width;
   // Only lines that share their x are drawn side by side.
   const bool together = args.x_stride == 0 && (args.band != nullptr || args.coverage == Coverage::area_union);
-  parallel_for<RasterScratch>(
-      args.images, threads, together ? images_together() : 1, [&](int64_t begin, int64_t end, RasterScratch& scratch) {
-        const float* x = args.x + begin * args.x_stride;
-        const float *y[kMostLanes], *band[kMostLanes];
-        uint8_t* out[kMostLanes];
-        for (int64_t image = begin; image < end; ++image) {
-          y[image - begin] = args.y + image * args.points;
-          if (args.band != nullptr) band[image - begin] = args.band + image * args.points;
-          out[image - begin] = args.out + image * pixels;
-        }
-        if (args.band != nullptr) {
-          draw_band(canvas, x, y, band, args.points, end - begin, out, scratch.by_area);
-        } else if (args.coverage == Coverage::agg) {
-          draw_agg(canvas, x, y[0], args.points, out[0], scratch.agg);
-        } else {
-          draw_union(canvas, x, y, args.points, end - begin, out, scratch.by_area);
-        }
-      });
+  const auto draw = [&](int64_t begin, int64_t end, RasterScratch& scratch) {
+    const float* x = args.x + begin * args.x_stride;
+    const float *y[kMostLanes], *band[kMostLanes];
+    uint8_t* out[kMostLanes];
+    for (int64_t image = begin; image < end; ++image) {
+      y[image - begin] = args.y + image * args.points;
+      if (args.band != nullptr) band[image - begin] = args.band + image * args.points;
+      out[image - begin] = args.out + image * pixels;
+    }
+    if (args.band != nullptr) {
+      draw_band(canvas, x, y, band, args.points, end - begin, out, scratch.by_area);
+    } else if (args.coverage == Coverage::agg) {
+      draw_agg(canvas, x, y[0], args.points, out[0], scratch.agg);
+    } else {
+      draw_union(canvas, x, y, args.points, end - begin, out, scratch.by_area);
+    }
+  };
+  parallel_for<RasterScratch>(args.images, threads, together ? images_together() : 1, draw);
 }
 
 }  // namespace spectromer

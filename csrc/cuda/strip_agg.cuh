@@ -99,7 +99,7 @@ class AggStrip {
     if (!(begin < end)) return false;
     const bool downwards = y0 < y1;
     const float width = edge.to.x - edge.from.x, slope = width * reciprocal(y1 - y0);
-    // An end that is not cut off is used unchanged, so that the rest of an edge begins exactly on the border of a column.
+    // An end that is not cut off is used unchanged, so that the rest of an edge begins exactly on a column's border.
     const Vertex top = downwards ? edge.from : edge.to;
     const float x0 = top.y == begin ? top.x : top.x + slope * (begin - top.y), x1 = edge.from.x + slope * (end - y0);
     if (!(min(x0, x1) < kBehind)) return false;

@@ -31,25 +31,25 @@
 #define SPECTROMER_END_TARGET SPECTROMER_OF_TARGET(SPECTROMER_END_, SPECTROMER_TARGET)
 
 #define SPECTROMER_LANES_baseline 4
-#define SPECTROMER_BEGIN_baseline static_assert(true, "")
-#define SPECTROMER_END_baseline static_assert(true, "")
+#define SPECTROMER_BEGIN_baseline static_assert(true)
+#define SPECTROMER_END_baseline static_assert(true)
 
 #define SPECTROMER_LANES_avx2 8
 #define SPECTROMER_LANES_avx512 16
 #ifdef __clang__  // for editors: a build with Clang has the baseline alone
 #define SPECTROMER_BEGIN_avx2 \
-  _Pragma("clang attribute push(__attribute__((target(\"arch=x86-64-v3\"))), apply_to = function)") static_assert(true, "")
+  _Pragma("clang attribute push(__attribute__((target(\"arch=x86-64-v3\"))), apply_to = function)") static_assert(true)
 #define SPECTROMER_BEGIN_avx512 \
-  _Pragma("clang attribute push(__attribute__((target(\"arch=x86-64-v4\"))), apply_to = function)") static_assert(true, "")
-#define SPECTROMER_END_avx2 _Pragma("clang attribute pop") static_assert(true, "")
-#define SPECTROMER_END_avx512 _Pragma("clang attribute pop") static_assert(true, "")
+  _Pragma("clang attribute push(__attribute__((target(\"arch=x86-64-v4\"))), apply_to = function)") static_assert(true)
+#define SPECTROMER_END_avx2 _Pragma("clang attribute pop") static_assert(true)
+#define SPECTROMER_END_avx512 _Pragma("clang attribute pop") static_assert(true)
 #else
 #define SPECTROMER_BEGIN_avx2 \
-  _Pragma("GCC push_options") _Pragma("GCC target(\"arch=x86-64-v3\")") static_assert(true, "")
+  _Pragma("GCC push_options") _Pragma("GCC target(\"arch=x86-64-v3\")") static_assert(true)
 #define SPECTROMER_BEGIN_avx512 \
-  _Pragma("GCC push_options") _Pragma("GCC target(\"arch=x86-64-v4\")") static_assert(true, "")
-#define SPECTROMER_END_avx2 _Pragma("GCC pop_options") static_assert(true, "")
-#define SPECTROMER_END_avx512 _Pragma("GCC pop_options") static_assert(true, "")
+  _Pragma("GCC push_options") _Pragma("GCC target(\"arch=x86-64-v4\")") static_assert(true)
+#define SPECTROMER_END_avx2 _Pragma("GCC pop_options") static_assert(true)
+#define SPECTROMER_END_avx512 _Pragma("GCC pop_options") static_assert(true)
 #endif
 
 #if SPECTROMER_MULTITARGET
