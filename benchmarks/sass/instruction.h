@@ -119,7 +119,7 @@ struct Operand {
   std::string text;
   bool negated = false, absolute = false, inverted = false;
   int index = 0;  // of the register, predicate, barrier or special register; of the bank for a constant
-  int base = kZeroRegister, uniform_base = kZeroUniform;  // registers that are added up to a place in memory or in a bank of constants
+  int base = kZeroRegister, uniform_base = kZeroUniform;  // registers that are added to a place in memory
   bool wide = false;                                      // the memory's base is a pair of registers
   int part = 0;                                           // which byte or half, as in R1.B2 or R1.H1
   int64_t value = 0;  // immediate, place of a constant or in memory, a label's address

@@ -72,7 +72,7 @@ SPECTROMER_HD float height_share(float value, const ValueRange& range, float mar
   return margin + ((1.0f - 2.0f * margin) / range.span) * (value - range.bottom);
 }
 
-// How far a line of that value lies from the top edge of a panel of some height; pixels.
+// The y of a value in a panel of some height: pixels from its top edge.
 SPECTROMER_HD_INLINE float line_y(float value, const ValueRange& range, float margin, float height) {
   return height * (1.0f - height_share(value, range, margin));
 }
@@ -82,7 +82,7 @@ SPECTROMER_HD float sigma_share(const ValueRange& range, float margin) {
   return range.flat ? NAN : (1.0f - 2.0f * margin) / range.span;
 }
 
-// A standard deviation in units of `per_sigma`, which is that of 1.
+// The length of a standard deviation, where `per_sigma` is that of a deviation of 1.
 SPECTROMER_HD_INLINE float sigma_reach(float ivar, float per_sigma) { return per_sigma / sqrtf(ivar); }
 
 // A share as a grey level; NaN, which stands for no value, becomes 0.

@@ -86,7 +86,7 @@ class Painter {
         column_ = 0;
         do draw_strip(); while ((column_ += kWarp) < p_.image.size);
       } while (!kAtOnce && (top_ += kMostRows) < p_.passes.canvas);
-    } while (!kAtOnce && (first_panel_ += p_.passes.panels) < p_.passes.stacked);
+    } while (!kAtOnce && (first_panel_ += p_.passes.panels) < p_.passes.stacked_panels);
   }
 
   __device__ __forceinline__ void draw_strip() {
@@ -100,7 +100,7 @@ class Painter {
 
   // The panels of the pass at hand, the rows of each, all rows, and where they begin in the image.
   __device__ int panels() const {
-    return kAtOnce ? p_.passes.panels : min(p_.passes.stacked - first_panel_, p_.passes.panels);
+    return kAtOnce ? p_.passes.panels : min(p_.passes.stacked_panels - first_panel_, p_.passes.panels);
   }
   __device__ int shown() const { return kAtOnce ? p_.passes.shown : min(p_.passes.canvas - top_, p_.passes.shown); }
   __device__ int rows() const { return kAtOnce ? p_.passes.rows : panels() * shown(); }

@@ -62,7 +62,7 @@ struct PassLayout {
   float height;  // shown, as a float
   int panels;    // in one pass; 1 if a panel needs several passes
   int rows;      // of all of them
-  int stacked;   // panels that lie under one another
+  int stacked_panels;  // panels that lie under one another
   int sheets;    // panels that are drawn as separate planes
   bool at_once;  // all rows are drawn together
 };
@@ -189,14 +189,14 @@ class RenderPlanner {
     bins.step = bins.own ? 0.0f : static_cast<float>(static_cast<double>(a_.size) / static_cast<double>(bins.of_panel));
     bins.per_panel = bins.own ? 0.0f : 1.0f / static_cast<float>(bins.of_panel);
     PassLayout& passes = p.passes;
-    passes.stacked = a_.stacked ? p.panels : 1;
+    passes.stacked_panels = a_.stacked ? p.panels : 1;
     passes.sheets = a_.stacked ? 1 : p.panels;
-    passes.canvas = static_cast<int>(a_.size) / passes.stacked;
+    passes.canvas = static_cast<int>(a_.size) / passes.stacked_panels;
     passes.shown = std::min(kMostRows, passes.canvas);
     passes.height = static_cast<float>(passes.shown);
-    passes.panels = std::min(passes.stacked, kMostRows / passes.shown);
+    passes.panels = std::min(passes.stacked_panels, kMostRows / passes.shown);
     passes.rows = passes.panels * passes.shown;
-    passes.at_once = passes.rows == passes.stacked * passes.canvas;
+    passes.at_once = passes.rows == passes.stacked_panels * passes.canvas;
     p.shape = StrokeShape(a_.linewidth);
     p.weight = subcolumn_weight(a_.subcolumns);
     p.step = 1.0f / static_cast<float>(a_.subcolumns);
