@@ -140,9 +140,7 @@ def write_document(file: Path, document: Any) -> None:
         part.write_text(json.dumps(saved, indent=2) + "\n")
 
 
-def parse_document(
-    file: Path, saved: Any, kind: type[T], convert: Callable[[dict[str, Any]], dict[str, Any]]
-) -> T:
+def parse_document(file: Path, saved: Any, kind: type[T], convert: Callable[[dict[str, Any]], dict[str, Any]]) -> T:
     """A dataclass from a JSON document: checked for its version, its keys, and the types and ranges of its values.
 
     Parameters

@@ -188,6 +188,22 @@ def test_a_missing_extension_is_one_sentence() -> None:
     assert "install the package with `pip install .`" in run(code)
 
 
+def test_arguments_of_native_operators_are_checked_by_name() -> None:
+    """A field that is unknown, forgotten or of a wrong type is a TypeError that names it."""
+    C = _native._C
+    fields = {"y": 0, "x": 0, "images": 0, "points": 0, "x_stride": 0, "height": 1, "width": 1, "linewidth": 1.0}
+    fields |= {"subcolumns": 1, "coverage": C.Coverage.agg, "out": 0}
+    args = C.RasterizeArgs(**fields)
+    assert (args.coverage, args.height, args.band) == (C.Coverage.agg, 1, 0)
+    for wrong, message in (
+        (fields | {"colour": 1}, "RasterizeArgs has no field 'colour'"),
+        ({name: value for name, value in fields.items() if name != "out"}, "RasterizeArgs needs the field 'out'"),
+        (fields | {"coverage": 1}, "RasterizeArgs cannot take type int as the field 'coverage'"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            C.RasterizeArgs(**wrong)
+
+
 def test_a_cuda_tensor_in_a_cpu_build_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_native, "_C", SimpleNamespace(has_cuda=False))
     with pytest.raises(RuntimeError, match=r"no CUDA operator in this build .* move the tensors to the CPU"):

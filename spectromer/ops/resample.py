@@ -8,7 +8,7 @@ from torch import Tensor
 from spectromer.ops._native import _C, CACHES, call, dense, output, require
 from spectromer.ops.plans import bin_plans
 
-METHODS = ("flux_conserving", "linear")
+METHODS = dict(_C.Method.__members__)
 
 
 def resample(
@@ -142,7 +142,7 @@ def _check(
     if grid is not None:
         check_grid(flux, grid, rows)
     if method not in METHODS:
-        raise ValueError(f"method must be one of {METHODS}, got {method!r}")
+        raise ValueError(f"method must be one of {tuple(METHODS)}, got {method!r}")
     if not 0.0 <= coverage <= 1.0:
         raise ValueError(f"coverage must lie in [0, 1], got {coverage}")
     return rows, shared
@@ -191,7 +191,7 @@ class ResampleCall:
         self.grid = None if grid is None else dense(grid, torch.float64)
         self.offsets = None if offsets is None else offsets.contiguous()
         self.shift = None if shift is None else shift.contiguous()
-        self.method, self.coverage = METHODS.index(method), coverage
+        self.method, self.coverage = METHODS[method], coverage
         if flux.device.type == "cpu" and self.rows > 0:
             self._check_values()
         if self.shift is not None and self.offsets is None:
@@ -253,7 +253,7 @@ def _forward(
     ivar: Tensor,
     wavelength: Tensor,
     grid: Tensor,
-    method: str = METHODS[0],
+    method: str = "flux_conserving",
     coverage: float = 0.0,
     offsets: Tensor | None = None,
     shift: Tensor | None = None,
@@ -270,7 +270,7 @@ def _fake(
     ivar: Tensor,
     wavelength: Tensor,
     grid: Tensor,
-    method: str = METHODS[0],
+    method: str = "flux_conserving",
     coverage: float = 0.0,
     offsets: Tensor | None = None,
     shift: Tensor | None = None,
@@ -286,7 +286,7 @@ def _transpose(
     ivar: Tensor,
     wavelength: Tensor,
     grid: Tensor,
-    method: str = METHODS[0],
+    method: str = "flux_conserving",
     coverage: float = 0.0,
     offsets: Tensor | None = None,
     shift: Tensor | None = None,

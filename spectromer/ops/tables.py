@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from spectromer.picture import Picture, Quantity, each
+from spectromer.ops._native import _C
+from spectromer.picture import Picture, each
 
 __all__ = ["DTYPES", "Tables", "wavelength_grid"]
 
-QUANTITIES = get_args(Quantity)
 DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -61,7 +60,7 @@ def _tables(picture: Picture, device: torch.device | str) -> Tables:
     mean = torch.tensor(each(picture.mean, count, "mean", "channel"), dtype=torch.float64)
     std = torch.tensor(each(picture.std, count, "std", "channel"), dtype=torch.float64)
     return Tables(
-        quantities=torch.tensor([QUANTITIES.index(name) for name in picture.channels], dtype=torch.int32),
+        quantities=torch.tensor([_C.Quantity.__members__[name].value for name in picture.channels], dtype=torch.int32),
         alpha=torch.tensor(each(picture.alpha, picture.planes, "alpha", "plane"), dtype=torch.float32).to(device),
         inks=None if inks is None else inks.to(device),
         colormap=None if colormap is None else colormap.to(device),
