@@ -55,10 +55,11 @@ def rasterize(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         For shapes, sizes or names that break the rules above and, on the CPU, for an x that does.
     """
-    return torch.ops.spectromer.rasterize(y, x, height, width, linewidth, coverage, subcolumns, band)
+    images: Tensor = torch.ops.spectromer.rasterize(y, x, height, width, linewidth, coverage, subcolumns, band)
+    return images
 
 
 def _check(

@@ -51,9 +51,9 @@ def render(
     size : int
         Height and width of the image in pixels.
     **options
-        The fields of `spectromer.Picture`, which explains them: channels, panels, layout, wavelength_range, axis, scale,
-        percentiles, per_panel, margin, side_margin, points, linewidth, coverage, subcolumns, block, order, regions,
-        ground, colors, alpha, colormap, dtype, mean, std.
+        The fields of `spectromer.Picture`, where they are explained: channels, panels, layout, wavelength_range, axis,
+        scale, percentiles, per_panel, margin, side_margin, points, linewidth, coverage, subcolumns, block, order,
+        regions, ground, colors, alpha, colormap, dtype, mean, std.
 
     Returns
     -------
@@ -63,10 +63,12 @@ def render(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         For an unknown style or option, or a value that breaks the rules above.
     """
-    return torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, _checked(style, size, **options))
+    picture = _checked(style, size, **options)
+    images: Tensor = torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, picture)
+    return images
 
 
 def _checked(style: str, size: int, **options: Any) -> str:

@@ -21,7 +21,7 @@ class Tables:
     Attributes
     ----------
     quantities : Tensor [Q] int32
-        Indices into QUANTITIES.
+        Values of `_C.Quantity`.
     alpha : Tensor [planes] float32
         Opacity of each plane.
     inks : Tensor [planes, 3] float32, optional
