@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from spectromer import _C, SpectrumBatch, rasterize, render, resample
 from spectromer.config import TrainConfig
 from spectromer.learning.augment import augment
+from spectromer.learning.model import Design, default_size
+from spectromer.learning.targets import Targets
 from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.sources import load_simulated
 from spectromer.shards.store import ShardSet
 from spectromer.surveys.simulated import simulate
-from spectromer.shards.sources import load_simulated
-from spectromer.learning.targets import Targets
-from spectromer.learning.model import Design, default_size
 from spectromer.train import SpectrumTask
 
 

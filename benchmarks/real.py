@@ -18,10 +18,10 @@ from rich.console import Console
 
 from spectromer.baselines import BaselineConfig, baselines
 from spectromer.config import TrainConfig
-from spectromer.shards.sources import divide
-from spectromer.learning.targets import Targets
 from spectromer.evaluate import judge
+from spectromer.learning.targets import Targets
 from spectromer.report import compare, show
+from spectromer.shards.sources import divide
 from spectromer.train import train
 
 

@@ -13,8 +13,8 @@ import tyro
 from rich.console import Console
 
 from spectromer.config import TrainConfig
-from spectromer.shards.sources import divide
 from spectromer.report import compare, show
+from spectromer.shards.sources import divide
 from spectromer.train import train
 
 PICTURES: dict[str, dict[str, Any]] = {

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from spectromer.surveys.simulated import simulate
 from spectromer.predict import Predictor
+from spectromer.surveys.simulated import simulate
 
 COUNT, SEED = 500, 77
 _random = torch.Generator().manual_seed(SEED)
