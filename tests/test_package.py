@@ -49,7 +49,7 @@ def test_import_is_light() -> None:
         "heavy = sorted({'timm', 'lightning', 'astropy', 'matplotlib', 'sklearn', 'nvidia.dali'} & set(sys.modules))\n"
         "print(heavy, torch.cuda.is_initialized(), spectromer.read.__module__, 'astropy.io.fits' in sys.modules)"
     )
-    assert run(code) == "[] False spectromer.surveys True"
+    assert run(code) == "[] False spectromer.surveys.reading True"
 
 
 def test_operators_do_not_wake_the_compiler() -> None:
