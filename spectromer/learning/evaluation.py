@@ -91,7 +91,7 @@ def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, An
 
 
 def judge(table: Table, shards: ShardSet, rows: np.ndarray, targets: Targets, run: RunFolder) -> dict[str, Any]:
-    """Figures of the predictions of some rows; plots and predictions.parquet, with the truth in it, are left in `run`."""
+    """Figures of the predictions of some rows; leaves plots, and predictions.parquet with the truth in it, in `run`."""
     believed, labels = shards.believed.take(rows), list(shards.labels(rows))
     snr = np.array([row.get("snr", np.nan) for row in labels], dtype=np.float64)
     metrics = evaluate_predictions(table, believed, snr, targets)

@@ -43,9 +43,7 @@ def confusion_matrix(table: Table, labels: BelievedLabels, name: str, targets: T
 
     values = targets.vocabulary[name]
     pairs = [
-        (true, str(found))
-        for true, found in zip(labels[name], table[name], strict=True)
-        if true in values and found
+        (true, str(found)) for true, found in zip(labels[name], table[name], strict=True) if true in values and found
     ]
     if not pairs:
         return

@@ -122,7 +122,13 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume:
         callbacks=[
             History(),
             Position(loaders[0]),
-            _Safetensors(run.path, run.weights.stem, monitor="val/loss", save_weights_only=True, enable_version_counter=False),
+            _Safetensors(
+                run.path,
+                run.weights.stem,
+                monitor="val/loss",
+                save_weights_only=True,
+                enable_version_counter=False,
+            ),
             _Safetensors(run.path, run.last.stem, enable_version_counter=False, save_on_train_epoch_end=True),
             _Safetensors(
                 run.path,
@@ -239,5 +245,3 @@ def train(config: TrainConfig, resume: bool = False, division: Division | None =
         f"Everything is in {run.path}: weights, metrics.json, report.html, predictions.parquet, plots, tensorboard."
     )
     return metrics
-
-
