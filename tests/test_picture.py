@@ -1,4 +1,4 @@
-"""Picture: the options of render, checked and known by name everywhere."""
+"""Picture checks the options of render, which are known by the same names everywhere."""
 
 import json
 import subprocess
