@@ -1,4 +1,4 @@
-"""Labels as targets, and the division by object."""
+"""Targets are fitted to labels, checked, kept in model.json, and encode what is believed."""
 
 import math
 from pathlib import Path
@@ -13,10 +13,7 @@ from spectromer.labels import BelievedLabels
 from spectromer.learning.design import Design
 from spectromer.learning.targets import Targets
 from spectromer.runs import RunFolder
-from spectromer.shards.sources import load
-from spectromer.shards.splits import split_by_object
 from spectromer.surveys.simulated import simulate
-from spectromer.surveys.write import write_survey
 
 TEFF = (float(np.log(5800.0)), 0.3)
 
@@ -89,66 +86,6 @@ def test_following_keeps_the_scales_of_another_run() -> None:
         assert found.scale == {"z": (0.0, want), "teff": (8.0, 0.5), "logg": (4.0, 1.0)} and found.names == own.names
 
 
-def test_an_object_stands_in_one_split_and_stays_there() -> None:
-    objects = [f"o{i % 500}" for i in range(2000)]
-    division = split_by_object(objects, (0.6, 0.2, 0.2), seed=1)
-    sets = {name: {objects[i] for i in rows} for name, rows in division.items()}
-    assert sum(len(s) for s in sets.values()) == 500 and len(set.union(*sets.values())) == 500
-    assert sorted(i for rows in division.values() for i in rows) == list(range(2000))
-    for name, share in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
-        assert len(sets[name]) / 500 == pytest.approx(share, abs=0.07)
-    grown = split_by_object([*objects, *(f"new{i}" for i in range(300))], (0.6, 0.2, 0.2), seed=1)
-    assert all(set(division[name]) <= set(grown[name]) for name in division)
-    other = split_by_object(objects, (0.6, 0.2, 0.2), seed=2)
-    assert not np.array_equal(other["train"], division["train"])
-
-
-def test_a_catalogue_names_files_labels_and_objects(tmp_path: Path) -> None:
-    spectra = list(simulate(6))
-    write_survey(spectra, tmp_path)
-    lines = (tmp_path / "catalog.csv").read_text().splitlines()
-    rows = [
-        lines[0] + ",object_group",
-        *(f"{line},g{i // 2}" for i, line in enumerate(lines[1:])),
-        "missing.fits" + "," * 10,
-    ]
-    (tmp_path / "catalog.csv").write_text("\n".join(rows).replace(f",{spectra[0].labels['z']},", ",0.25,"))
-    shards, rejected = load(tmp_path / "catalog.csv", progress=False)
-    assert shards.index["object"].to_pylist() == ["g0", "g0", "g1", "g1", "g2", "g2"]
-    assert [Path(e.path).name for e in rejected] == ["missing.fits"]
-    labels = list(shards.labels())
-    assert labels[0]["z"] == 0.25 and labels[1]["z"] == spectra[1].labels["z"]
-    with_teff = [row.get("teff") for row in labels]
-    assert with_teff == [s.labels.get("teff") for s in spectra] and any(with_teff)
-    (tmp_path / "bad.csv").write_text("file\na.fits\n")
-    with pytest.raises(ValueError, match="a catalogue needs a column path"):
-        load(tmp_path / "bad.csv", progress=False)
-    with pytest.raises(ValueError, match="no such file or folder"):
-        load(tmp_path / "nowhere", progress=False)
-
-
-def test_objects_are_told_by_position(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    spectra = list(simulate(4))
-    near = replace(
-        spectra[1],
-        labels=spectra[1].labels | {"ra": spectra[0].labels["ra"], "dec": spectra[0].labels["dec"] + 1 / 3600},
-    )
-    write_survey([spectra[0], near, spectra[2], spectra[3]], tmp_path)
-    shards, _ = load(tmp_path, progress=False)
-    assert len(shards) == 4 and len(set(shards.index["object"].to_pylist())) == 3
-
-
 def test_missing_numbers_encode_as_nan() -> None:
     encoded = Targets(("teff",), {}, {}, {"teff": (5000.0, 500.0)}).encode(BelievedLabels.of([{"teff": 6000.0}, {}]))
     assert encoded["teff"].dtype == torch.float32 and torch.isnan(encoded["teff"]).tolist() == [False, True]
-
-
-def test_turns_of_the_division_are_folds() -> None:
-    """Five turns test every object once."""
-    objects = [f"object {i}" for i in range(500)]
-    folds = [split_by_object(objects, (0.7, 0.1, 0.2), seed=3, turn=i / 5) for i in range(5)]
-    assert sorted(np.concatenate([fold["test"] for fold in folds]).tolist()) == list(range(500))
-    for fold in folds:
-        assert sorted(np.concatenate(list(fold.values())).tolist()) == list(range(500))
