@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader, Dataset
 
 import spectromer
 from spectromer import SpectrumBatch
-from spectromer.ingest import IngestConfig, Selection, ingest, ingest_shard
 from spectromer.shards.feeds import Batches, Feed
 from spectromer.shards.store import ShardSet
-from spectromer.surveys import read_each
 from spectromer.surveys.simulated import simulate
 from spectromer.surveys.write import write_lamost, write_sdss
+from spectromer.ingest import IngestConfig, Selection, ingest, ingest_shard
+from spectromer.surveys import read_each
 
 FILES = "files, read"
 WHOLE = "the whole way, SDSS lite files"
