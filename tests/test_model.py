@@ -1,4 +1,4 @@
-"""The model: its outputs, its losses, and what it takes over from another run."""
+"""The model has an output and a loss for each target, and takes over what another run learnt."""
 
 import math
 
@@ -13,7 +13,7 @@ from spectromer.picture import Picture
 
 
 def test_each_target_has_a_head() -> None:
-    """The heads of categories are told where z lies; a hidden layer is in all heads but that of z."""
+    """The heads of categories are told where z lies; every head but that of z may have a hidden layer."""
     scale = {"z": (0.0, 2.0), "teff": (6000.0, 900.0)}
     targets = Targets(("class", "z", "teff"), {"class": ["QSO", "STAR"]}, {}, scale)
     picture = Picture.of("panels", 64, panels=4)
@@ -39,7 +39,7 @@ def test_losses_are_means_over_the_labels_that_are_there() -> None:
 
 
 def test_what_another_run_learnt_is_taken_over() -> None:
-    """Values of a category by name, numbers in their scale, the redshift where its bins are the same."""
+    """Values of a category are taken over by name, numbers with their scale, and the redshift with its bins."""
     old = Targets(
         ("class", "subclass", "z", "teff"),
         {"class": ["GALAXY", "QSO", "STAR"], "subclass": ["A", "F", "M"]},

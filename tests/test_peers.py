@@ -1,4 +1,4 @@
-"""The peers, compared with a run on a small scale."""
+"""The peers are compared with a run, on a small scale."""
 
 import csv
 import json

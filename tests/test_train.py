@@ -1,4 +1,4 @@
-"""The command line of train: presets, styles, the picture that a model reads, and runs that go on."""
+"""The command line of train knows presets, styles, the picture that a model reads, and runs that go on."""
 
 from collections.abc import Callable
 from dataclasses import replace
