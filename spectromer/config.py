@@ -39,11 +39,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_targets(self.targets)
-        require(self.simulated >= 1, f"simulated must be at least 1, got {self.simulated}")
+        _check_count("simulated", self.simulated)
         shares = all(0.0 < share < 1.0 for share in self.split) and math.isclose(sum(self.split), 1.0, abs_tol=1e-6)
         require(shares, f"split must be three shares above 0 that add up to 1, got {self.split}")
         require(math.isfinite(self.fold_offset), f"fold_offset must be a number, got {self.fold_offset}")
-        require(self.seed >= 0, f"seed must be at least 0, got {self.seed}")
+        require(0 <= self.seed < 1 << 32, f"seed must be at least 0 and below 2^32, got {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ class TrainConfig(DataConfig):
     """Leave the weights of the encoder as they are and train the heads alone. With linear heads this is a linear
     probe."""
     layer_decay: float | None = None
-    """Ratio of the learning rates of neighbouring blocks of the ViT; each block learns more slowly than the next by this
-    factor."""
+    """Ratio of the learning rates of neighbouring blocks of the ViT; each block learns more slowly than the next by
+    this factor."""
     heads: HeadKind = "linear"
     """Whether each head is one layer, or has a hidden layer."""
     redshift_head: RedshiftMethod = "correlation"
     """Look for z by cross-correlation along the wavelength axis, or in the mean token alone."""
     keep_patches: float = 1.0
     """Share of an image's patches that the ViT reads: those with the most ink."""
-    picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("panels", size=128, panels=8)
+    picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("panels", size=128, panels=8)  # noqa: RUF009 - frozen
     """How a spectrum is drawn."""
     augment: bool = True
     """Train on spectra as they might have been observed: with more noise, another calibration and other masks."""
@@ -98,17 +98,16 @@ class TrainConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
-        for name in ("lr", "save_minutes"):
-            value = getattr(self, name)
-            require(value is None or 0.0 < value < math.inf, f"{name} must be above 0, got {value}")
+        _check_count("batch_size", self.batch_size)
+        if self.epochs is not None:
+            _check_count("epochs", self.epochs)
+        require(self.lr is None or 0.0 < self.lr < math.inf, f"lr must be above 0, got {self.lr}")
+        require(0.0 < self.save_minutes <= 1e6, f"save_minutes must lie in (0, 1e6], got {self.save_minutes}")
         for name in ("layer_decay", "keep_patches"):
             value = getattr(self, name)
             require(value is None or 0.0 < value <= 1.0, f"{name} must lie in (0, 1], got {value}")
         require(0.0 <= self.weight_decay < math.inf, f"weight_decay must be at least 0, got {self.weight_decay}")
-        require(self.workers >= 0, f"workers must be at least 0, got {self.workers}")
+        require(0 <= self.workers <= 1024, f"workers must lie in [0, 1024], got {self.workers}")
         require(self.picture.dtype == "uint8", f"dtype must be uint8 for training, got {self.picture.dtype}")
 
 
@@ -136,14 +135,16 @@ class BaselineConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.max_train >= 1, f"max_train must be at least 1, got {self.max_train}")
+        _check_count("max_train", self.max_train)
+        if self.epochs is not None:
+            _check_count("epochs", self.epochs)
 
 
 #: Named settings to start from: a style, and options of TrainConfig. Options that are given override them.
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "default": ("panels", {}),
-    # The thesis's: one line plot of each spectrum over its own range, and a ViT-B/16 pretrained with DINO. Unlike there,
-    # no spectrum is shifted by the catalogue's z (which would leak the label), and no object is in two splits.
+    # The thesis's: one line plot of each spectrum over its own range, and a ViT-B/16 pretrained with DINO. Unlike
+    # there, no spectrum is shifted by the catalogue's z (which would leak the label), and no object is in two splits.
     "thesis": (
         "thesis-plot",
         {
@@ -156,3 +157,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
+
+
+def _check_count(name: str, value: int) -> None:
+    require(1 <= value < 1 << 31, f"{name} must be at least 1 and below 2^31, got {value}")

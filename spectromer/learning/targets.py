@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,14 +30,15 @@ class Targets:
     vocabulary : dict
         For class and subclass, the values that are told apart, in alphabetical order.
     subclasses : dict
-        For each class, the subclasses that it came with.
+        For each class, the subclasses that it came with; where it is empty, a class may have any subclass.
     scale : dict
         For teff (as ln), logg and feh: mean and standard deviation. For z: 0 and the highest z that is told apart.
 
     Raises
     ------
     ArgumentError
-        When a target is unknown or stands twice, or its vocabulary or scale is missing or not sound.
+        When a target is unknown or stands twice, or when a vocabulary or a scale breaks its rule or is that of no
+        target.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
@@ -49,17 +50,22 @@ class Targets:
 
     def __post_init__(self) -> None:
         check_targets(self.names)
-        for name in self.names:
-            values = self.vocabulary.get(name, [])
-            if name in CATEGORIES and (not values or len(set(values)) < len(values)):
-                raise ArgumentError(f"the vocabulary of {name} must name each value once, got {values}")
-            mean, width = self.scale.get(name, (0.0, 0.0))
-            if name not in CATEGORIES and not (math.isfinite(mean) and 0.0 < width < math.inf):
-                raise ArgumentError(f"the scale of {name} must be two numbers, the second above 0, got {mean}, {width}")
-        unknown = {value for values in self.subclasses.values() for value in values}
-        unknown -= set(self.vocabulary.get("subclass", []))
-        if unknown:
-            raise ArgumentError(f"subclasses must be of the vocabulary of subclass, got {', '.join(sorted(unknown))}")
+        categories = [name for name in self.names if name in CATEGORIES]
+        _check_keys("vocabulary", self.vocabulary, categories)
+        _check_keys("scale", self.scale, [name for name in self.names if name not in CATEGORIES])
+        for name, values in self.vocabulary.items():
+            if not values or "" in values or values != sorted(set(values)):
+                raise ArgumentError(f"vocabulary.{name} must be values in alphabetical order, each once; got {values}")
+        for name, (mean, width) in self.scale.items():
+            if not math.isfinite(mean) or not 0.0 < width < math.inf or (name == "z" and mean != 0.0):
+                rule = "0 and a number" if name == "z" else "two numbers, the second"
+                raise ArgumentError(f"scale.{name} must be {rule} above 0, got {mean} and {width}")
+        if self.subclasses:
+            _check_keys("subclasses", self.subclasses, self.vocabulary.get("class", []))
+        every = self.vocabulary.get("subclass", [])
+        for name, values in self.subclasses.items():
+            if values != [value for value in every if value in values]:
+                raise ArgumentError(f"subclasses.{name} must be some of vocabulary.subclass in its order, got {values}")
 
     @classmethod
     def fit(cls, names: Sequence[str], labels: BelievedLabels, least: int = 5) -> "Targets":
@@ -113,3 +119,9 @@ class Targets:
             else:
                 encoded[name] = torch.from_numpy(labels[name].astype(np.float32))
         return encoded
+
+
+def _check_keys(what: str, found: Iterable[str], wanted: Iterable[str]) -> None:
+    if set(found) != set(wanted):
+        names = (", ".join(sorted(keys)) or "none" for keys in (wanted, found))
+        raise ArgumentError("{} must have one entry for each of {}, got {}".format(what, *names))

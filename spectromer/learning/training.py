@@ -19,7 +19,7 @@ from rich.console import Console
 from torch import Tensor
 
 from spectromer.config import SPECFORMER, TrainConfig
-from spectromer.errors import ArgumentError, ModelError
+from spectromer.errors import ArgumentError, ModelError, RunError
 from spectromer.files import write_rejected
 from spectromer.learning import plots
 from spectromer.learning.backbone import create_backbone, has_published_weights
@@ -65,22 +65,30 @@ def _settle(config: TrainConfig, spectra: int) -> TrainConfig:
     return replace(config, epochs=epochs, lr=lr)
 
 
+def _told(design: Design, config: TrainConfig) -> dict[str, Any]:
+    """The options of a run that its model settles. A model without a picture leaves that as it is."""
+    names = ("model", "picture", "heads", "redshift_head", "keep_patches")
+    return {name: getattr(design, name) for name in names} | {"picture": design.picture or config.picture}
+
+
 def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Targets], tuple[Design, SpectrumModel]]:
     """A function that makes the model once the targets are known. All that can fail before that fails here.
 
     A resumed run has its weights in its own checkpoint. A run folder as checkpoint gives its own model and picture.
     """
     if resume:
-        design = run.read_model(Design)
-        return lambda targets: (design, design.build())
+        design, model = Design.read(run)
+        for name, value in {**_told(design, config), "targets": design.targets.names}.items():
+            if getattr(config, name) != value:
+                raise RunError(f"{run.config}: {name} must be that of {run.model.name} in a run that goes on")
+        return lambda targets: (design, model)
     if config.checkpoint is not None and config.checkpoint.is_dir():
-        source = RunFolder(config.checkpoint)
-        earlier, weights = source.read_model(Design), source.read_weights()
+        earlier, teacher = Design.load(RunFolder(config.checkpoint))
 
         def following(targets: Targets) -> tuple[Design, SpectrumModel]:
             design = replace(earlier, targets=targets.following(earlier.targets))
             model = design.build()
-            heads = model.take_over(weights, earlier.targets)
+            heads = model.take_over(teacher.state_dict(), earlier.targets)
             print(f"From {config.checkpoint}: the encoder and the heads of {', '.join(heads) or 'no target'}.")
             return design, model
 
@@ -122,7 +130,9 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume:
         callbacks=[
             History(),
             Position(loaders[0]),
-            _Safetensors(run.path, run.weights.stem, monitor="val/loss", save_weights_only=True, enable_version_counter=False),
+            _Safetensors(
+                run.path, run.weights.stem, monitor="val/loss", save_weights_only=True, enable_version_counter=False
+            ),
             _Safetensors(run.path, run.last.stem, enable_version_counter=False, save_on_train_epoch_end=True),
             _Safetensors(
                 run.path,
@@ -155,7 +165,7 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume:
 
 def _calibrate(run: RunFolder, shards: ShardSet, rows: dict[str, np.ndarray], values: dict[str, Tensor]) -> None:
     """Correct the model's answers by the validation split; the training's own features say what is typical."""
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load(run.path, calibration=Calibration())
     chosen = {name: some(rows[name], most) for name, most in (("train", _TYPICAL), ("val", _HELD_OUT))}
     trained, held_out = (predictor.collect(shards, chosen[name], f"calibrating ({name})") for name in chosen)
     labels = {name: value[chosen["val"]] for name, value in values.items()}
@@ -196,8 +206,7 @@ def train(config: TrainConfig, resume: bool = False, division: Division | None =
     division = division or divide(config)
     shards, rows = division.shards, division.rows
     design, model = make(Targets.fit(config.targets, shards.believed.take(rows["train"])))
-    picture = design.picture or config.picture
-    config = replace(_settle(config, len(rows["train"])), model=design.model, picture=picture, out=run.path)
+    config = replace(_settle(config, len(rows["train"])), **_told(design, config), out=run.path)
     if config.frozen:
         model.encoder.requires_grad_(False)
 
@@ -239,5 +248,3 @@ def train(config: TrainConfig, resume: bool = False, division: Division | None =
         f"Everything is in {run.path}: weights, metrics.json, report.html, predictions.parquet, plots, tensorboard."
     )
     return metrics
-
-
