@@ -1,4 +1,4 @@
-"""The whole way: survey files, shards, batches, images, on one core, next to astropy in the usual torch Dataset."""
+"""From survey files to shards, batches and images on one core, compared with astropy in a torch Dataset."""
 
 import csv
 import gzip
@@ -15,12 +15,14 @@ from torch.utils.data import DataLoader, Dataset
 
 import spectromer
 from spectromer import SpectrumBatch
+from spectromer.ingest import IngestConfig, Selection, ingest
+from spectromer.shards.build import build_shard
 from spectromer.shards.feeds import Batches, Feed
 from spectromer.shards.store import ShardSet
-from spectromer.surveys.simulated import simulate
-from spectromer.surveys.write import write_lamost, write_sdss
-from spectromer.ingest import IngestConfig, Selection, ingest, ingest_shard
 from spectromer.surveys import read_each
+from spectromer.surveys.lamost import SURVEY as LAMOST
+from spectromer.surveys.sdss import SURVEY as SDSS
+from spectromer.surveys.simulated import simulate
 
 FILES = "files, read"
 WHOLE = "the whole way, SDSS lite files"
@@ -31,21 +33,21 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Simulated spectra as SDSS lite files and as LAMOST tables under gzip."""
+    """Simulated spectra as SDSS lite files and as gzip-compressed LAMOST tables."""
     root = tmp_path_factory.mktemp("files")
     for name in ("sdss", "lamost"):
         (root / name).mkdir()
     for i, spectrum in enumerate(simulate(COUNT, surveys=("SDSS",))):
-        write_sdss(spectrum, root / "sdss" / f"spec-{i}.fits")
+        SDSS.write(spectrum, root / "sdss" / f"spec-{i}.fits")
     for i, spectrum in enumerate(simulate(COUNT, surveys=("LAMOST",))):
         path = root / "lamost" / f"spec-{i}.fits"
-        write_lamost(spectrum, path)
+        LAMOST.write(spectrum, path)
         path.write_bytes(gzip.compress(path.read_bytes()))
     return root
 
 
 def files(folder: Path, layout: str) -> list[Path]:
-    """Files of one layout, simulated or, where they are at hand, real."""
+    """Files of one layout: simulated ones, or real ones if they are available."""
     if layout.startswith("simulated"):
         return sorted((folder / ("sdss" if "SDSS" in layout else "lamost")).iterdir())
     if not (REAL / "catalog.csv").is_file():
@@ -59,7 +61,7 @@ def files(folder: Path, layout: str) -> list[Path]:
 
 
 def by_astropy(path: Path, labels: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """flux, ivar and wavelength as everybody reads them, and class and z if labels are asked for."""
+    """Read flux, ivar and wavelength, and optionally class and z, with astropy in the usual way."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with fits.open(path, memmap=False) as hdus:
@@ -91,7 +93,7 @@ def test_astropy(rate: Any, folder: Path, layout: str, labels: bool) -> None:
 
 @pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if "gzip" in layout])
 def test_decompression(rate: Any, folder: Path, layout: str) -> None:
-    """The floor for a compressed file, by the standard library."""
+    """Decompression by the standard library, the lower limit for a compressed file."""
     content = [path.read_bytes() for path in files(folder, layout)]
     rate(f"{FILES}: {layout}", "gzip.decompress alone", len(content), lambda: [gzip.decompress(c) for c in content])
 
@@ -122,7 +124,7 @@ def test_shards_alone(rate: Any, shards: ShardSet) -> None:
     batches = Batches(shards, batch_size=BATCH)
 
     def work() -> list:
-        fresh = Batches(shards, batch_size=BATCH)  # nothing is kept from the last time
+        fresh = Batches(shards, batch_size=BATCH)  # a new object has no cached batches
         return [fresh[i] for i in range(len(batches))]
 
     rate(WHOLE, "shards to batches alone", len(shards), work, size=2 * 8 * 4620)
@@ -135,11 +137,11 @@ def test_render_alone(rate: Any, shards: ShardSet) -> None:
 
 def test_files_to_shards(rate: Any, folder: Path, tmp_path: Path) -> None:
     paths = [str(path) for path in files(folder, "simulated SDSS lite")]
-    rate(WHOLE, "files to shards", len(paths), lambda: ingest_shard(tmp_path, 0, paths, (), Selection()))
+    rate(WHOLE, "files to shards", len(paths), lambda: build_shard(tmp_path, 0, paths, (), Selection()))
 
 
 class Usual(Dataset):
-    """A file at a time through astropy, brought to one grid: how most projects begin."""
+    """A simple torch Dataset that reads one file at a time with astropy and resamples it to one grid."""
 
     def __init__(self, paths: list[Path], grid: np.ndarray) -> None:
         self.paths, self.grid = paths, grid

@@ -1,4 +1,4 @@
-"""The operators on a GPU: against its memory, against the same work in torch ops, and beside a ViT's training step."""
+"""The operators on a GPU, compared with its memory bandwidth, with torch ops, and with a training step of a ViT."""
 
 import time
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from spectromer.train import SpectrumTask
 
 
 class DeviceClock:
-    """Seconds by the GPU's clock, once it has done all that it was given."""
+    """Timer that synchronises with the GPU and reads its clock, in seconds."""
 
     def __init__(self) -> None:
         self._last: Any = None
@@ -31,7 +31,7 @@ class DeviceClock:
         now = torch.cuda.Event(enable_timing=True)
         now.record()
         now.synchronize()
-        if self._last is not None:  # from one to the next, as a long time is told less exactly
+        if self._last is not None:  # measure between successive events, since long intervals are less precise
             self._seconds += self._last.elapsed_time(now) / 1000.0
         self._last = now
         return self._seconds
@@ -69,7 +69,7 @@ def many(batch: SpectrumBatch) -> SpectrumBatch:
 def test_render(rate: Any, batch: SpectrumBatch, many: SpectrumBatch, name: str, options: dict) -> None:
     images = render(many, **options)
     off = (images[: len(batch)].cpu().float() - render(batch, **options).float()).abs()
-    level = 1.0 if images.dtype == torch.uint8 else 2.0 / 255.0 / 0.22  # and a step of bfloat16
+    level = 1.0 if images.dtype == torch.uint8 else 2.0 / 255.0 / 0.22  # one level, or one step of bfloat16
     assert float(off.max()) <= 1.001 * level
     size = 8 * many.flux.shape[1] + images[0].nbytes
     del images
@@ -101,7 +101,7 @@ def test_resample(rate: Any, many: SpectrumBatch, own: bool) -> None:
 
 
 def test_resample_by_torch(rate: Any, many: SpectrumBatch) -> None:
-    """The overlaps as a sparse matrix, made once: flux and variance of good pixels, and their weights."""
+    """Resample flux and variance of the good pixels, and their weights, with one sparse matrix of overlaps."""
     wavelength, grid = many.wavelength, bins(many.flux.device)
 
     def edges(centres: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ def test_rasterize_as_agg(rate: Any, heights: Tensor) -> None:
 
 
 def test_rasterize_by_torch(rate: Any, heights: Tensor) -> None:
-    """The same area: at eight places in each column, what discs at 17 places beside it cover, from end to end."""
+    """Compute the same area with torch ops: 8 samples per column, each with the extent of the discs at 17 offsets."""
     some, places, radius = heights[:256], 8, 0.5
     points = some.shape[1]
     beside = torch.linspace(-radius, radius, 17, device="cuda")
@@ -165,14 +165,14 @@ def test_rasterize_by_torch(rate: Any, heights: Tensor) -> None:
         return (255.0 * cover.mean(3) + 0.5).to(torch.uint8)[:, None]
 
     off = (work().float() - rasterize(some).float()).abs()
-    assert float(off.mean()) <= 1.0  # the same line
+    assert float(off.mean()) <= 1.0  # both draw the same line
     error = f"{float(off.mean()):.2f} levels on average, {float(off.max()):.0f} at most, to ours"
     rate(RASTERIZE, "torch, 256 at a time", len(some), work, error=error, device="cuda")
 
 
 @pytest.fixture(scope="module")
 def training() -> Any:
-    """Takes a training step with images, or with the spectra they are drawn from."""
+    """A training step with images, or with the spectra from which they are drawn."""
     timm = pytest.importorskip("timm")
     model = timm.create_model("vit_base_patch16_224", num_classes=30).cuda()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
@@ -205,7 +205,7 @@ def test_the_drawing_alone(rate: Any, many: SpectrumBatch) -> None:
 
 
 def test_step_of_the_default_model(rate: Any) -> None:
-    """As `python -m spectromer.train` takes it, but for what Lightning does around it."""
+    """A training step of `python -m spectromer.train`, without Lightning."""
     config = TrainConfig()
     shards = load_simulated(config.batch_size, seed=0, progress=False)
     targets = Targets.fit(config.targets, shards.labels())

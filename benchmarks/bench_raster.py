@@ -1,4 +1,4 @@
-"""rasterize: 4096 points to 224 x 224, against every common way to draw a line."""
+"""rasterize of 4096 points to 224 x 224, compared with common ways to draw a line."""
 
 from functools import lru_cache
 from typing import Any
@@ -29,7 +29,7 @@ def _area(line: bytes) -> np.ndarray:
 
 
 def off(image: Any, lines: torch.Tensor) -> str:
-    """Mean and greatest error of the first line's image, in grey levels, next to the float64 reference of the area."""
+    """Mean and maximum error of the first image, in grey levels, relative to the area by the float64 reference."""
     error = np.abs(np.asarray(image, np.float64) - _area(lines[0].numpy().tobytes()))
     return f"{error.mean():.2f} levels, {error.max():.0f} at most, to the true area"
 
@@ -69,7 +69,7 @@ def _grey(canvas: Any) -> np.ndarray:
 
 
 def test_matplotlib_fresh(rate: Any, lines: torch.Tensor) -> None:
-    """A figure for each spectrum, as most scripts do."""
+    """Time matplotlib with a new figure for each spectrum, as in most scripts."""
 
     def work() -> list:
         images = []
@@ -83,7 +83,7 @@ def test_matplotlib_fresh(rate: Any, lines: torch.Tensor) -> None:
 
 
 def test_matplotlib_reused(rate: Any, lines: torch.Tensor) -> None:
-    """One figure, its line's data replaced: matplotlib at its best."""
+    """Time matplotlib with one figure whose line data are replaced, which is its fastest way."""
     canvas, axes = _figure()
     (line,) = axes.plot(X, lines[0], color="k", lw=0.72)
 
@@ -115,7 +115,7 @@ def test_opencv(rate: Any, peer: Any, lines: torch.Tensor) -> None:
 
 
 def test_pillow(rate: Any, peer: Any, lines: torch.Tensor) -> None:
-    """Not antialiased: it has no such lines."""
+    """Time Pillow, which has no antialiased lines."""
     pil, draw = peer("PIL.Image", "Pillow"), peer("PIL.ImageDraw", "Pillow")
     points = np.stack((np.broadcast_to(X, lines.shape), lines.numpy()), 2)
 

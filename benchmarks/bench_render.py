@@ -1,4 +1,4 @@
-"""render: whole spectra to images; against its stages, by style, and how it scales."""
+"""render of spectra to images, compared with its stages, by style, by size and by number of threads."""
 
 import os
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ def threads(count: int) -> Iterator[None]:
 
 
 def moved(batch: SpectrumBatch, image: torch.Tensor) -> int:
-    """Bytes of one spectrum and its image."""
+    """Size of one spectrum and its image in bytes."""
     return 8 * batch.flux.shape[1] + image[0].nbytes
 
 
 def drawn(rate: Any, group: str, name: str, batch: SpectrumBatch, **options: Any) -> None:
     images = render(batch, **options)
     levels = images.amax((1, 2, 3)).float() - images.amin((1, 2, 3)).float()
-    assert bool((levels > 0).all())  # something is there to see
+    assert bool((levels > 0).all())  # the images are not empty
     rate(group, name, len(batch), lambda: render(batch, **options), size=moved(batch, images))
 
 
@@ -54,7 +54,7 @@ def test_one_pass_on_all_threads(rate: Any, batch: SpectrumBatch) -> None:
 
 @pytest.fixture(scope="module")
 def heights(batch: SpectrumBatch) -> torch.Tensor:
-    """The lines that `render` draws."""
+    """Heights of the lines that `render` draws, in pixels."""
     flux, ivar = resample(batch.flux, batch.ivar, batch.wavelength, wavelength_grid(Picture(points=POINTS)))
     flux = flux.masked_fill(ivar == 0, torch.nan)
     low, high = limits(flux, "percentile", (0.5, 99.5))
@@ -72,7 +72,9 @@ def test_rasterize_alone(rate: Any, heights: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("style", list(STYLES))
 def test_styles(rate: Any, batch: SpectrumBatch, style: str) -> None:
-    some = batch.select(range(16 if style == "thesis-map-regions" else 256))  # whose regions scipy finds
+    some = batch.select(
+        range(16 if style == "thesis-map-regions" else 256)
+    )  # scipy finds the regions of this style, slowly
     drawn(rate, f"render by style, {SIZE} x {SIZE}", style, some, style=style)
 
 

@@ -1,4 +1,4 @@
-"""resample: 4620 SDSS pixels to 4096 bins, flux and ivar with masks, against what people use."""
+"""resample of 4620 SDSS pixels to 4096 bins, flux and ivar with masks, compared with common packages."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ BINS = 4096
 LINEAR = np.linspace(3650.0, 10250.0, BINS)
 LOG = np.geomspace(3650.0, 10250.0, BINS)
 GROUP = f"resample 4620 px to {BINS} bins"
-PEERS = 8  # spectra that a slow peer is given
+PEERS = 8  # number of spectra for slow peers
 
 
 def moved(pixels: int, wavelengths: bool = False) -> int:
-    """Bytes of one spectrum: flux and ivar in, flux and ivar out, and its wavelengths where they are its own."""
+    """Size of one spectrum in bytes: flux and ivar before and after, and wavelengths if they are separate."""
     return 8 * (pixels + BINS) + (8 * pixels if wavelengths else 0)
 
 
 def wrong(out: tuple[torch.Tensor, torch.Tensor], batch: SpectrumBatch, grid: np.ndarray, row: int) -> str:
-    """What a resampled spectrum is wrong by, next to the float64 sums over the whole overlap matrix."""
+    """Describe the error of a resampled spectrum relative to the float64 reference."""
     flux, ivar = (values[row].double().numpy() for values in out)
     true_flux, true_ivar = spectromer.reference.resample(batch.flux[row], batch.ivar[row], batch.wavelength, grid)
     np.testing.assert_array_equal(ivar > 0, true_ivar > 0)
@@ -54,7 +54,7 @@ def test_spectromer(rate: Any, batch: SpectrumBatch, name: str, grid: np.ndarray
 
 
 def test_spectres_numba(rate: Any, peer: Any, batch: SpectrumBatch) -> None:
-    """The same without masks, which it has none of."""
+    """Time spectres with numba, without masks, which it does not support."""
     spectres = peer("spectres.spectral_resampling_numba", "spectres with numba").spectres_numba
     wavelength = batch.wavelength.numpy()
     flux, error = batch.flux[:PEERS].double().numpy(), np.ones((PEERS, len(wavelength)))
@@ -62,7 +62,7 @@ def test_spectres_numba(rate: Any, peer: Any, batch: SpectrumBatch) -> None:
     def work() -> list:
         return [spectres(LINEAR, wavelength, f, e, verbose=False) for f, e in zip(flux, error, strict=True)]
 
-    work()  # compiles
+    work()  # compile
     rate(GROUP, "spectres with numba", PEERS, work, size=moved(len(wavelength)), error="no masks")
 
 

@@ -1,7 +1,6 @@
-"""The cases of the README's table of GPU figures, shared by the scripts that time, profile and count them.
+"""The cases of the table of GPU figures in docs/results.md, shared by the scripts that time and profile them.
 
-Run as a script (`python benchmarks/cases.py 256`), it draws 256 spectra on the GPU once per case, after printing the
-case's name.
+As a script (`python benchmarks/cases.py 256`) it prints the name of each case and draws 256 spectra on the GPU.
 """
 
 import sys
@@ -19,7 +18,7 @@ SIZE = 224
 NORMALISED: dict[str, Any] = {"dtype": "bfloat16", "mean": 0.45, "std": 0.22}
 THREE: dict[str, Any] = {"channels": ("flux", "error", "mask")}
 
-#: Options of `render`.
+#: Options of `render` for each case.
 STYLES: dict[str, dict[str, Any]] = {
     "plot, uint8": {},
     "plot with error and mask, bfloat16": THREE | NORMALISED,
@@ -31,7 +30,7 @@ STYLES: dict[str, dict[str, Any]] = {
 
 
 def cases(batch: SpectrumBatch) -> dict[str, Callable[[], Tensor]]:
-    """Each case by its name, as a call."""
+    """Return the cases by name, as functions without arguments."""
     own = batch.wavelength.expand(batch.flux.shape).contiguous()
     grid, heights = bins(batch.flux.device), lines(batch.to("cpu")).to(batch.flux.device)
     return {
@@ -44,12 +43,12 @@ def cases(batch: SpectrumBatch) -> dict[str, Callable[[], Tensor]]:
 
 
 def bins(device: torch.device) -> Tensor:
-    """The wavelengths that spectra are resampled to, [4096] float64."""
+    """Bin centres to resample to, in Angstrom, [4096] float64."""
     return torch.linspace(3650.0, 10250.0, 4096, dtype=torch.float64).to(device)
 
 
 def lines(batch: SpectrumBatch) -> Tensor:
-    """Heights of the lines that `render` draws, without gaps, [batch, 448]."""
+    """Heights of the lines that `render` draws, in pixels, without gaps, [batch, 448]."""
     grid = wavelength_grid(Picture(), batch.flux.device)
     assert grid is not None
     flux, _ = resample(batch.flux, batch.ivar, batch.wavelength, grid)
@@ -59,7 +58,7 @@ def lines(batch: SpectrumBatch) -> Tensor:
 
 
 def main() -> None:
-    """Launch each case, after its name has been printed."""
+    """Print the name of each case and launch it."""
     batch = SpectrumBatch.from_spectra(list(simulate(int(sys.argv[1]), surveys=("SDSS",)))).to("cuda")
     for name, work in cases(batch).items():
         torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""Spectra to work on, and the table at the end: rates, ratios to the peers and to the machine's memory, errors."""
+"""Spectra for the benchmarks, and the final table of rates, ratios to peers and to the memory bandwidth, and errors."""
 
 import importlib
 import os
@@ -19,7 +19,7 @@ _MISSING: dict[str, str] = {}
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Peers use one core; so do we, unless a benchmark says otherwise."""
+    """Use one thread, as the peers do, unless a benchmark changes it."""
     torch.set_num_threads(1)
 
 
@@ -31,7 +31,7 @@ def batch() -> SpectrumBatch:
 
 @pytest.fixture
 def peer() -> Any:
-    """Import a peer; where it is not installed, skip the benchmark and say so in the table."""
+    """Import a peer. If it is not installed, skip the benchmark and note it in the table."""
 
     def load(module: str, name: str) -> Any:
         try:
@@ -45,10 +45,10 @@ def peer() -> Any:
 
 @pytest.fixture
 def rate(benchmark: Any) -> Any:
-    """Time `work`, which handles `spectra` spectra and must read and write `size` bytes for each.
+    """Time `work`, which processes `spectra` spectra and must read and write `size` bytes for each.
 
-    Groups are compared within themselves, each with its first row. `error` is what the row is wrong by, in words. On a
-    GPU a round is `LAUNCHES` of it, without a wait in between, by the device's own clock (the timer of bench_gpu.py).
+    The rows of a group are compared with its first row. `error` describes the error of the result. On a GPU, a round is
+    `LAUNCHES` calls without synchronisation, timed by the clock of the device (the timer of bench_gpu.py).
     """
 
     def run(
@@ -65,14 +65,14 @@ def rate(benchmark: Any) -> Any:
             for _ in range(LAUNCHES):
                 work()
 
-        launches()  # compiles, loads, and fills the caches
+        launches()  # compile, load and fill the caches
         return benchmark(launches)
 
     return run
 
 
 def _copy_rate(device: str) -> float:
-    """Bytes per second that one core, or a GPU, reads and writes when it copies: the floor under every operator."""
+    """Bytes per second that one core, or a GPU, reads and writes in a copy. No operator can be faster."""
     source = torch.ones(1 << (26 if device == "cpu" else 30), device=device)
     target = torch.empty_like(source)
     seconds = []
@@ -86,7 +86,7 @@ def _copy_rate(device: str) -> float:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """One table of everything that was timed, by medians."""
+    """Print one table of all medians."""
     session = getattr(config, "_benchmarksession", None)
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for bench in getattr(session, "benchmarks", []):

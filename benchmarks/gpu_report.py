@@ -1,9 +1,9 @@
-"""Everything that only a GPU can tell, in one run of under six minutes: `python benchmarks/gpu_report.py`.
+"""All tests and measurements that need a GPU, in one run of less than six minutes: `python benchmarks/gpu_report.py`.
 
-Builds the package into a folder of its own (needs pybind11 and scikit-build-core, no network), then runs the
-operators' tests on the GPU, small cases of all kernels under compute-sanitizer, the benchmarks, and a short training
-run. A step that fails, or finds that something is not installed, does not keep the others from running. Ends with one
-table, writes all of it as JSON, and exits with 1 if a step failed.
+The report builds the package into a separate folder, which needs pybind11 and scikit-build-core but no network. It then
+runs the tests of the operators on the GPU, small cases of all kernels under compute-sanitizer, the benchmarks, and a
+short training run. If a step fails or needs a program that is not installed, the other steps still run. At the end it
+prints one table, writes all results as JSON, and exits with status 1 if a step failed.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: Launches every kernel in all its forms, on few and small spectra.
+#: A script that launches every variant of every kernel on a few small spectra.
 SMALL = """
 import torch
 from spectromer import SpectrumBatch, rasterize, render, resample
@@ -52,7 +52,7 @@ for coverage in ("union", "agg"):
 rasterize(torch.randn(2, 100).cuda() * 20 + 30, band=torch.randn(2, 100).cuda(), height=60, width=60)
 torch.cuda.synchronize()
 """
-#: What Nsight Compute is asked for, and what it is called in the table.
+#: Metrics of Nsight Compute, with their names in the table.
 METRICS = {
     "smsp__inst_executed.sum": "instructions",
     "launch__registers_per_thread": "registers",
@@ -64,7 +64,7 @@ PROFILED = 256
 
 @dataclass
 class Step:
-    """One step: what came of it, how long it took, and the rows that it adds to the table."""
+    """A step of the report: its result, its duration, and its rows of the table."""
 
     name: str
     result: str = "passed"
@@ -73,14 +73,14 @@ class Step:
 
 
 class Report:
-    """Runs step after step, each in processes of its own."""
+    """Run the steps in order, each in separate processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.steps = folder, list[Step]()
         self.environment = os.environ | {"PYTHONPATH": str(folder / "site"), "PYTHONUNBUFFERED": "1"}
 
     def run(self, command: Sequence[str | Path], limit: float, keep: bool = False, **environment: str) -> str:
-        """Run a command, and show or return what it prints; RuntimeError if it fails."""
+        """Run a command, and print or return its output. A failure raises RuntimeError."""
         print(f"\n$ {' '.join(map(str, command))[:200]}", flush=True)
         try:
             done = subprocess.run(
@@ -100,14 +100,14 @@ class Report:
         return done.stdout or ""
 
     def step(self, name: str, work: "Work") -> Step:
-        """Do one step, whatever comes of it."""
+        """Run one step, and record its result or its error."""
         print(f"\n== {name}", flush=True)
         step, started = Step(name), time.perf_counter()
         try:
             work(self, step)
         except FileNotFoundError as error:
             step.result = f"not installed: {error}"
-        except Exception as error:  # a step of its own must not end the report
+        except Exception as error:  # a failed step must not end the report
             step.result = f"FAILED: {error}"
         step.seconds = time.perf_counter() - started
         self.steps.append(step)
@@ -118,7 +118,7 @@ Work = Callable[[Report, Step], None]
 
 
 def program(name: str) -> str:
-    """Where a program is."""
+    """Return the path of a program; raise FileNotFoundError if there is none."""
     found = shutil.which(name) or shutil.which(f"/usr/local/cuda/bin/{name}")
     if found is None:
         raise FileNotFoundError(name)
@@ -126,20 +126,20 @@ def program(name: str) -> str:
 
 
 def build(report: Report, step: Step) -> None:
-    """The package, for this machine's GPU."""
+    """Build the package for the GPU of this machine."""
     options = ["-Ccmake.define.SPECTROMER_CUDA=ON", "-Ccmake.define.CMAKE_CUDA_ARCHITECTURES=native"]
     install = [sys.executable, "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps"]
     report.run([*install, "--target", report.folder / "site", *options, ROOT], 300)
 
 
 def tests(report: Report, step: Step) -> None:
-    """The operators' tests, on the GPU; not the emulation's."""
+    """Run the tests of the operators on the GPU, without those of the emulation."""
     files = [ROOT / "tests" / f"test_{name}.py" for name in ("cuda", "resample", "raster", "render")]
     report.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not emulated", *files], 240)
 
 
 def sanitizer(tool: str) -> Work:
-    """One tool of compute-sanitizer. Every tensor is an allocation of its own, so that its ends are seen."""
+    """Run a tool of compute-sanitizer, with a separate allocation for every tensor to detect out-of-bounds access."""
 
     def work(report: Report, step: Step) -> None:
         command = [program("compute-sanitizer"), "--tool", tool, "--error-exitcode", "1", sys.executable, "-c", SMALL]
@@ -149,7 +149,7 @@ def sanitizer(tool: str) -> Work:
 
 
 def benchmarks(report: Report, step: Step) -> None:
-    """Rates by CUDA events over 20 launches: operators, steps of training, feeds."""
+    """Measure operators, training steps and feeds with CUDA events over 20 launches."""
     out = report.folder / "benchmarks.json"
     file = ROOT / "benchmarks" / "bench_gpu.py"
     options = ["--benchmark-max-time=0.3", "--benchmark-min-rounds=3", f"--benchmark-json={out}"]
@@ -168,7 +168,7 @@ def benchmarks(report: Report, step: Step) -> None:
 
 
 def training(report: Report, step: Step) -> None:
-    """A run of the default model, with its start, its validation and its checkpoints."""
+    """Train the default model, including start-up, validation and checkpoints."""
     run = report.folder / "run"
     report.run([sys.executable, "-m", "spectromer.train", "--simulated", "3000", "--epochs", "3", "--out", run], 150)
     took = json.loads((run / "metrics.json").read_text())["training"]["milliseconds_per_step"]
@@ -176,7 +176,7 @@ def training(report: Report, step: Step) -> None:
 
 
 def profile(report: Report, step: Step) -> None:
-    """Nsight Compute's counts of each kernel that the table's cases launch."""
+    """Count the instructions of each kernel with Nsight Compute."""
     command = [program("ncu"), "--csv", "--page", "raw", "--clock-control", "none", "--metrics", ",".join(METRICS)]
     kernels = ["--kernel-name-base", "mangled", "-k", "regex:spectromer", "--print-kernel-base", "function"]
     cases = [sys.executable, ROOT / "benchmarks" / "cases.py", str(PROFILED)]
@@ -184,7 +184,7 @@ def profile(report: Report, step: Step) -> None:
 
 
 def profiled(text: str) -> list[dict[str, Any]]:
-    """The rows of Nsight Compute's CSV among what the profiled program prints."""
+    """Parse the CSV of Nsight Compute in the output of the profiled program."""
     cases = re.findall(r"^CASE (.*)$", text, flags=re.MULTILINE)
     start = text.find('"ID"')
     if start < 0:
@@ -202,7 +202,7 @@ def profiled(text: str) -> list[dict[str, Any]]:
 
 
 def machine() -> dict[str, str]:
-    """The card, and what runs on it."""
+    """Describe the GPU and the software."""
 
     def first_line(*command: str) -> str:
         try:
@@ -219,10 +219,10 @@ def machine() -> dict[str, str]:
 
 
 def main() -> int:
-    """Run all steps, and print what came of them."""
+    """Run all steps, and print their results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, default=Path("gpu_report.json"), help="where all of it is written")
-    parser.add_argument("--profile", action="store_true", help="count instructions with Nsight Compute (ncu), too")
+    parser.add_argument("--json", type=Path, default=Path("gpu_report.json"), help="file for all results")
+    parser.add_argument("--profile", action="store_true", help="also count instructions with Nsight Compute (ncu)")
     options = parser.parse_args()
     where = machine()
     if not where["card"]:

@@ -1,7 +1,7 @@
-"""From simulation to reality: fine-tuned, real spectra alone, and the baselines, in five-fold cross-validation.
+"""Five-fold cross-validation on real spectra: a fine-tuned model, a model without pretraining, and the baselines.
 
 `python benchmarks/real.py --data ../shared/data/catalog.csv --pretrained runs/simulated --out runs/real`, where the run
-was trained on the simulated survey with the same targets. Every object is tested once, by models that have not seen it.
+was trained on the simulated survey with the same targets. Every object is in the test split of one fold.
 """
 
 import csv
@@ -27,25 +27,25 @@ from spectromer.train import train
 
 @dataclass(frozen=True)
 class Options:
-    """Compare ways to learn from few real spectra."""
+    """Compare methods that learn from a few real spectra."""
 
     data: Path
-    """A catalogue of files, as `spectromer train` takes it."""
+    """A catalogue of files, as `spectromer train` accepts it."""
     pretrained: Path
     """A run on the simulated survey."""
     out: Path
-    """A folder for the runs, the pooled figures and table.csv; runs that are there already are not made again."""
+    """A folder for the runs, the pooled figures and table.csv. Existing runs are reused."""
     targets: tuple[str, ...] = ("class", "subclass", "z", "teff", "logg", "feh")
     folds: int = 5
     epochs: int = 30
-    """From scratch, and of the fine-tuning."""
+    """Number of epochs, both from scratch and for fine-tuning."""
     lr: float = 5e-4
-    """Of the fine-tuning."""
+    """Learning rate of the fine-tuning."""
     seed: int = 0
 
 
 def main(options: Options) -> None:
-    """Train what is missing, pool the folds, print the table."""
+    """Train the missing runs, pool the folds, and print the table."""
     asked = TrainConfig(
         data=options.data, targets=options.targets, shares=(0.7, 0.1, 0.2), seed=options.seed, epochs=options.epochs
     )

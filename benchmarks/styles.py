@@ -1,4 +1,4 @@
-"""Which picture serves best: the same model and the same number of steps on the simulated survey, style by style.
+"""Comparison of pictures, with the same model and the same number of steps on the simulated survey.
 
 `python benchmarks/styles.py --out runs/styles` trains one run for each picture below and prints one table.
 """
@@ -38,16 +38,16 @@ class Options:
     """Compare pictures."""
 
     out: Path
-    """A folder for the runs and table.csv; runs that are there already are not made again."""
+    """A folder for the runs and table.csv. Existing runs are reused."""
     epochs: int = 3
     simulated: int = 14000
     seed: int = 0
     only: tuple[str, ...] = tuple(PICTURES)
-    """Names of pictures."""
+    """Names of the pictures to train on."""
 
 
 def main(options: Options) -> None:
-    """Train what is missing, and print the table."""
+    """Train the missing runs, and print the table."""
     division = None
     found, speed = [], []
     for name in options.only:

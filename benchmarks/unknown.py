@@ -1,6 +1,6 @@
-"""What a model makes of spectra that are none: how many it calls unknown, and how many redshifts it flags.
+"""Fractions of unphysical spectra that a model marks as unknown, and of their redshifts that it flags.
 
-`python benchmarks/unknown.py RUN`, for a run on the simulated survey.
+Run `python benchmarks/unknown.py RUN` with a run on the simulated survey.
 """
 
 import sys
@@ -25,7 +25,7 @@ def _noise(flux: Tensor) -> Tensor:
 
 
 def _bumps(flux: Tensor) -> Tensor:
-    """Four broad bumps anywhere on a flat continuum."""
+    """Four broad bumps at random positions on a flat continuum."""
     at = torch.arange(len(flux))
     places = torch.randint(0, len(flux), (4, 1), generator=_random)
     return 1.0 + torch.exp(-0.5 * ((at - places) / 150.0) ** 2).sum(0) + 0.05 * _noise(flux)

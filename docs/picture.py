@@ -1,4 +1,4 @@
-"""Draw docs/spectra.png: simulated spectra as the operators see them. Run: python docs/picture.py."""
+"""Draw docs/spectra.png, which shows simulated spectra in several styles: `python docs/picture.py`."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ STYLES = {"plot": {}, "panels": {"panels": 14}, "overlap": {}, "folded": {}, "th
 
 
 def main() -> None:
-    """Pick one bright spectrum of each kind; draw it in every style."""
+    """Select one bright spectrum of each kind, and draw it in every style."""
     spectra = [s for s in simulate(256, seed=1, surveys=("SDSS",)) if s.labels["snr"] > 12]
     chosen = [
         next(s for s in spectra if s.labels["class"] == kind and s.labels["subclass"].rstrip("0123456789") == subclass)

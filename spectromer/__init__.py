@@ -13,7 +13,9 @@ from spectromer.errors import ReadError, SpectromerError
 
 if TYPE_CHECKING:
     from spectromer.learning.predictor import Predictor
-    from spectromer.ops import rasterize, render, resample
+    from spectromer.ops.raster import rasterize
+    from spectromer.ops.render import render
+    from spectromer.ops.resample import resample
     from spectromer.picture import Picture
     from spectromer.spectra import Spectrum, SpectrumBatch
     from spectromer.surveys import read

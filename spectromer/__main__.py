@@ -1,4 +1,4 @@
-"""`spectromer VERB ...`, the same as `python -m spectromer.VERB ...`."""
+"""The command `spectromer VERB ...`, which is the same as `python -m spectromer.VERB ...`."""
 
 import importlib
 import sys
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import spectromer
 
 VERBS = {
-    "download": "fetch spectra from the archives of SDSS and LAMOST",
-    "ingest": "bring survey files into shards, from which any number of spectra is read",
-    "train": "train a model, and evaluate it on spectra that it has not seen",
-    "evaluate": "compare the answers of a model with labels",
-    "predict": "write what a model says of spectra into a table",
-    "baselines": "train Random Forest, SVM and a 1-D transformer on the same spectra",
-    "report": "show the figures of several runs side by side",
-    "explain": "draw which wavelengths an answer rests on",
-    "export": "make a folder to publish: weights, model card, ONNX and torch.export programs",
+    "download": "download spectra from the archives of SDSS and LAMOST",
+    "ingest": "convert survey files to shards, for data sets of any size",
+    "train": "train a model, and evaluate it on a test split",
+    "evaluate": "evaluate a trained model on labelled spectra",
+    "predict": "write the predictions of a trained model to a table",
+    "baselines": "train a Random Forest, an SVM and a 1-D transformer on the same spectra",
+    "report": "compare the figures of several runs",
+    "explain": "plot which wavelengths a prediction depends on",
+    "export": "export weights, a model card, and ONNX and torch.export programs",
 }
 
 
@@ -23,16 +23,17 @@ def _usage() -> str:
     verbs = "\n".join(f"  {name:<10} {line}" for name, line in VERBS.items())
     return (
         f"usage: spectromer VERB ...\n\n{verbs}\n\n"
-        "  VERB --help  shows the options of a verb\n  --version    shows the version"
+        "  VERB --help  show the options of a verb\n  --version    show the version"
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Hand the rest of the command line to the verb."""
+    """Run the verb with the rest of the command line."""
     args = list(sys.argv[1:] if argv is None else argv)
     verb = args[0] if args else ""
     if verb in VERBS:
-        return importlib.import_module(f"spectromer.{verb}").main(args[1:])
+        status: int = importlib.import_module(f"spectromer.{verb}").main(args[1:])
+        return status
     if verb == "--version":
         print(f"spectromer {spectromer.__version__}")
         return 0

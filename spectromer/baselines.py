@@ -1,4 +1,4 @@
-"""Train what others would use on the same spectra: `python -m spectromer.baselines [--run RUN] [--data PATH] ...`."""
+"""Train baseline methods on the same spectra: `python -m spectromer.baselines [--run RUN] [--data PATH] ...`."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from spectromer.config import BaselineConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare as the command line says."""
+    """Run `spectromer baselines`."""
     config = tyro.cli(BaselineConfig, prog="spectromer baselines", args=argv)
 
     def work() -> None:

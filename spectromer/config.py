@@ -1,4 +1,4 @@
-"""What a training run is told. Nothing here needs torch, so that command lines can tell the options at once."""
+"""Options of training runs. This module does not import torch, so that `--help` is fast."""
 
 import math
 from dataclasses import dataclass
@@ -15,123 +15,129 @@ __all__ = ["PRESETS", "SPECFORMER", "BaselineConfig", "DataConfig", "TrainConfig
 
 HeadKind = Literal["linear", "mlp"]
 RedshiftMethod = Literal["correlation", "pooled"]
-SPECFORMER = "specformer"  # the one model that is no ViT of timm
+SPECFORMER = "specformer"  # the only model that is not a timm ViT
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which spectra are used, and how they are divided."""
+    """Options that select the spectra and divide them into splits."""
 
     data: Path | None = None
-    """A folder of shards or of survey files, or a catalogue of files with a column `path`. Without it a survey is
-    simulated."""
+    """A folder of shards or of survey files, or a catalogue of files with a column `path`. A survey is simulated if
+    this is omitted."""
     targets: tuple[str, ...] = ("class", "subclass", "z")
-    """Labels to learn: some of class, subclass, z, teff, logg, feh."""
+    """Labels to learn, chosen from class, subclass, z, teff, logg and feh."""
     simulated: int = 14000
     """Number of spectra in the simulated survey."""
     split: tuple[float, float, float] = (0.76, 0.1, 0.14)
-    """Shares of the objects for training, validation and test. All spectra of an object are in the same one."""
+    """Fractions of the objects in the training, validation and test splits. All spectra of an object are in the same
+    split."""
     fold_offset: float = 0.0
-    """Turns the division around: with a test share of 0.2, the offsets 0, 0.2, 0.4, 0.6 and 0.8 give the folds of a
-    five-fold cross-validation."""
+    """Cyclic shift of the splits over the objects. With a test fraction of 0.2, the offsets 0, 0.2, 0.4, 0.6 and 0.8
+    give the folds of a five-fold cross-validation."""
     seed: int = 0
-    """Seed of the simulated survey, the division, the first weights and the order of training."""
+    """Seed of the simulated survey, the splits, the initial weights and the order of the training spectra."""
 
     def __post_init__(self) -> None:
         check_targets(self.targets)
         _check_count("simulated", self.simulated)
-        shares = all(0.0 < share < 1.0 for share in self.split) and math.isclose(sum(self.split), 1.0, abs_tol=1e-6)
-        require(shares, f"split must be three shares above 0 that add up to 1, got {self.split}")
-        require(math.isfinite(self.fold_offset), f"fold_offset must be a number, got {self.fold_offset}")
-        require(0 <= self.seed < 1 << 32, f"seed must be at least 0 and below 2^32, got {self.seed}")
+        valid = all(0.0 < part < 1.0 for part in self.split) and math.isclose(sum(self.split), 1.0, abs_tol=1e-6)
+        require(valid, f"split must be three fractions above 0 that add up to 1, got {self.split}")
+        require(math.isfinite(self.fold_offset), f"fold_offset must be finite, got {self.fold_offset}")
+        _check_count("seed", self.seed, least=0, limit=32)
 
 
 @dataclass(frozen=True)
 class TrainConfig(DataConfig):
-    """Train Spectromer, and evaluate it on spectra that it has not seen."""
+    """Train a model, and evaluate it on the test split."""
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - not a field
 
     out: Path | None = None
-    """The run folder; by default runs/<date>-<time>."""
+    """The run folder. The default is runs/<date>-<time>."""
     model: str = "vit_nano_patch16_128"
-    """A Vision Transformer of timm or this package's small default; or "specformer", the transformer over the pixels of
-    a spectrum that they are compared with."""
+    """The name of a Vision Transformer in timm, this package's small default, or "specformer", a 1-D transformer over
+    the pixels of a spectrum that serves as a baseline."""
     pretrained: bool = True
-    """Start from the weights that timm publishes for the model (ImageNet), where it publishes any."""
+    """Start from the ImageNet weights that timm publishes for the model, if there are any."""
     checkpoint: Path | None = None
-    """Start from this safetensors file of the model instead; or from a run folder, whose model, picture and, where the
-    targets are the same, heads are taken over."""
+    """A safetensors file of the model's weights to start from, or a run folder. A run folder also sets the model and
+    the picture, and provides the heads of the targets that both runs share."""
     frozen: bool = False
-    """Leave the weights of the encoder as they are and train the heads alone. With linear heads this is a linear
-    probe."""
+    """Freeze the encoder and train only the heads. With linear heads this is a linear probe."""
     layer_decay: float | None = None
-    """Ratio of the learning rates of neighbouring blocks of the ViT; each block learns more slowly than the next by
-    this factor."""
+    """Layer-wise learning-rate decay of the ViT. The learning rate of each block is that of the next block times this
+    factor."""
     heads: HeadKind = "linear"
-    """Whether each head is one layer, or has a hidden layer."""
+    """Architecture of the heads: "linear" is one linear layer, "mlp" adds a hidden layer."""
     redshift_head: RedshiftMethod = "correlation"
-    """Look for z by cross-correlation along the wavelength axis, or in the mean token alone."""
+    """Input of the redshift head: "correlation" cross-correlates the tokens along the wavelength axis, "pooled" uses
+    only the mean token."""
     keep_patches: float = 1.0
-    """Share of an image's patches that the ViT reads: those with the most ink."""
-    picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("panels", size=128, panels=8)  # noqa: RUF009 - frozen
-    """How a spectrum is drawn."""
+    """Fraction of an image's patches that the ViT reads. The patches with the most ink are kept."""
+    picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("panels", size=128, panels=8)  # noqa: RUF009 - it is immutable
+    """Options of the picture that the model reads."""
     augment: bool = True
-    """Train on spectra as they might have been observed: with more noise, another calibration and other masks."""
+    """Augment the training spectra with extra noise, flux-calibration errors and masked stretches."""
     epochs: int | None = None
-    """Number of epochs; by default as many as make 1500 steps, but at least 3."""
+    """Number of epochs. The default is as many as 1500 steps take, but at least 3."""
     batch_size: int = 64
-    """Spectra in a batch."""
+    """Number of spectra in a batch."""
     lr: float | None = None
-    """Peak learning rate, by default 2e-3 from scratch and 1e-4 from given weights. It rises over the first 5 % of the
-    steps and falls to 0 as a cosine."""
+    """Peak learning rate. The default is 2e-3 from scratch and 1e-4 from pretrained weights. The schedule is a linear
+    warm-up over the first 5 % of the steps and a cosine decay to 0."""
     weight_decay: float = 0.05
     """Weight decay of AdamW."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """Precision of training; "auto" is bf16-mixed on a GPU and 32-true elsewhere."""
+    """Precision of training. "auto" selects bf16-mixed on a GPU and 32-true on the CPU."""
     save_minutes: float = 10.0
-    """Minutes between two saves within an epoch. A run that is cut off goes on from the last save."""
+    """Minutes between checkpoints within an epoch. An interrupted run resumes from the last checkpoint."""
     feed: Literal["torch", "dali"] = "torch"
-    """What loads the spectra: torch's DataLoader, or NVIDIA DALI (extra `dali`)."""
+    """Data loader: torch's DataLoader, or NVIDIA DALI (extra `dali`)."""
     workers: int = 0
-    """Processes that read ahead; they pay where the model is on a GPU."""
+    """Number of worker processes that prefetch batches. They help when the model is on a GPU."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_count("batch_size", self.batch_size)
         if self.epochs is not None:
             _check_count("epochs", self.epochs)
-        require(self.lr is None or 0.0 < self.lr < math.inf, f"lr must be above 0, got {self.lr}")
-        require(0.0 < self.save_minutes <= 1e6, f"save_minutes must lie in (0, 1e6], got {self.save_minutes}")
+        for name in ("lr", "save_minutes"):
+            value = getattr(self, name)
+            require(value is None or 0.0 < value < math.inf, f"{name} must be above 0, got {value}")
+        require(self.save_minutes <= 1e6, f"save_minutes must be at most 1e6, got {self.save_minutes}")
         for name in ("layer_decay", "keep_patches"):
             value = getattr(self, name)
             require(value is None or 0.0 < value <= 1.0, f"{name} must lie in (0, 1], got {value}")
         require(0.0 <= self.weight_decay < math.inf, f"weight_decay must be at least 0, got {self.weight_decay}")
-        require(0 <= self.workers <= 1024, f"workers must lie in [0, 1024], got {self.workers}")
+        _check_count("workers", self.workers, least=0, limit=10)
         require(self.picture.dtype == "uint8", f"dtype must be uint8 for training, got {self.picture.dtype}")
 
 
 @dataclass(frozen=True)
 class BaselineConfig(DataConfig):
-    """Train what others would use on the same spectra, divided alike, and print all figures side by side."""
+    """Train baseline methods on the same spectra and splits, and print all figures side by side."""
 
     run: Path | None = None
-    """A run of `spectromer train`, whose data, targets, division and budget are taken, and which is shown beside the
-    others."""
+    """A run of `spectromer train` to compare with. It sets the data, the targets, the splits, the batch size and the
+    number of epochs."""
     out: Path | None = None
-    """The folder that holds a folder for each method; by default RUN/baselines, or runs/<date>-<time>-baselines."""
+    """The folder that will hold a run folder for each method. The default is RUN/baselines with `--run`, and
+    runs/<date>-<time>-baselines without."""
     methods: tuple[Literal["forest", "svm", "specformer", "specformer-correlation"], ...] = (
         "forest",
         "svm",
         "specformer",
     )
-    """Random Forest; support vector machine; SpecFormer, a 1-D transformer in the manner of AstroCLIP's spectrum
-    encoder; and SpecFormer with this package's own redshift head."""
+    """Methods to train: "forest" is a Random Forest, "svm" a support vector machine, "specformer" a 1-D transformer
+    like AstroCLIP's spectrum encoder, and "specformer-correlation" the same transformer with Spectromer's redshift
+    head."""
     max_train: int = 20000
-    """Largest number of spectra that forest and support vector machine learn from, evenly chosen. Their cost grows
-    faster than the data."""
+    """Maximum number of training spectra for the Random Forest and the support vector machine, whose cost grows faster
+    than the number of spectra. A larger training split is subsampled evenly."""
     epochs: int | None = None
-    """Number of epochs of the 1-D transformer; by default as many as the run has, or as `spectromer train` takes."""
+    """Number of epochs of the 1-D transformer. The default is that of the run, or of `spectromer train` without
+    `--run`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,11 +146,12 @@ class BaselineConfig(DataConfig):
             _check_count("epochs", self.epochs)
 
 
-#: Named settings to start from: a style, and options of TrainConfig. Options that are given override them.
+#: Presets. Each is a picture style and options of TrainConfig; explicit options override them.
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "default": ("panels", {}),
-    # The thesis's: one line plot of each spectrum over its own range, and a ViT-B/16 pretrained with DINO. Unlike
-    # there, no spectrum is shifted by the catalogue's z (which would leak the label), and no object is in two splits.
+    # The thesis draws one line plot of each spectrum over its own wavelength range and trains a ViT-B/16 pretrained
+    # with DINO. Unlike the thesis, we do not shift spectra by the catalogue redshift, which would leak the label, and
+    # no object is in two splits.
     "thesis": (
         "thesis-plot",
         {
@@ -159,5 +166,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def _check_count(name: str, value: int) -> None:
-    require(1 <= value < 1 << 31, f"{name} must be at least 1 and below 2^31, got {value}")
+def _check_count(name: str, value: int, least: int = 1, limit: int = 31) -> None:
+    """Raise ArgumentError unless `value` is at least `least` and below 2 to the power of `limit`."""
+    require(value >= least, f"{name} must be at least {least}, got {value}")
+    require(value < 1 << limit, f"{name} must be below 2^{limit}, got {value}")

@@ -1,4 +1,4 @@
-"""Every error that a user can mend. The command line turns these into one sentence; anything else is a bug of ours."""
+"""Errors that a user can fix. The command line prints each as one sentence; any other exception is a bug."""
 
 import os
 
@@ -6,6 +6,7 @@ __all__ = [
     "ArgumentError",
     "CatalogError",
     "DependencyError",
+    "DownloadError",
     "LayoutError",
     "ModelError",
     "ReadError",
@@ -17,7 +18,10 @@ __all__ = [
 
 
 class SpectromerError(ValueError):
-    """Something that a user can mend; the message is one sentence that names the file or argument and the rule."""
+    """Base class of errors that a user can fix.
+
+    The message is one sentence that names the file or argument and the rule.
+    """
 
 
 class ArgumentError(SpectromerError):
@@ -25,11 +29,11 @@ class ArgumentError(SpectromerError):
 
 
 class DependencyError(SpectromerError):
-    """A package is needed that is not installed; the message says how to install it."""
+    """A required package is not installed. The message says how to install it."""
 
 
 class LayoutError(SpectromerError):
-    """A file has a known layout, but its content does not hold together."""
+    """A file has a known layout, but its content is inconsistent."""
 
 
 class ReadError(SpectromerError):
@@ -38,8 +42,9 @@ class ReadError(SpectromerError):
     Attributes
     ----------
     path : str
+        Path of the file.
     reason : str
-        One sentence.
+        Why the file could not be read, in one sentence.
     """
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
@@ -52,19 +57,23 @@ class ReadError(SpectromerError):
 
 
 class CatalogError(SpectromerError):
-    """A catalogue cannot be read, or no column of it names a spectrum."""
+    """A catalogue cannot be read, or none of its columns identifies a spectrum."""
+
+
+class DownloadError(SpectromerError):
+    """The spectra that a table names cannot be downloaded."""
 
 
 class ShardError(SpectromerError):
-    """A folder of shards is not finished, or its files are not those that were written."""
+    """A folder of shards is incomplete, or its files differ from those that were written."""
 
 
 class ModelError(SpectromerError):
-    """A model cannot be made as asked."""
+    """A model cannot be built as requested."""
 
 
 class RunError(SpectromerError):
-    """A run folder is not finished, or a file in it is damaged or of another version."""
+    """A run folder is incomplete, or one of its files is damaged or has another version."""
 
 
 def require(condition: bool, message: str) -> None:

@@ -20,11 +20,11 @@ class EvaluateConfig:
     data: Path
     """A folder of shards or of survey files, or a catalogue of files with a column `path`."""
     out: Path | None = None
-    """The folder for metrics.json, report.html, predictions and plots; by default RUN/evaluation."""
+    """The folder for metrics.json, report.html, predictions and plots. The default is RUN/evaluation."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate as the command line says."""
+    """Run `spectromer evaluate`."""
     config = tyro.cli(EvaluateConfig, prog="spectromer evaluate", args=argv)
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""Draw what a model's answers rest on: `python -m spectromer.explain RUN PATH... --out FOLDER`."""
+"""Plot which wavelengths a model's predictions depend on: `python -m spectromer.explain RUN PATH... --out FOLDER`."""
 
 import sys
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from spectromer.cli import exit_code
 
 @dataclass(frozen=True)
 class ExplainConfig:
-    """Draw what a model's answers for some spectra rest on."""
+    """Plot which wavelengths a model's predictions depend on."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """A run folder of `spectromer train`."""
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Survey files, or folders of them."""
+    """Survey files, or folders of survey files."""
     out: Path
-    """The folder for unreadable.csv and for the plots, one for each spectrum."""
+    """The folder for the plots, one for each spectrum, and for unreadable.csv."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Explain as the command line says."""
+    """Run `spectromer explain`."""
     config = tyro.cli(ExplainConfig, prog="spectromer explain", args=argv)
 
     def work() -> None:

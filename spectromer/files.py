@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files and tables."""
 
 import csv
 import os
@@ -19,7 +19,7 @@ _TABLE_FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", "
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A path to write to that takes the place of `path`, safe on the disk, when all is well, and vanishes when not."""
+    """Yield a temporary path that replaces `path`, synced to disk, on success and is deleted on failure."""
     part = path.with_name(f".{path.stem}.part-{os.getpid()}{path.suffix}")
     try:
         yield part
@@ -31,7 +31,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_rejected(rejected: Iterable[ReadError], path: Path) -> None:
-    """Write the columns path and reason; of no errors, a file with the header alone."""
+    """Write a CSV file with the columns path and reason. Without errors it holds only the header."""
     with atomic(path) as part, part.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(("path", "reason"))
@@ -39,12 +39,12 @@ def write_rejected(rejected: Iterable[ReadError], path: Path) -> None:
 
 
 def table_format(path: Path) -> str:
-    """Astropy's name of the format that the ending of `path` asks for.
+    """Return astropy's name of the table format for the suffix of `path`.
 
     Raises
     ------
     ArgumentError
-        For another ending.
+        If the suffix is not .csv, .ecsv, .fits or .parquet.
     """
     if path.suffix not in _TABLE_FORMATS:
         raise ArgumentError(f"--out {path}: the ending must be one of {', '.join(_TABLE_FORMATS)}")
@@ -52,7 +52,7 @@ def table_format(path: Path) -> str:
 
 
 def write_table(table: "Table", path: Path) -> None:
-    """Write .csv, .ecsv, .fits or .parquet."""
+    """Write a table as .csv, .ecsv, .fits or .parquet, depending on the suffix of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as part:
         table.write(part, format=table_format(path), overwrite=True)

@@ -1,4 +1,4 @@
-"""Labels of spectra: their names, what a survey marks as missing, and which of them are to be believed."""
+"""Labels of spectra: their names, how surveys mark missing values, and which values are reliable enough to learn."""
 
 import re
 import sys
@@ -25,7 +25,7 @@ __all__ = [
     "subclass_type",
 ]
 
-#: Every label that a spectrum can have, and the type of its values.
+#: Names of all labels, with the types of their values.
 LABELS: dict[str, type] = {
     **dict.fromkeys(("class", "subclass", "sourcetype"), str),
     **dict.fromkeys(("z", "z_err"), float),
@@ -34,33 +34,33 @@ LABELS: dict[str, type] = {
     **dict.fromkeys(("teff", "teff_err", "logg", "logg_err", "feh", "feh_err"), float),
 }
 CLASSES = ("STAR", "GALAXY", "QSO")
-#: The subclasses that are told apart: emission of galaxies and quasars, and types of stars.
+#: Subclasses that a model distinguishes: emission types of galaxies and quasars, and spectral types of stars.
 EMISSION = ("STARBURST", "STARFORMING", "AGN", "BROADLINE")
 STELLAR_TYPES = ("WD", "CV", "O", "B", "A", "F", "G", "K", "M", "L", "T", "C", "S")
 SUBCLASSES = (*EMISSION, *STELLAR_TYPES)
 
-#: What a model can learn: categories, the redshift z and scalars.
+#: Labels that a model can learn: categories, the redshift z and scalars.
 CATEGORIES = ("class", "subclass")
 SCALARS = ("teff", "logg", "feh")
 TARGETS = (*CATEGORIES, "z", *SCALARS)
 
 _MISSING = -999.0  # Surveys mark missing numbers with -999, -9999 and the like.
-_MANY_OUTLIERS = 1 << 4  # the one bit of ZWARNING that leaves a redshift usable
-# A stellar type may follow the letters of a dwarf, subdwarf or giant.
+_MANY_OUTLIERS = 1 << 4  # the only bit of ZWARNING with which a redshift is still usable
+# Prefixes for dwarfs, subdwarfs and giants may precede a spectral type.
 _STELLAR = re.compile(r"^(?:s?d|g|esd|usd)?(WD|CV|CARBON|OB|[OBAFGKMLTCS](?![a-z]{2,}))", re.IGNORECASE)
 _SPELLINGS = {"CARBON": "C", "OB": "O"}
 
 
 def check_targets(names: Sequence[str]) -> None:
-    """Raise ArgumentError unless `names` are some of `TARGETS`, each once."""
+    """Raise ArgumentError unless `names` is a non-empty subset of `TARGETS` without repetitions."""
     if not names or not set(names) <= set(TARGETS) or len(set(names)) < len(names):
         raise ArgumentError(f"targets must be some of {', '.join(TARGETS)}, each once; got {' '.join(names) or 'none'}")
 
 
-def clean_labels(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Labels as plain Python values, without those that the survey marks as missing: empty, NaN, -9999 and the like."""
+def clean_labels(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert labels to plain Python values, and drop missing ones, such as empty strings, NaN and -9999."""
     labels: dict[str, Any] = {}
-    for name, value in found.items():
+    for name, value in raw.items():
         if isinstance(value, bytes):
             value = value.decode("ascii", "replace")
         if isinstance(value, np.generic):
@@ -82,10 +82,10 @@ def clean_labels(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def subclass_type(labels: Mapping[str, Any]) -> str | None:
-    """The subclass as one of `SUBCLASSES`, whatever the survey's spelling; None where it names none of them.
+    """Map a survey's spelling of the subclass to one of `SUBCLASSES`; return None if none of them matches.
 
-    Of stars it is the spectral type: "A7V" is A, "dM5" and "M6III (148783)" are M, "WDhotter" is WD, "OB" is O, and
-    carbon stars are C. Of galaxies and quasars it is the first kind of emission that the subclass names.
+    The subclass of a star is its spectral type: "A7V" is A, "dM5" and "M6III (148783)" are M, "WDhotter" is WD, "OB" is
+    O, and carbon stars are C. The subclass of a galaxy or quasar is the first emission type that the text contains.
     """
     text = str(labels.get("subclass", "")).strip()
     if labels.get("class") in ("GALAXY", "QSO"):
@@ -93,15 +93,15 @@ def subclass_type(labels: Mapping[str, Any]) -> str | None:
     match = _STELLAR.match(text)
     if match is None or text.lower() == "non":
         return None
-    found = match.group(1).upper()
-    return _SPELLINGS.get(found, found)
+    kind = match.group(1).upper()
+    return _SPELLINGS.get(kind, kind)
 
 
 def believe(labels: Mapping[str, Any]) -> dict[str, Any]:
-    """The labels of one spectrum that are worth learning from; the subclass is given as its type.
+    """Select the labels of one spectrum that are reliable enough to learn, with the subclass mapped by `subclass_type`.
 
-    A sky fibre has none. The class "Unknown" is no class, and a z without a class is no z. Where the pipeline warns
-    (ZWARNING has a bit other than MANY_OUTLIERS), neither class nor z is believed.
+    Sky fibres have no labels. The class "Unknown" is dropped, and z is dropped with it. Class and z are also dropped if
+    the pipeline warns about the redshift, that is, if ZWARNING has a bit other than MANY_OUTLIERS.
     """
     if str(labels.get("sourcetype", "")).upper() == "SKY":
         return {}
@@ -122,19 +122,19 @@ def believe(labels: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class BelievedLabels:
-    """What is believed of the labels of a set of spectra, a column for each of `TARGETS`.
+    """Reliable labels of a set of spectra, as one column for each of `TARGETS`.
 
     Attributes
     ----------
     columns : dict of ndarray [B]
-        class and subclass as text, "" where nothing is believed; z, teff, logg and feh as float64, NaN there.
+        class and subclass as strings, empty where unknown; z, teff, logg and feh as float64, NaN where unknown.
     """
 
     columns: dict[str, np.ndarray]
 
     @classmethod
     def of(cls, labels: Iterable[Mapping[str, Any]]) -> "BelievedLabels":
-        """Believe the labels of each spectrum, in order."""
+        """Apply `believe` to the labels of each spectrum, in order."""
         text: dict[str, list[str]] = {name: [] for name in CATEGORIES}
         numbers = {name: array("d") for name in TARGETS if name not in CATEGORIES}
         for row in map(believe, labels):
@@ -152,10 +152,10 @@ class BelievedLabels:
         return self.columns[name]
 
     def known(self, name: str) -> np.ndarray:
-        """Which spectra have a believed label `name`, [B] bool."""
+        """Mask of the spectra whose label `name` is known, [B] bool."""
         column = self.columns[name]
         return column.astype(bool) if name in CATEGORIES else np.isfinite(column)
 
     def take(self, rows: np.ndarray) -> "BelievedLabels":
-        """The labels of some spectra, in the order of `rows`."""
+        """Return the labels of the spectra at `rows`, in that order."""
         return BelievedLabels({name: column[rows] for name, column in self.columns.items()})

@@ -1,6 +1,6 @@
-"""What a picture of a spectrum shows: the options of `render`, checked.
+"""The options of `render`, with their checks.
 
-Nothing here needs torch, so that command lines can tell the options at once.
+This module does not import torch, so that `--help` is fast.
 """
 
 import json
@@ -24,7 +24,7 @@ Ground = Literal["dark", "light"]
 DType = Literal["uint8", "float32", "bfloat16"]
 Color = str | tuple[float, float, float]
 
-# matplotlib's own: data limits widened by 5 %, and a line of half a point at 100 dots per inch.
+# matplotlib's defaults at 100 dpi: data limits widened by 5 %. The thesis draws lines of half a point.
 _MATPLOTLIB = {
     "wavelength_range": None,
     "axis": "linear",
@@ -35,11 +35,12 @@ _MATPLOTLIB = {
     "linewidth": 0.5 * 100 / 72,
     "ground": "light",
 }
+# The thesis's folded pictures: squares of 3 x 3 pixels.
 _MAP = {"wavelength_range": None, "scale": "minmax", "block": 3, "margin": 0.0}
 
-_LARGEST, _MOST_BINS = 8192, 1 << 20  # so that a picture fits in memory
+_LARGEST, _MOST_BINS = 8192, 1 << 20  # limits for memory
 
-#: What each style sets; any of it can be overridden by name.
+#: Options that each style sets. Any of them can be overridden by name.
 STYLES: dict[str, dict[str, Any]] = {
     "plot": {},
     "panels": {"panels": 4},
@@ -61,93 +62,95 @@ STYLES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """How spectra are drawn.
+    """Options that define how spectra are drawn.
 
     Raises
     ------
     ArgumentError
-        For a value that breaks a rule.
+        If a value breaks its rule.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - not a field
 
     size: int = 224
     """Height and width of the image in pixels."""
     channels: tuple[Quantity, ...] = ("flux",)
-    """Quantities that are drawn, each in a channel of its own: "flux"; its derivatives "first" and "second" (between
-    neighbouring bins, one-sided at a gap, each with a scale of its own); "error", the band of one standard deviation
-    around the flux (as a square: sigma on the scale of the flux); "mask", the bins without a good pixel; and
-    "regions", the bins in regions of interest."""
+    """Quantities to draw, each in a separate channel. "flux" is the flux. "first" and "second" are its derivatives:
+    finite differences between neighbouring bins, one-sided at a gap, each with a separate scale. "error" is the band of
+    one standard deviation around the flux; in a folded picture it is sigma on the scale of the flux. "mask" marks the
+    bins without a good pixel, and "regions" the bins in regions of interest."""
     panels: int = 1
-    """Segments of the wavelength range, equal along the axis. In rows, `size` must be a multiple of them."""
+    """Number of segments of equal length that the wavelength axis is cut into. For panels in rows, `size` must be a
+    multiple of this number."""
     layout: Layout = "rows"
-    """Whether the panels lie under one another or are one channel each."""
+    """Arrangement of the panels: "rows" stacks them vertically, "channels" gives each panel a channel."""
     wavelength_range: tuple[float, float] | None = (3600.0, 10000.0)
-    """Ends of the axis in Angstrom, the same for all spectra, so that a pixel always means one wavelength. With None
-    each spectrum's own pixels are drawn over its own good range, in panels of equal numbers of them."""
+    """Ends of the wavelength axis in Angstrom. They are the same for all spectra, so that an image column always has
+    the same wavelength. With None, each spectrum is drawn at its native pixels from its first good pixel to its last,
+    and panels have equal numbers of pixels."""
     axis: Axis = "log"
-    """What is equally spaced from left to right: the wavelength or its logarithm."""
+    """Spacing of the wavelength axis."""
     scale: Scale | tuple[float, float] = "percentile"
-    """Which flux stands at the bottom and the top of a panel: percentiles or extremes of the good bins, or two fixed
-    values (derivatives then go by percentiles)."""
+    """Flux at the bottom and the top of a panel: percentiles of the good bins, their minimum and maximum, or two fixed
+    values. With fixed values, derivatives are scaled by percentiles."""
     percentiles: tuple[float, float] = (0.5, 99.5)
-    """Percentiles of the good bins that stand at the bottom and the top."""
+    """Percentiles of the good bins at the bottom and the top of a panel."""
     per_panel: bool = False
-    """Scale each panel by itself."""
+    """Scale each panel separately."""
     margin: float = 0.05
-    """Share of a panel's height that is left free above and below the two ends of the scale."""
+    """Fraction of a panel's height left empty above the top and below the bottom of the scale."""
     side_margin: float = 0.0
-    """Share of the width that is left free at both sides; for `wavelength_range` None."""
+    """Fraction of the width left empty on each side. It requires that `wavelength_range` is None."""
     points: int = 2
-    """Wavelength bins that a line has in each column of pixels."""
+    """Number of wavelength bins per pixel column of a line plot."""
     linewidth: float = 1.0
     """Width of lines in pixels."""
     coverage: Coverage = "union"
-    """How overlapping strokes add up: "union" is the true area, "agg" is what matplotlib draws."""
+    """Treatment of overlapping strokes: "union" gives the true covered area, "agg" reproduces matplotlib."""
     subcolumns: int = 8
-    """Samples of each column of pixels, for "union"."""
+    """Number of samples per pixel column for coverage "union"."""
     block: int | None = None
-    """Height and width, in pixels, of the squares that stand for bins. With None lines are drawn."""
+    """Side, in pixels, of the square that each bin is drawn as in a folded picture. With None, lines are drawn."""
     order: Order = "standard"
-    """Order of the squares: every row from left to right, or every other row back. Masked bins, and squares that the
-    bins leave over, are 0."""
+    """Order of the squares: "standard" fills every row from left to right, "boustrophedon" fills every second row from
+    right to left. Masked bins and unused squares are 0."""
     regions: Literal["lines"] | tuple[tuple[float, float], ...] | None = None
-    """Regions that the channel "regions" marks: spectral lines, as `spectromer.regions.find_lines` finds them, or
-    windows in Angstrom."""
+    """Regions that the channel "regions" marks: "lines" for the spectral lines that `spectromer.regions.find_lines`
+    detects, or windows (low, high) in Angstrom."""
     ground: Ground = "dark"
-    """Ink of 255 on a ground of 0, or of 0 on 255."""
+    """Background: "dark" draws ink of 255 on 0, "light" draws ink of 0 on 255."""
     colors: tuple[Color, ...] | None = None
-    """Colours, as matplotlib names them, one for each channel (and each panel that is a channel). All are drawn over
-    one another, in this order, in one image of R, G and B, on black or white."""
+    """Colours in matplotlib's notation, one for each channel, or for each panel of each channel with layout "channels".
+    The planes are drawn over one another in this order, in one RGB image on a black or white background."""
     alpha: float | tuple[float, ...] = 1.0
-    """Opacity of the channels, one for all or one for each."""
+    """Opacity of the channels: one value for all, or one for each."""
     colormap: str | None = None
-    """One of matplotlib's colour maps, for the grey levels of a single channel; it gives an image of R, G and B."""
+    """Name of a matplotlib colour map that turns the grey levels of a single channel into an RGB image."""
     dtype: DType = "uint8"
-    """Type of the images. float32 and bfloat16 hold (level / 255 - mean) / std."""
+    """Data type of the images. float32 and bfloat16 images hold (level / 255 - mean) / std."""
     mean: float | tuple[float, ...] = 0.0
-    """Mean that is subtracted, one for all channels or one for each."""
+    """Mean that is subtracted: one value for all channels, or one for each."""
     std: float | tuple[float, ...] = 1.0
-    """Standard deviation that is divided by, one for all channels or one for each."""
+    """Standard deviation to divide by: one value for all channels, or one for each."""
 
     @classmethod
     def of(cls, style: str, size: int, **options: Any) -> "Picture":
-        """The defaults, what `style` sets, and `options` on top."""
+        """Make a picture. The options of the style override the defaults, and `options` override both."""
         require(style in STYLES, f"style must be one of {tuple(STYLES)}, got {style!r}")
         names = [field.name for field in fields(cls) if field.name != "size"]
         unknown = sorted(set(options) - set(names))
         require(not unknown, f"render has no option {', '.join(unknown)}; it has {', '.join(names)}")
-        if "dtype" in options:  # torch.float32 is as good as "float32"
+        if "dtype" in options:  # accept torch.float32 as well as "float32"
             options["dtype"] = str(options["dtype"]).removeprefix("torch.")
         return cls(size=size, **{name: frozen(value) for name, value in (STYLES[style] | options).items()})
 
     @classmethod
     def from_json(cls, text: str) -> "Picture":
-        """Read back `to_json`."""
+        """Make a picture from the output of `to_json`."""
         return _from_json(text)
 
     def to_json(self) -> str:
-        """All options as the operator's schema carries them."""
+        """All options as a JSON string, which is how they pass through the operator's schema."""
         return json.dumps(asdict(self))
 
     def __post_init__(self) -> None:
@@ -227,8 +230,8 @@ class Picture:
             import matplotlib
 
             require(self.colormap in matplotlib.colormaps, f"colormap must be one of matplotlib's, got {self.colormap}")
-            alone = self.planes == 1 and self.colors is None and self.ground == "dark" and self.alpha == 1.0
-            require(alone, "a colormap is for one plane, without colors, alpha or a light ground")
+            single = self.planes == 1 and self.colors is None and self.ground == "dark" and self.alpha == 1.0
+            require(single, "a colormap is for one plane, without colors, alpha or a light ground")
         opacities = each(self.alpha, self.planes, "alpha", "plane")
         require(all(0.0 <= a <= 1.0 for a in opacities), f"alpha must lie in [0, 1], got {self.alpha}")
         each(self.mean, self.image_channels, "mean", "channel")
@@ -239,28 +242,28 @@ class Picture:
 
     @property
     def stacked(self) -> bool:
-        """Whether panels lie under one another."""
+        """Whether the panels are stacked vertically."""
         return self.layout == "rows"
 
     @property
     def planes(self) -> int:
-        """Pictures of one spectrum before they become channels."""
+        """Number of planes that are drawn for one spectrum before they are combined into channels."""
         return len(self.channels) * (1 if self.stacked else self.panels)
 
     @property
     def image_channels(self) -> int:
-        """Channels of the image."""
+        """Number of channels of the image."""
         return 3 if self.colors is not None or self.colormap is not None else self.planes
 
     @property
     def plain(self) -> bool:
-        """Whether every plane is a channel by itself, opaque and on the dark ground."""
+        """Whether every plane is one channel, opaque, on a dark background."""
         opaque = all(alpha == 1.0 for alpha in each(self.alpha, self.planes, "alpha", "plane"))
         return self.colors is None and self.colormap is None and self.ground == "dark" and opaque
 
     @property
     def bins(self) -> int:
-        """Wavelength bins of a fixed range that are drawn."""
+        """Number of wavelength bins of a picture with a fixed wavelength range."""
         if self.block is not None:
             return (self.size // self.block) ** 2
         return self.panels * self.size * self.points
@@ -271,7 +274,7 @@ class Picture:
 
 
 def frozen(value: Any) -> Any:
-    """Lists and tensors as tuples, so that a Picture can be looked up."""
+    """Convert lists and tensors to tuples, so that a Picture is hashable."""
     if isinstance(value, str | int | float):
         return value
     if hasattr(value, "tolist"):
@@ -287,14 +290,14 @@ def _finite(value: Any) -> bool:
 
 
 def each(value: float | tuple[float, ...], count: int, name: str, what: str) -> tuple[float, ...]:
-    """The values of `count` things: `value` repeated, or its own if there is one for each."""
+    """Return `count` values: a number is repeated, a tuple must have one value for each `what`."""
     values = value if isinstance(value, tuple) else (value,) * count
     require(len(values) == count, f"{name} must be one value or one for each of the {count} {what}s, got {value}")
     return values
 
 
 def check_stroke(linewidth: float, coverage: str, subcolumns: int) -> None:
-    """Raise ArgumentError for a stroke that cannot be drawn."""
+    """Raise ArgumentError unless the options of a stroke are valid."""
     require(0.0 < linewidth <= 64.0, f"linewidth must lie in (0, 64] pixels, got {linewidth}")
     names = get_args(Coverage)
     require(coverage in names, f"coverage must be one of {names}, got {coverage!r}")

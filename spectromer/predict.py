@@ -1,4 +1,4 @@
-"""Predict every spectrum of some files or folders: `python -m spectromer.predict RUN PATH... --out FILE`."""
+"""Predict the labels of every spectrum in files or folders: `python -m spectromer.predict RUN PATH... --out FILE`."""
 
 import sys
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ from spectromer.errors import require
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Predict every spectrum of some files or folders with a trained model."""
+    """Predict the labels of every spectrum in files or folders with a trained model."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """A run folder of `spectromer train`."""
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Survey files, folders of them, or folders of shards."""
+    """Survey files, folders of survey files, or folders of shards."""
     out: Path
-    """The table to write: .csv, .ecsv, .fits or .parquet."""
+    """The table to write, as .csv, .ecsv, .fits or .parquet."""
     batch_size: int = 256
-    """Spectra in a batch."""
+    """Number of spectra in a batch."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict as the command line says."""
+    """Run `spectromer predict`."""
     config = tyro.cli(PredictConfig, prog="spectromer predict", args=argv)
 
     def work() -> None:

@@ -1,9 +1,10 @@
-"""The operators' specification: slow, obvious float64 versions in numpy, for tests and for readers."""
+"""Specification of the operators: slow but simple float64 versions in numpy, for tests and for readers."""
 
 from typing import Any
 
 import numpy as np
 
+from spectromer.errors import require
 from spectromer.ops.tables import Tables, wavelength_grid
 from spectromer.picture import Picture
 
@@ -24,7 +25,7 @@ def resample(
     method: str = "flux_conserving",
     coverage: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One spectrum [N] to [M], through the full matrix of weights; see `spectromer.resample`."""
+    """Resample one spectrum [N] to [M] with the full matrix of weights; see `spectromer.resample`."""
     flux, ivar = np.asarray(flux, np.float64), np.asarray(ivar, np.float64)
     wavelength, grid = np.asarray(wavelength, np.float64), np.asarray(grid, np.float64)
     good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
@@ -56,10 +57,10 @@ def rasterize(
     subcolumns: int = 256,
     band: np.ndarray | None = None,
 ) -> np.ndarray:
-    """One line or band [P] to coverage [H, W] in [0, 1], "union"; see `spectromer.rasterize`.
+    """Draw one line or band [P] as coverage [H, W] in [0, 1], with coverage "union"; see `spectromer.rasterize`.
 
-    Every sub-column asks every segment where the discs along it meet the vertical line, and adds up the union of the
-    answers of each unbroken piece.
+    The vertical line in the middle of each sub-column intersects the discs along each unbroken piece of the line in one
+    interval. The coverage is the length of the union of these intervals.
     """
     y = np.asarray(y, np.float64)
     x = (np.arange(len(y)) + 0.5) * width / max(len(y), 1) if x is None else np.asarray(x, np.float64)
@@ -81,7 +82,7 @@ def rasterize(
 
 
 def _between(x: np.ndarray, y: np.ndarray, band: np.ndarray, at: float) -> list[tuple[float, float]]:
-    """Where the vertical line at `at` lies between two lines."""
+    """Interval (top, bottom) of the vertical line at `at` between two lines, as a list that may be empty."""
     if len(x) < 2 or not x[0] <= at <= x[-1]:
         return []
     ends = [np.interp(at, x, np.where(np.abs(edge) <= 1e9, edge, np.nan)) for edge in (y, band)]
@@ -89,9 +90,9 @@ def _between(x: np.ndarray, y: np.ndarray, band: np.ndarray, at: float) -> list[
 
 
 def _pieces(x: np.ndarray, y: np.ndarray, at: float, r: float) -> list[tuple[float, float]]:
-    """Where each unbroken piece of the stroke meets the vertical line at `at`: (top, bottom)."""
+    """Intervals (top, bottom) of the vertical line at `at` that each unbroken piece of the stroke covers."""
     finite = np.abs(y) <= 1e9
-    found = []
+    intervals = []
     for run in np.split(np.arange(len(y)), np.flatnonzero(np.diff(finite.astype(int)) != 0) + 1):
         if not len(run) or not finite[run[0]]:
             continue
@@ -109,13 +110,13 @@ def _pieces(x: np.ndarray, y: np.ndarray, at: float, r: float) -> list[tuple[flo
         peak = r * slope / np.sqrt(1.0 + slope**2)
 
         def edge(t: np.ndarray, sign: float, ends: np.ndarray) -> np.ndarray:
-            along = np.where(upright, ends, y0 + slope * (at + t - x0))  # noqa: B023 - used at once
+            along = np.where(upright, ends, y0 + slope * (at + t - x0))  # noqa: B023 - called in the same iteration
             return along + sign * np.sqrt(np.maximum(r**2 - t**2, 0.0))
 
         bottom = edge(np.clip(peak, low, high), 1.0, np.maximum(y0, y1)).max()
         top = edge(np.clip(-peak, low, high), -1.0, np.minimum(y0, y1)).min()
-        found.append((top, bottom))
-    return found
+        intervals.append((top, bottom))
+    return intervals
 
 
 def render(
@@ -128,33 +129,44 @@ def render(
     marks: np.ndarray | None = None,
     **options: Any,
 ) -> np.ndarray:
-    """One spectrum [N] to its image [C, size, size]: levels in [0, 1], or of dtype float32; see `spectromer.render`.
+    """Draw one spectrum [N] as an image [C, size, size]; see `spectromer.render`.
 
-    `marks` [bins] are what the option `regions` marks.
+    Parameters
+    ----------
+    flux, ivar, wavelength : ndarray [N]
+        Flux density, its inverse variance, and the wavelength in Angstrom.
+    style, size, **options
+        As in `spectromer.render`.
+    marks : ndarray [bins] or [N], optional
+        Bins, or native pixels where the wavelength range is not fixed, that the channel "regions" shows.
+
+    Returns
+    -------
+    ndarray [C, size, size] float64
+        Grey levels divided by 255 for dtype "uint8", normalised values for the other types.
 
     Raises
     ------
-    ValueError
-        For coverage "agg", whose specification is matplotlib's renderer.
+    ArgumentError
+        If an option breaks its rule, or if coverage is "agg", whose specification is matplotlib's renderer.
     """
     p = Picture.of(style, size, **options)
-    if p.coverage != "union":
-        raise ValueError(f"the reference draws coverage 'union' alone, got {p.coverage!r}")
+    require(p.coverage == "union", f"coverage must be 'union' in the reference, got {p.coverage!r}")
     flux, ivar = np.asarray(flux, np.float64), np.asarray(ivar, np.float64)
     if p.wavelength_range is None:
         good = np.flatnonzero(np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0))
-        own = slice(good[0], good[-1] + 1) if len(good) else slice(0, 0)
-        place = np.asarray(wavelength, np.float64)[own]
-        place = np.log(place) if p.axis == "log" else place
-        flux, ivar, marks = flux[own], ivar[own], None if marks is None else np.asarray(marks)[own]
+        native = slice(good[0], good[-1] + 1) if len(good) else slice(0, 0)
+        position = np.asarray(wavelength, np.float64)[native]
+        position = np.log(position) if p.axis == "log" else position
+        flux, ivar, marks = flux[native], ivar[native], None if marks is None else np.asarray(marks)[native]
     else:
         flux, ivar = resample(flux, ivar, wavelength, np.asarray(wavelength_grid(p)))
-        place = np.arange(len(flux), dtype=np.float64)
+        position = np.arange(len(flux), dtype=np.float64)
     value = np.where(np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0), flux, np.nan)
     pieces = np.array_split(np.arange(len(value)), p.panels)
     planes = []
     for quantity in p.channels:
-        drawn = [_panel(quantity, value, ivar, marks, place, piece, p) for piece in pieces]
+        drawn = [_panel(quantity, value, ivar, marks, position, piece, p) for piece in pieces]
         planes += [np.concatenate(drawn)] if p.stacked else drawn
     return _ink(np.stack(planes), p)
 
@@ -164,35 +176,37 @@ def _panel(
     value: np.ndarray,
     ivar: np.ndarray,
     marks: np.ndarray | None,
-    place: np.ndarray,
+    position: np.ndarray,
     piece: np.ndarray,
     p: Picture,
 ) -> np.ndarray:
-    """One quantity of the bins `piece`, drawn."""
+    """Plane [height, size] that shows one quantity of the bins `piece`."""
     height = p.size // p.panels if p.stacked else p.size
     if quantity in ("mask", "regions"):
         marked = (np.isnan(value) if quantity == "mask" else np.asarray(marks, bool))[piece]
         if p.block:
             return _squares(marked.astype(float), p)
-        return np.repeat(_columns(_axis(place[piece], p), marked, p.size)[None], height, 0)
+        return np.repeat(_columns(_axis(position[piece], p), marked, p.size)[None], height, 0)
     series = value
     for _ in range({"first": 1, "second": 2}.get(quantity, 0)):
         series = _gradient(series)
     bottom, top = _limits(series[piece] if p.per_panel else series, p, quantity)
-    share = p.margin + (1.0 - 2.0 * p.margin) * (series[piece] - bottom) / ((top - bottom) or 1.0)
+    fraction = p.margin + (1.0 - 2.0 * p.margin) * (series[piece] - bottom) / ((top - bottom) or 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = (1.0 - 2.0 * p.margin) / (top - bottom) / np.sqrt(ivar[piece])
     if p.block:
-        return _squares(np.where(np.isnan(share), 0.0, np.clip(sigma if quantity == "error" else share, 0.0, 1.0)), p)
-    x = _axis(place[piece], p)
-    y, band = height * (1.0 - share), None
+        return _squares(
+            np.where(np.isnan(fraction), 0.0, np.clip(sigma if quantity == "error" else fraction, 0.0, 1.0)), p
+        )
+    x = _axis(position[piece], p)
+    y, band = height * (1.0 - fraction), None
     if quantity == "error":
         y, band = y - height * sigma, y + height * sigma
     return rasterize(y, x, height=height, width=p.size, linewidth=p.linewidth, subcolumns=p.subcolumns, band=band)
 
 
 def _limits(values: np.ndarray, p: Picture, quantity: str) -> tuple[float, float]:
-    """Value at the bottom and the top of a panel; a flat spectrum runs through its middle."""
+    """Values at the bottom and the top of a panel. A flat spectrum is drawn through the middle."""
     if not isinstance(p.scale, str) and quantity in ("flux", "error"):
         return p.scale
     values = values[~np.isnan(values)]
@@ -204,16 +218,16 @@ def _limits(values: np.ndarray, p: Picture, quantity: str) -> tuple[float, float
     return (bottom, bottom) if quantity == "error" else (bottom - 0.5, bottom + 0.5)
 
 
-def _axis(place: np.ndarray, p: Picture) -> np.ndarray:
-    """Pixels from the left edge."""
+def _axis(position: np.ndarray, p: Picture) -> np.ndarray:
+    """Positions in pixels from the left edge of the image."""
     if p.wavelength_range is not None:
-        return (np.arange(len(place)) + 0.5) * p.size / len(place)
-    share = (place - place[:1]) / ((place[-1] - place[0]) or 1.0) if len(place) else place
-    return p.size * (p.side_margin + (1.0 - 2.0 * p.side_margin) * share)
+        return (np.arange(len(position)) + 0.5) * p.size / len(position)
+    fraction = (position - position[:1]) / ((position[-1] - position[0]) or 1.0) if len(position) else position
+    return p.size * (p.side_margin + (1.0 - 2.0 * p.side_margin) * fraction)
 
 
 def _gradient(values: np.ndarray) -> np.ndarray:
-    """The gradient, as numpy takes it, of every unbroken run; NaN where a value stands alone."""
+    """Gradient of every run without NaN, by numpy.gradient. The gradient of a run of one value is NaN."""
     out = np.full(len(values), np.nan)
     for run in np.split(np.arange(len(values)), np.flatnonzero(np.diff(np.isnan(values).astype(int)) != 0) + 1):
         if len(run) > 1:
@@ -222,17 +236,18 @@ def _gradient(values: np.ndarray) -> np.ndarray:
 
 
 def _columns(x: np.ndarray, marked: np.ndarray, size: int) -> np.ndarray:
-    """Share of each pixel column that marked bins cover."""
+    """Fraction of each pixel column that marked bins cover."""
     if len(x) < 2:
         return np.full(size, float(marked.any()))
     bins = _edges(x)
     column = np.arange(size)[:, None]
     overlap = np.minimum(bins[1:], column + 1) - np.maximum(bins[:-1], column)
-    return np.clip((np.maximum(overlap, 0.0) * marked).sum(1), 0.0, 1.0)
+    fraction: np.ndarray = np.clip((np.maximum(overlap, 0.0) * marked).sum(1), 0.0, 1.0)
+    return fraction
 
 
 def _squares(levels: np.ndarray, p: Picture) -> np.ndarray:
-    """Levels of bins as squares of pixels."""
+    """Draw each bin as a square of pixels with its grey level."""
     block = p.block or 1
     side = p.size // block
     image = np.zeros((p.size, p.size))
@@ -245,19 +260,21 @@ def _squares(levels: np.ndarray, p: Picture) -> np.ndarray:
 
 
 def _ink(planes: np.ndarray, p: Picture) -> np.ndarray:
-    """Planes [K, size, size] as channels."""
+    """Combine planes [K, size, size] into the channels of the image."""
     tables = Tables.of(p)
     ground = 1.0 if p.ground == "light" else 0.0
     cover = planes * tables.alpha.numpy()[:, None, None]
+    image: np.ndarray
     if tables.colormap is not None:
         image = tables.colormap.numpy()[np.rint(255 * planes[0]).astype(int)].transpose(2, 0, 1) / 255.0
     elif tables.inks is not None:
         image = np.full((3, p.size, p.size), ground)
-        for ink, share in zip(tables.inks.numpy() / 255.0, cover, strict=True):
-            image += (ink[:, None, None] - image) * share
+        for ink, fraction in zip(tables.inks.numpy() / 255.0, cover, strict=True):
+            image += (ink[:, None, None] - image) * fraction
     else:
         image = ground + (1.0 - 2.0 * ground) * cover
     if p.dtype == "uint8":
         return image
     mean, std = (np.broadcast_to(v, len(image))[:, None, None] for v in (p.mean, p.std))
-    return (image - mean) / std
+    normalised: np.ndarray = (image - mean) / std
+    return normalised

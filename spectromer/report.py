@@ -1,4 +1,4 @@
-"""The figures of several runs side by side: `python -m spectromer.report RUN RUN...`."""
+"""Compare the figures of several runs: `python -m spectromer.report RUN RUN...`."""
 
 import csv
 import sys
@@ -16,16 +16,16 @@ from spectromer.runs import RunFolder
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Show the figures of several runs side by side."""
+    """Compare the figures of several runs in one table."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders with a metrics.json, of train, evaluate or baselines."""
+    """Folders with a metrics.json, written by train, evaluate or baselines."""
     out: Path | None = None
     """A .csv file to write the table to."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare as the command line says."""
+    """Run `spectromer report`."""
     config = tyro.cli(ReportConfig, prog="spectromer report", args=argv)
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""Spectrum and SpectrumBatch, and the one place where units and air or vacuum wavelengths are converted."""
+"""Spectrum and SpectrumBatch. Units and air wavelengths are converted only here."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spectromer.errors import ArgumentError
 from spectromer.grids import common_grid, log_coefficients
 
-__all__ = ["Spectrum", "SpectrumBatch", "air_to_vacuum"]
+__all__ = ["Spectrum", "SpectrumBatch", "air_to_vacuum", "name_of"]
 
 
 def air_to_vacuum(wavelength: Tensor) -> Tensor:
-    """Vacuum wavelengths of air wavelengths, Angstrom, above 2000 A (Ciddor 1996, as inverted by N. Piskunov)."""
+    """Convert air wavelengths above 2000 Angstrom to vacuum (Ciddor 1996, as inverted by N. Piskunov)."""
     air = wavelength.to(torch.float64)
     s2 = (1e4 / air) ** 2
     index = (
@@ -24,7 +25,7 @@ def air_to_vacuum(wavelength: Tensor) -> Tensor:
 
 
 def _plain(values: Any, unit: str | None = None) -> np.ndarray:
-    """Numbers of a tensor, array or astropy quantity; a quantity with a unit is converted to `unit`."""
+    """Convert a tensor, array or astropy quantity to numpy, the quantity to `unit` if one is given."""
     if isinstance(values, Tensor):
         return values.detach().cpu().numpy()
     if unit is not None and hasattr(values, "to_value"):
@@ -34,6 +35,11 @@ def _plain(values: Any, unit: str | None = None) -> np.ndarray:
     return np.asarray(getattr(values, "value", values))
 
 
+def name_of(survey: str, identity: str) -> str:
+    """The name of a spectrum among those of all surveys, such as "SDSS-0266-51602-0001"."""
+    return f"{survey}-{identity}"
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """One spectrum.
@@ -41,15 +47,16 @@ class Spectrum:
     Attributes
     ----------
     flux : Tensor [N] float32
-        Flux density in the survey's unit.
+        Flux density in the unit of the survey.
     ivar : Tensor [N] float32
-        Inverse variance of flux; 0 = masked, the only mask there is.
+        Inverse variance of the flux. 0 marks a masked pixel; there is no separate mask.
     wavelength : Tensor [N] float64
-        Vacuum Angstrom, increasing.
+        Vacuum wavelength in Angstrom, increasing.
     survey, id : str
-        Where it comes from, and its identity there.
+        Name of the survey, and identifier of the spectrum within it.
     labels : dict
-        class, subclass, z, z_err, zwarning, snr, ra, dec, teff, logg, feh, ...; what is not known is absent.
+        Known labels: class, subclass, z, z_err, zwarning, snr, ra, dec, teff, logg, feh and others of
+        `spectromer.labels.LABELS`.
     """
 
     flux: Tensor
@@ -63,8 +70,13 @@ class Spectrum:
         return self.flux.shape[0]
 
     @property
+    def name(self) -> str:
+        """The survey and the identity there, such as "SDSS-0266-51602-0001"; see `name_of`."""
+        return name_of(self.survey, self.id)
+
+    @property
     def snr(self) -> float:
-        """Median signal-to-noise ratio of the good pixels; 0 where there is none."""
+        """Median signal-to-noise ratio of the good pixels, 0 if there are none."""
         flux, ivar = self.flux.numpy(), self.ivar.numpy()
         good = ivar > 0
         return float(np.median(flux[good] * np.sqrt(ivar[good]))) if good.any() else 0.0
@@ -76,26 +88,29 @@ class Spectrum:
         Parameters
         ----------
         flux, ivar, wavelength : array-like [N]
-            A wavelength without a unit is in Angstrom. Decreasing wavelengths (as of a frequency axis) are turned.
-            Pixels whose flux or ivar is not finite, or whose ivar is negative, are masked.
+            Flux density, its inverse variance, and the wavelength. A wavelength without a unit is in Angstrom. If the
+            wavelengths decrease, as along a frequency axis, all three arrays are reversed. Pixels whose flux or ivar is
+            not finite, or whose ivar is negative, are masked.
         air : bool
             Whether `wavelength` is in air.
         **named
-            survey, id, labels.
+            The attributes survey, id and labels.
 
         Raises
         ------
-        ValueError
-            When the three differ in shape, or wavelength does not rise or fall strictly.
+        ArgumentError
+            If the shapes differ, or if wavelength is not strictly monotonic.
         """
         f, v, w = _plain(flux).astype(np.float32), _plain(ivar).astype(np.float32), _plain(wavelength, "Angstrom")
         if not (f.ndim == 1 and f.shape == v.shape == w.shape):
-            raise ValueError(f"flux, ivar and wavelength must share one shape [N], got {f.shape}, {v.shape}, {w.shape}")
+            raise ArgumentError(
+                f"flux, ivar and wavelength must have the same shape [N], got {f.shape}, {v.shape} and {w.shape}"
+            )
         if w.size > 1 and w[0] > w[-1]:
             f, v, w = f[::-1], v[::-1], w[::-1]
         w = w.astype(np.float64)
         if not (np.isfinite(w[:1]).all() and np.isfinite(w[-1:]).all() and (w[1:] > w[:-1]).all()):
-            raise ValueError("wavelength must be finite and strictly increasing or decreasing; it is not")
+            raise ArgumentError("wavelength must be finite and strictly increasing or decreasing")
         finite = np.isfinite(f)
         good = finite & np.isfinite(v) & (v > 0)
         wave = torch.from_numpy(w)
@@ -108,7 +123,10 @@ class Spectrum:
 
     @classmethod
     def from_specutils(cls, spectrum: Any, **named: Any) -> "Spectrum":
-        """Build from a one-dimensional specutils `Spectrum` (or Spectrum1D) with its uncertainty and mask."""
+        """Build from a one-dimensional specutils `Spectrum` (or `Spectrum1D`) with its uncertainty and mask.
+
+        Without an uncertainty, ivar is 1.
+        """
         from astropy.nddata import InverseVariance
 
         flux = _plain(spectrum.flux)
@@ -121,29 +139,32 @@ class Spectrum:
 
 
 def _place(wavelengths: Sequence[Tensor]) -> tuple[Tensor, Sequence[int]] | None:
-    """The grid [N] of which all of these are stretches, and where each begins; None where there is none."""
+    """Find a common grid [N] of all wavelengths, and the index at which each begins; None if there is none."""
     if not wavelengths:
         return None
     if all(torch.equal(w, wavelengths[0]) for w in wavelengths):
         return wavelengths[0].clone(), [0] * len(wavelengths)
-    found = [log_coefficients(w.numpy()) for w in wavelengths]
-    coeff0, coeff1 = np.array([c or (np.nan, np.nan) for c in found]).T
+    coefficients = [log_coefficients(w.numpy()) for w in wavelengths]
+    coeff0, coeff1 = np.array([c or (np.nan, np.nan) for c in coefficients]).T
     grid = common_grid(coeff0, coeff1, [len(w) for w in wavelengths])
     return (torch.from_numpy(grid.wavelength), grid.starts(coeff0).tolist()) if grid is not None else None
 
 
 @dataclass(frozen=True)
 class SpectrumBatch:
-    """Spectra side by side.
+    """A batch of spectra, padded to the same length.
 
     Attributes
     ----------
     flux, ivar : Tensor [B, N] float32
-        As in `Spectrum`; shorter spectra are padded with ivar 0.
+        As in `Spectrum`. Shorter spectra are padded with ivar 0.
     wavelength : Tensor [N] or [B, N] float64
-        Shared where all spectra lie on one grid, which makes resampling several times faster. Padding goes on rising.
+        Vacuum wavelength in Angstrom, increasing also over the padding. It is shared, [N], if all spectra lie on one
+        grid; resampling is then several times faster.
     ids, surveys : list of str
+        Identifier and survey of each spectrum.
     labels : list of dict
+        Labels of each spectrum, as in `Spectrum`.
     """
 
     flux: Tensor
@@ -165,8 +186,8 @@ class SpectrumBatch:
     def from_spectra(cls, spectra: Sequence[Spectrum]) -> "SpectrumBatch":
         """Stack spectra of any lengths and grids.
 
-        Those that are stretches of one logarithmic grid, as the spectra of a survey are, are placed on that grid, with
-        padding on both sides.
+        If all lie on one log-linear grid, as the spectra of SDSS and LAMOST do, they are placed on that grid and padded
+        on both sides.
         """
         placed = _place([s.wavelength for s in spectra])
         if placed is not None:
@@ -189,7 +210,7 @@ class SpectrumBatch:
 
     @classmethod
     def from_specutils(cls, spectra: Iterable[Any]) -> "SpectrumBatch":
-        """Stack the spectra of a specutils `SpectrumList`, or of any other series; see `Spectrum.from_specutils`."""
+        """Stack the spectra of a specutils `SpectrumList` or of any other iterable; see `Spectrum.from_specutils`."""
         return cls.from_spectra([Spectrum.from_specutils(spectrum) for spectrum in spectra])
 
     @classmethod
@@ -205,12 +226,12 @@ class SpectrumBatch:
         return (self.spectrum(i) for i in range(len(self)))
 
     def spectrum(self, i: int) -> Spectrum:
-        """Spectrum `i`, with its padding."""
+        """Return spectrum `i`, including its padding."""
         wavelength = self.wavelength if self.wavelength.ndim == 1 else self.wavelength[i]
         return Spectrum(self.flux[i], self.ivar[i], wavelength, self.surveys[i], self.ids[i], self.labels[i])
 
     def select(self, rows: Sequence[int]) -> "SpectrumBatch":
-        """The spectra at `rows`, in that order."""
+        """Return the spectra at `rows`, in that order."""
         index = torch.as_tensor(rows, dtype=torch.int64)
         return SpectrumBatch(
             self.flux[index],
@@ -222,12 +243,12 @@ class SpectrumBatch:
         )
 
     def to(self, device: torch.device | str) -> "SpectrumBatch":
-        """The batch with its tensors on `device`; to a GPU, from pinned memory, without waiting for the copy."""
-        at_once = torch.device(device).type == "cuda"
-        return self._with(lambda tensor: tensor.to(device, non_blocking=at_once))
+        """Return the batch with its tensors on `device`. Copies from pinned memory to a GPU are asynchronous."""
+        non_blocking = torch.device(device).type == "cuda"
+        return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "SpectrumBatch":
-        """The batch in memory from which it is copied to a GPU fastest; torch's DataLoader asks for it."""
+        """Return the batch in pinned memory; torch's DataLoader calls this."""
         return self._with(Tensor.pin_memory)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> "SpectrumBatch":

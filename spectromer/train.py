@@ -18,14 +18,14 @@ from spectromer.runs import RunFolder
 
 @dataclass(frozen=True)
 class StartConfig:
-    """What the other options start from."""
+    """Options that set the defaults of the other options."""
 
     preset: Literal["default", "thesis"] = "default"
-    """Named settings to start from. "thesis" has the picture, the model and the settings of the thesis."""
+    """Preset that sets the defaults. "thesis" has the picture, the model and the training settings of the thesis."""
     style: Literal[tuple(STYLES)] | None = None  # type: ignore[valid-type]
-    """Named picture to start from. "panels" has a panel for each row of patches of the model."""
+    """Style that sets the defaults of the picture. "panels" has one panel for each row of the model's patches."""
     resume: Path | None = None
-    """A run folder; the run goes on where it stopped."""
+    """A run folder whose training is resumed where it stopped."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,31 @@ class _CommandLine:
 
 
 def parse(argv: Sequence[str] | None = None) -> tuple[TrainConfig, bool]:
-    """The configuration, and whether it continues a run.
+    """Parse the command line.
 
-    The preset's settings, or those of the run, come first. The picture is the one that the style and the model ask for.
-    Options that are given override both.
+    The defaults come from the preset, or from the run that is resumed. The default picture follows from the style and
+    the model. Explicit options override both.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; the default is `sys.argv`.
+
+    Returns
+    -------
+    config : TrainConfig
+        Options of the training.
+    resume : bool
+        Whether a run is resumed.
 
     Raises
     ------
-    SpectromerError
-        When there is no such run or model.
+    ModelError
+        If there is no such model, or the picture does not fit it.
+    RunError
+        If the run cannot be resumed.
+    ArgumentError
+        If an option breaks its rule.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -58,16 +74,16 @@ def parse(argv: Sequence[str] | None = None) -> tuple[TrainConfig, bool]:
     if given.resume is not None:
         run = RunFolder(given.resume)
         if not run.last.is_file():
-            raise RunError(f"--resume {given.resume}: no {run.last.name} there to continue from")
+            raise RunError(f"--resume {given.resume}: no {run.last.name} there to resume from")
         base = replace(run.read_config(), out=given.resume)
     elif not {"-h", "--help"} & set(args):
         base = replace(base, picture=_picture(given.model or base.model, given.style or style, given.size))
     start = StartConfig(given.preset, given.style, given.resume)
     description = TrainConfig.__doc__
-    found = tyro.cli(
+    parsed = tyro.cli(
         _CommandLine, prog="spectromer train", args=args, default=_CommandLine(start, base), description=description
     )
-    return found.options, given.resume is not None
+    return parsed.options, given.resume is not None
 
 
 def _picture(model: str, style: str, size: int | None) -> Picture:
@@ -79,7 +95,7 @@ def _picture(model: str, style: str, size: int | None) -> Picture:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train as the command line says."""
+    """Run `spectromer train`."""
 
     def work() -> None:
         config, resume = parse(argv)

@@ -1,4 +1,4 @@
-"""The operators as torch modules, to be composed: SpectrumBatch in, SpectrumBatch or images out."""
+"""Torch modules around the operators. They take a SpectrumBatch and return a SpectrumBatch or images."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,13 +15,15 @@ __all__ = ["Normalize", "Rasterize", "Resample", "SpectrumToImage"]
 
 
 class Resample(nn.Module):
-    """Bring a batch to one wavelength grid.
+    """Resample a batch to one wavelength grid.
 
     Parameters
     ----------
     grid : Tensor [M]
         Bin centres in Angstrom, increasing.
-    method, coverage
+    method : str
+        As in `spectromer.resample`.
+    coverage : float
         As in `spectromer.resample`.
     """
 
@@ -32,7 +34,7 @@ class Resample(nn.Module):
         self.method, self.coverage = method, coverage
 
     def forward(self, batch: SpectrumBatch) -> SpectrumBatch:
-        """SpectrumBatch [B, N] to SpectrumBatch [B, M]."""
+        """Resample a SpectrumBatch [B, N] to [B, M]."""
         flux, ivar = resample(
             batch.flux, batch.ivar, batch.wavelength, self.grid, method=self.method, coverage=self.coverage
         )
@@ -40,12 +42,12 @@ class Resample(nn.Module):
 
 
 class Normalize(nn.Module):
-    """Scale each spectrum so that two percentiles of its good pixels come to 0 and 1; ivar follows.
+    """Scale each spectrum, and its ivar, so that two percentiles of its good pixels become 0 and 1.
 
     Parameters
     ----------
     low, high : float
-        Percentiles.
+        Percentiles that become 0 and 1.
     """
 
     def __init__(self, low: float = 0.5, high: float = 99.5) -> None:
@@ -53,7 +55,7 @@ class Normalize(nn.Module):
         self.low, self.high = low, high
 
     def forward(self, batch: SpectrumBatch) -> SpectrumBatch:
-        """SpectrumBatch to SpectrumBatch; a spectrum without contrast or good pixels comes out as 0."""
+        """Scale the spectra. A spectrum that is constant or has no good pixel becomes 0."""
         good = batch.ivar > 0
         bottom, top = limits(batch.flux.masked_fill(~good, torch.nan), "percentile", (self.low, self.high))
         span = torch.where(top > bottom, top - bottom, torch.ones_like(top))
@@ -65,38 +67,40 @@ class Normalize(nn.Module):
 
 
 class Rasterize(nn.Module):
-    """`spectromer.rasterize` with its options fixed: y [B, P] (and x) in pixels to uint8 [B, 1, H, W]."""
+    """Module of `spectromer.rasterize` with fixed options."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.options = options
 
     def forward(self, y: Tensor, x: Tensor | None = None) -> Tensor:
-        """Draw the lines."""
+        """Draw lines with heights y [B, P], in pixels, as images uint8 [B, 1, H, W]."""
         return rasterize(y, x, **self.options)
 
 
 class SpectrumToImage(nn.Module):
-    """`spectromer.render` with its picture fixed and checked: SpectrumBatch to images [B, C, size, size].
+    """Module of `spectromer.render` with a fixed picture. It draws a SpectrumBatch as images [B, C, size, size].
 
     Parameters
     ----------
     picture : Picture, optional
-        What is drawn. Without it, the style, the size and the options say so, as in `spectromer.render`.
+        Options of the picture. Without it, the picture is made from `style`, `size` and `options`.
     style : str
+        As in `spectromer.render`.
     size : int
+        Height and width of the images in pixels.
     **options
+        Further options of `spectromer.picture.Picture`.
     """
 
-    def __init__(
-        self, picture: Picture | None = None, *, style: str = "plot", size: int = 224, **options: Any
-    ) -> None:
+    def __init__(self, picture: Picture | None = None, *, style: str = "plot", size: int = 224, **options: Any) -> None:
         super().__init__()
         self.picture = picture or Picture.of(style, size, **options)
         self._options = self.picture.to_json()
-        #: Channels of the images.
+        #: Number of channels of the images.
         self.channels: int = self.picture.image_channels
 
     def forward(self, batch: SpectrumBatch) -> Tensor:
         """Draw the spectra."""
-        return torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, self._options)
+        images: Tensor = torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, self._options)
+        return images

@@ -1,9 +1,12 @@
-"""What the tests share: devices, and the real spectra where they are at hand."""
+"""What the tests share: devices, spectra, small runs, and the real spectra where they are at hand."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+
+from spectromer import Spectrum, SpectrumBatch
 
 SURVEY_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -28,3 +31,92 @@ def survey_data() -> Path:
     if not (SURVEY_DATA / "catalog.csv").is_file():
         pytest.skip(f"no real spectra at {SURVEY_DATA}")
     return SURVEY_DATA
+
+
+@pytest.fixture(scope="session")
+def batch() -> SpectrumBatch:
+    """Six spectra of SDSS and two of LAMOST."""
+    from spectromer.surveys.simulated import simulate
+
+    spectra = list(simulate(260))
+    return SpectrumBatch.from_spectra([*spectra[:6], *spectra[-2:]])
+
+
+@pytest.fixture(scope="session")
+def whole() -> list[Spectrum]:
+    """Spectra without masked pixels, of which the thesis's pictures take no notice."""
+    from spectromer.surveys.simulated import simulate
+
+    return [Spectrum(s.flux, torch.ones_like(s.flux), s.wavelength) for s in simulate(4, surveys=("SDSS",))]
+
+
+@pytest.fixture(scope="session")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 40 good files, a dead fibre, and two that cannot be read."""
+    from spectromer.surveys.simulated import simulate
+    from spectromer.surveys.write import write_survey
+
+    folder = tmp_path_factory.mktemp("survey")
+    spectra = list(simulate(40, seed=9))
+    dead = Spectrum(spectra[0].flux * 0, spectra[0].ivar * 0, spectra[0].wavelength, "SDSS", "9999-55000-0001", {})
+    write_survey([*spectra, dead], folder)
+    (folder / "torn.fits").write_bytes((folder / "spec-9999-55000-0001.fits").read_bytes()[:7000])
+    (folder / "text.fits").write_text("no spectrum")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on 600 simulated spectra. Tests read it, and write elsewhere."""
+    from small import SMALL, TARGETS
+
+    from spectromer.train import main
+
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    assert main([*SMALL, *TARGETS, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def specformer_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch of the peer in one dimension, on 300 simulated spectra. Tests read it, and write elsewhere."""
+    from spectromer.train import main
+
+    folder = tmp_path_factory.mktemp("runs") / "specformer"
+    options = ["--model", "specformer", "--heads", "mlp", "--simulated", "300", "--epochs", "1"]
+    assert main([*options, "--targets", "class", "z", "--out", str(folder)]) == 0
+    return folder
+
+
+Main = Callable[[Sequence[str]], int]
+
+
+@pytest.fixture
+def error_line(capsys: pytest.CaptureFixture[str]) -> Callable[[Main, Sequence[str]], str]:
+    """Runs a verb that has to end with status 2 and one line on standard error, and gives the sentence in it."""
+
+    def run(main: Main, argv: Sequence[str]) -> str:
+        capsys.readouterr()
+        assert main(argv) == 2, argv
+        line = capsys.readouterr().err.strip()
+        assert line.startswith("error: ") and "\n" not in line, line
+        return line.removeprefix("error: ")
+
+    return run
+
+
+@pytest.fixture
+def error_box(capsys: pytest.CaptureFixture[str]) -> Callable[[Main, Sequence[str]], str]:
+    """Runs a verb that has to end in tyro's box with status 2, and gives the text in it."""
+
+    def run(main: Main, argv: Sequence[str]) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(argv)
+        box = capsys.readouterr().err
+        assert ended.value.code == 2 and "Traceback" not in box, box
+        text = " ".join(box.translate(str.maketrans("╭╮╰╯│─", " " * 6)).split())  # its frame, where it has one
+        assert "For full helptext" in text, box
+        return text
+
+    return run

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from spectromer.learning.calibration import _UNKNOWN, Calibration, Typicality
-from spectromer.learning.model import Design, SpectrumModel
+from spectromer.learning.design import Design
+from spectromer.learning.model import SpectrumModel
 from spectromer.learning.targets import Targets
+from spectromer.picture import Picture
 
 TARGETS = Targets(
     ("class", "z", "teff"), {"class": ["GALAXY", "STAR"]}, {}, {"z": (0.0, 1.0), "teff": (float(np.log(6000.0)), 0.05)}
@@ -17,7 +19,7 @@ TARGETS = Targets(
 
 @pytest.fixture(scope="module")
 def model() -> SpectrumModel:
-    return Design("test_vit", {"style": "thesis-plot", "size": 32}, TARGETS).build()
+    return Design("test_vit", Picture.of("thesis-plot", 32), TARGETS).build()
 
 
 def outputs(model: SpectrumModel, n: int, seed: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

@@ -1,103 +1,34 @@
-"""Downloads, from a local server with the archives' layout."""
+"""The door of `spectromer download`: its help is quick, and what is wrong is one line."""
 
-import gzip
-import http.server
-import threading
-from collections import Counter
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
-from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-import spectromer
-from spectromer import download as archive
 from spectromer.__main__ import main as spectromer_main
-from spectromer.download import DownloadConfig, download
-from spectromer.surveys.simulated import simulate
-from spectromer.surveys.write import write_lamost, write_sdss
-
-SDSS = "/dr17/sdss/spectro/redux/26/spectra/0266/spec-0266-51602-{:04d}.fits"
-ASKED: Counter[str] = Counter()
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """Serves three SDSS files, the second only when asked again, and one of LAMOST to those with a token."""
-    files = {}
-    for i, spectrum in enumerate(simulate(3, surveys=("SDSS",))):
-        write_sdss(spectrum, tmp_path / "a.fits")
-        files[SDSS.format(i + 1)] = (tmp_path / "a.fits").read_bytes()
-    write_lamost(next(simulate(1, surveys=("LAMOST",))), tmp_path / "a.fits")
-    files["/dr10/v2.0/spectrum/fits/101"] = gzip.compress((tmp_path / "a.fits").read_bytes())
-    ASKED.clear()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            address = urlparse(self.path)
-            ASKED[address.path] += 1
-            content = files.get(address.path)
-            if address.path == SDSS.format(2) and ASKED[address.path] == 1:
-                self.send_error(503)
-                return
-            if content is None:
-                self.send_error(404)
-                return
-            if "/spectrum/fits/" in address.path:
-                content = content if parse_qs(address.query)["token"] == ["mine"] else b"<html>Please log in</html>"
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
+def test_help_needs_nothing_heavy() -> None:
+    code = (
+        "import sys, spectromer.download as door\n"
+        "try:\n    door.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'astropy', 'pyarrow', 'numpy', 'spectromer.surveys', 'spectromer.spectra'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Folder for the files." in done.stdout and done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "_PAUSE", 0.01)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # astroquery's and astropy's own
-def test_sdss(server: str, tmp_path: Path) -> None:
-    """What is there is fetched once, what fails is tried again, what is missing is told."""
-    sdss = pytest.importorskip("astroquery.sdss", reason="extra download")
-    rows = "".join(f"266,51602,{fibre},26\n" for fibre in (1, 2, 3, 9))
-    (tmp_path / "wanted.csv").write_text(f"plate,mjd,fiberid,run2d\n{rows}")
-    config = DownloadConfig(tmp_path / "wanted.csv", tmp_path / "files", connections=2, attempts=2)
-    with sdss.conf.set_temp("sas_baseurl", server):
-        fetched, there, failed = download(config)
-        assert (fetched, there) == (3, 0) and ASKED[SDSS.format(2)] == 2 and ASKED[SDSS.format(9)] == 2
-        assert [Path(e.path).name for e in failed] == ["spec-0266-51602-0009.fits"] and "404" in failed[0].reason
-        assert "spec-0266-51602-0009.fits" in (tmp_path / "files" / "failed.csv").read_text()
-        assert download(config)[:2] == (0, 3) and ASKED[SDSS.format(1)] == 1
-    batch, rejected = spectromer.read(tmp_path / "files")
-    assert len(batch) == 3 and not rejected
-
-
-def test_lamost(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "LAMOST", server)
-    monkeypatch.delenv("LAMOST_TOKEN", raising=False)
-    (tmp_path / "wanted.csv").write_text("obsid|snrg\n101|20.0\n")
-    config = DownloadConfig(tmp_path / "wanted.csv", tmp_path / "files", attempts=1)
-    with pytest.raises(ValueError, match="need --token, or LAMOST_TOKEN"):
-        download(config)
-    monkeypatch.setenv("LAMOST_TOKEN", "another's")
-    assert "is the token right?" in download(config)[2][0].reason
-    monkeypatch.setenv("LAMOST_TOKEN", "mine")
-    assert spectromer_main(["download", str(tmp_path / "wanted.csv"), "--out", str(tmp_path / "files")]) == 0
-    assert spectromer.read(tmp_path / "files" / "101.fits").survey == "LAMOST"
-
-
-def test_tables_that_name_nothing(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("name\nx\n")
-    with pytest.raises(ValueError, match="it needs columns OBSID, or PLATE, MJD, FIBERID, RUN2D; it has name"):
-        download(DownloadConfig(tmp_path / "a.csv", tmp_path))
-    with pytest.raises(ValueError, match="no such file"):
-        download(DownloadConfig(tmp_path / "b.csv", tmp_path))
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.csv"], "nowhere.csv: no such file"),
+        (["nowhere.csv", "--attempts", "0"], "--attempts must be at least 1, got 0"),
+    ],
+)
+def test_a_wrong_option_is_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert spectromer_main(["download", *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"

@@ -8,6 +8,7 @@ from astropy.table import Table
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from spectromer.labels import BelievedLabels
 from spectromer.learning.metrics import _redshifts, _scalars, evaluate_predictions, with_errors
 from spectromer.learning.targets import Targets
 
@@ -49,13 +50,14 @@ def test_metrics_leave_out_what_is_not_known() -> None:
         }
     )
     labels = [
-        {"class": "STAR", "snr": 3.0},
-        {"class": "STAR", "snr": 30.0},
-        {"class": "QSO", "snr": 30.0},
+        {"class": "STAR"},
+        {"class": "STAR"},
+        {"class": "QSO"},
         {"class": "QSO"},
         {"class": "STAR", "sourcetype": "SKY"},
     ]
-    found = evaluate_predictions(table, labels, targets)["class"]
+    snr = np.array([3.0, 30.0, 30.0, np.nan, np.nan])
+    found = evaluate_predictions(table, BelievedLabels.of(labels), snr, targets)["class"]
     assert found["n"] == 3 and found["accuracy"] == pytest.approx(2 / 3)
     assert {name: part["n"] for name, part in found["by_snr"].items()} == {"20-inf": 2}  # one spectrum says nothing
     assert found["by_snr"]["20-inf"]["accuracy"] == 0.5 and found["by_survey"]["SDSS"]["n"] == 3
@@ -70,8 +72,9 @@ def test_flags_are_judged_by_what_they_catch() -> None:
     wrong = np.array([0.0, 0.01, 0.01, 0.0, 0.01, 0.05])  # 0.01 is within 3000 km/s of a quasar's
     columns = {"z": z + wrong, "z_flag": [0, 1, 0, 4, 0, 1], "survey": ["SDSS"] * 6, "warning": [""] * 6}
     classes = ["GALAXY"] * 4 + ["QSO"] * 2
-    labels = [{"class": kind, "z": value, "snr": 9.0} for kind, value in zip(classes, z.tolist(), strict=True)]
-    found = evaluate_predictions(Table(columns | {"class": classes}), labels, targets)["z"]
+    labels = [{"class": kind, "z": value} for kind, value in zip(classes, z.tolist(), strict=True)]
+    table, snr = Table(columns | {"class": classes}), np.full(6, 9.0)
+    found = evaluate_predictions(table, BelievedLabels.of(labels), snr, targets)["z"]
     assert found["galaxy"]["catastrophic_fraction"] == 0.5 and found["qso"]["catastrophic_fraction"] == 0.5
     assert found["galaxy"]["flagged"]["of_catastrophic"] == 0.5 and found["galaxy"]["flagged"]["of_good"] == 0.5
     assert found["flagged"]["catastrophic"] == 3 and found["flagged"]["of_catastrophic"] == pytest.approx(2 / 3)

@@ -1,4 +1,4 @@
-"""render and the transforms: what each style draws, against numpy and the operators it is made of."""
+"""render: what each style draws, against numpy and the operators it is made of."""
 
 import subprocess
 import sys
@@ -11,18 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectromer import Spectrum, SpectrumBatch, rasterize, reference, render, resample
-from spectromer.ops.composite import composite, limits
-from spectromer.picture import STYLES, Picture, wavelength_grid
+from spectromer import Spectrum, SpectrumBatch, reference, render
+from spectromer.errors import ArgumentError
+from spectromer.ops.composite import composite
+from spectromer.ops.tables import wavelength_grid
+from spectromer.picture import STYLES, Picture
 from spectromer.regions import find_lines, mark_regions
-from spectromer.surveys.simulated import simulate
-from spectromer.transforms import Normalize, Rasterize, Resample, SpectrumToImage
-
-
-@pytest.fixture(scope="module")
-def batch() -> SpectrumBatch:
-    spectra = list(simulate(260))
-    return SpectrumBatch.from_spectra([*spectra[:6], *spectra[-2:]])  # six of SDSS, two of LAMOST
 
 
 @pytest.mark.parametrize("style", list(STYLES))
@@ -234,12 +228,6 @@ def _matplotlib(draw: Callable[[Any], None]) -> np.ndarray:
     return np.rint(255 * matplotlib.image.imread(file)[..., :3]).astype(int)
 
 
-@pytest.fixture(scope="module")
-def whole() -> list[Spectrum]:
-    """Spectra without masked pixels, of which the thesis's pictures take no notice."""
-    return [Spectrum(s.flux, torch.ones_like(s.flux), s.wavelength) for s in simulate(4, surveys=("SDSS",))]
-
-
 @pytest.mark.parametrize("style", ["thesis-plot", "thesis-overlap"])
 def test_line_plots_of_the_thesis_are_matplotlibs(whole: list[Spectrum], style: str) -> None:
     for s in whole:
@@ -292,38 +280,6 @@ def test_maps_of_the_thesis(whole: list[Spectrum], block: int, order: str) -> No
         got = render(batch, style="thesis-map-regions", block=block, order=order)[0].numpy()
         np.testing.assert_array_equal(got[1], folded(marks))
         assert np.abs(got[0] - planes[0]).max() <= 1 and marks.any()
-
-
-def test_lines_are_found_as_the_thesis_finds_them(whole: list[Spectrum]) -> None:
-    """Against a walk from pixel to pixel."""
-    from scipy.signal import savgol_filter
-
-    rng = np.random.default_rng(0)
-    for s in whole:
-        w, f = s.wavelength.numpy(), s.flux.double().numpy() + 3.0 * rng.normal(size=len(s))
-        smooth = savgol_filter(f, 25, 3)
-        regions, begin = [], None
-        for i in range(len(f) + 1):
-            inside = False
-            if 25 <= i <= len(f) - 25:
-                inside = abs(smooth[i] - np.median(smooth[i - 25 : i + 25])) > 1.5
-            if inside and begin is None:
-                begin = i
-            elif not inside and begin is not None:
-                medians = np.array([np.median(smooth[k - 25 : k + 25]) for k in range(begin, i)])
-                depth = (smooth[begin:i] - medians) / medians
-                regions.append((abs(np.trapezoid(depth, w[begin:i])), begin, i))
-                begin = None
-        want = np.zeros(len(f), bool)
-        for _, a, b in sorted(regions, reverse=True)[:50]:
-            want[a:b] = True
-        assert want.any()
-        np.testing.assert_array_equal(find_lines(f, np.ones(len(f)), w), want)
-        masked = rng.random(len(f)) < 0.05
-        junk = np.where(masked, 1e6, f)
-        found = find_lines(junk, np.where(masked, 0.0, 1.0), w)
-        assert not found[masked].any()
-        np.testing.assert_array_equal(found[~masked], find_lines(f[~masked], np.ones((~masked).sum()), w[~masked]))
 
 
 @pytest.mark.parametrize("percentiles", [(0.0, 100.0), (0.5, 99.5), (37.0, 62.3)])
@@ -415,16 +371,6 @@ def test_blank_flat_and_empty(device: str) -> None:
         assert len(render(batch.to(device).select([]), style=style, size=48)) == 0
 
 
-def test_percentiles_are_numpys(device: str) -> None:
-    rng = np.random.default_rng(0)
-    flux = rng.normal(size=(5, 101)).astype(np.float32)
-    good = rng.random((5, 101)) < 0.7
-    low, high = limits(torch.from_numpy(np.where(good, flux, np.nan)).to(device), "percentile", (2.5, 80.0))
-    for row in range(5):
-        want = np.percentile(flux[row, good[row]], (2.5, 80.0))
-        np.testing.assert_allclose([float(low[row, 0]), float(high[row, 0])], want, rtol=1e-5, atol=1e-6)
-
-
 def test_is_a_well_formed_operator(batch: SpectrumBatch, device: str) -> None:
     b = batch.to(device)
     for picture in (
@@ -445,92 +391,13 @@ def test_compiles_without_a_graph_break(batch: SpectrumBatch, device: str) -> No
     assert torch.equal(torch.compile(drawn, fullgraph=True, backend="aot_eager")(b.flux), drawn(b.flux))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"style": "pie"}, "style must be one of"),
-        ({"colour": "red"}, "render has no option colour"),
-        ({"panels": 5}, "size must be a multiple of panels"),
-        ({"layout": "circle"}, "layout must be one of"),
-        ({"wavelength_range": (9000.0, 4000.0)}, "wavelength_range must be two rising"),
-        ({"side_margin": 0.1}, "side_margin is for wavelength_range=None"),
-        ({"block": 4, "panels": 2}, "panels must be 1 where blocks are drawn"),
-        ({"block": 40}, "block must lie in"),
-        ({"block": 20}, "a picture must have at least 2 bins, got 1"),
-        ({"order": "spiral"}, "order must be one of"),
-        ({"channels": ("flux", "sky")}, "channels must be some of"),
-        ({"channels": ("flux", "regions")}, 'regions and a channel "regions" come together'),
-        ({"channels": ("regions",), "regions": "bands"}, 'regions must be "lines" or windows'),
-        ({"channels": ("regions",), "regions": ((5.0, 4.0),)}, "regions must be windows"),
-        ({"colors": ("red", "blue")}, "colors must name one colour for each of the 1 planes"),
-        ({"colormap": "no"}, "colormap must be one of matplotlib's"),
-        ({"colormap": "viridis", "ground": "light"}, "a colormap is for one plane"),
-        ({"alpha": 1.5}, "alpha must lie in"),
-        ({"alpha": (0.5, 0.5)}, "alpha must be one value or one for each of the 1 planes"),
-        ({"ground": "grey"}, "ground must be one of"),
-        ({"dtype": "int8"}, "dtype must be one of"),
-        ({"mean": 0.5}, "mean and std are for dtype float32 and bfloat16"),
-        ({"std": 0.0, "dtype": "float32"}, "std must be above 0"),
-        ({"linewidth": 0.0}, "linewidth must lie in"),
-        ({"coverage": "area"}, "coverage must be one of"),
-        ({"scale": "log"}, "scale must be one of"),
-        ({"scale": (1.0, 1.0)}, "scale must be two rising fluxes"),
-        ({"percentiles": (90.0, 10.0)}, "percentiles must rise"),
-        ({"margin": 0.5}, "margin must lie in"),
-        ({"points": 0}, "points must be at least 1"),
-        ({"axis": "sqrt"}, "axis must be one of"),
-    ],
-)
-def test_says_what_is_wrong(batch: SpectrumBatch, options: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        render(batch, **({"size": 32} | options))
-
-
-def test_modules_do_as_the_functions(batch: SpectrumBatch) -> None:
-    grid = torch.linspace(4000.0, 9000.0, 800, dtype=torch.float64)
-    out = Resample(grid)(batch)
-    want = resample(batch.flux, batch.ivar, batch.wavelength, grid)
-    assert torch.equal(out.flux, want[0]) and torch.equal(out.ivar, want[1]) and out.labels == batch.labels
-    scaled = Normalize(0.0, 100.0)(out)
-    good = out.ivar[0] > 0
-    assert float(scaled.flux[0][good].min()) == 0.0 and float(scaled.flux[0][good].max()) == 1.0
-    torch.testing.assert_close(
-        (scaled.flux * scaled.ivar.sqrt())[0][good].diff(),
-        ((out.flux - out.flux[0][good].min()) * out.ivar.sqrt())[0][good].diff(),
-        rtol=1e-3,
-        atol=1e-3,
-    )
-    y = 32.0 - 32.0 * scaled.flux
-    assert torch.equal(Rasterize(height=32, width=32)(y), rasterize(y, height=32, width=32))
-    module = SpectrumToImage(style="overlap", size=32)
-    assert module.channels == 3 and torch.equal(module(batch), render(batch, style="overlap", size=32))
+def test_says_what_is_wrong(batch: SpectrumBatch) -> None:
+    with pytest.raises(ArgumentError, match="panels must be 1 where blocks are drawn"):
+        render(batch, size=32, block=4, panels=2)
+    with pytest.raises(ArgumentError, match="render has no option colour; it has channels, panels"):
+        render(batch, size=32, colour="red")
 
 
 def test_eight_subcolumns_are_close_to_the_area(batch: SpectrumBatch) -> None:
     coarse, fine = (render(batch, subcolumns=s, points=18).float() for s in (8, 256))
     assert float((coarse - fine).abs().mean()) <= 1.0
-
-
-def test_quantities_and_specutils_like_input() -> None:
-    u = pytest.importorskip("astropy.units")
-    from astropy.nddata import StdDevUncertainty
-
-    class Like:
-        """What specutils' Spectrum offers."""
-
-        flux = np.array([1.0, 2.0, 3.0]) * u.Jy
-        spectral_axis = np.array([0.5, 0.6, 0.7]) * u.um
-        uncertainty = StdDevUncertainty(np.array([0.5, 0.5, 0.5]))
-        mask = np.array([False, True, False])
-
-    found = Spectrum.from_specutils(Like(), id="x")
-    np.testing.assert_allclose(found.wavelength, [5000.0, 6000.0, 7000.0])
-    assert found.ivar.tolist() == [4.0, 0.0, 4.0] and found.id == "x"
-    batch = SpectrumBatch.from_specutils([Like(), Like()])  # a SpectrumList is a list
-    assert batch.flux.tolist() == [[1.0, 2.0, 3.0]] * 2 and batch.ivar.tolist() == [[4.0, 0.0, 4.0]] * 2
-    turned = Spectrum.from_arrays([1.0, 2.0], [1.0, 1.0], np.array([5e14, 6e14]) * u.Hz)
-    assert turned.flux.tolist() == [2.0, 1.0] and float(turned.wavelength[0]) == pytest.approx(4996.54, abs=0.01)
-    sodium = Spectrum.from_arrays([1.0, 1.0], [1.0, 1.0], [5889.951, 5895.924], air=True)
-    np.testing.assert_allclose(sodium.wavelength, [5891.583, 5897.558], atol=2e-3)  # NIST vacuum values
-    with pytest.raises(ValueError, match="strictly increasing or decreasing"):
-        Spectrum.from_arrays([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 3.0, 2.0])

@@ -1,4 +1,4 @@
-"""Spectra as they might have been observed: more noise, another calibration, other pixels lost."""
+"""Augmentation of spectra with noise, flux-calibration errors and masked stretches."""
 
 from dataclasses import replace
 
@@ -8,23 +8,30 @@ from spectromer.spectra import SpectrumBatch
 
 __all__ = ["augment"]
 
-_NOISE = 0.7  # scatter of the added noise, in units of each pixel's own
-_TILT = 0.1  # scatter of the slope and the curvature of ln flux over the spectrum's range
-_LOST = 0.04  # longest stretch that is masked, of the spectrum's pixels
+_NOISE = 0.7  # scale of the half-normal amplitude of the added noise, in units of each pixel's sigma
+_TILT = 0.1  # standard deviation of the slope and the curvature added to ln flux
+_MAX_MASKED = 0.04  # largest length of a masked stretch, as a fraction of the pixels
 _STRETCHES = 3
 
 
 def augment(batch: SpectrumBatch, seed: int) -> SpectrumBatch:
-    """A copy of each spectrum that is as likely as the spectrum itself, with its ivar kept true.
+    """Vary each spectrum as another observation would, and keep its ivar consistent with its noise.
 
-    Noise of a times each pixel's own is added, a being half-normal, and ivar divided by 1 + a²; flux is tilted and bent
-    as by an error of its calibration, and ivar with it; and up to three stretches are masked. No label changes.
+    Noise of `a` times the sigma of each pixel is added, with a half-normal `a` for each spectrum, and ivar is divided
+    by 1 + a². Flux and ivar are multiplied by a smooth factor, like that of a flux-calibration error. Up to three
+    stretches are masked. Labels do not change.
 
     Parameters
     ----------
     batch : SpectrumBatch
+        The spectra.
     seed : int
-        Decides what is drawn.
+        Seed of the random numbers.
+
+    Returns
+    -------
+    SpectrumBatch
+        The augmented spectra.
     """
     flux, ivar, device = batch.flux, batch.ivar, batch.flux.device
     rows, pixels = flux.shape
@@ -41,8 +48,8 @@ def augment(batch: SpectrumBatch, seed: int) -> SpectrumBatch:
     factor = torch.exp(_TILT * (normal(rows, 1) * x + normal(rows, 1) * x**2))
     flux, ivar = flux * factor, ivar / factor**2
 
-    place = torch.rand((rows, _STRETCHES, 2, 1), generator=generator, device=device)
-    begin, length = (place[:, :, 0] * pixels).long(), (place[:, :, 1] * _LOST * pixels).long()
+    uniform = torch.rand((rows, _STRETCHES, 2, 1), generator=generator, device=device)
+    begin, length = (uniform[:, :, 0] * pixels).long(), (uniform[:, :, 1] * _MAX_MASKED * pixels).long()
     index = torch.arange(pixels, device=device)
-    lost = ((index >= begin) & (index < begin + length)).any(1)
-    return replace(batch, flux=flux, ivar=ivar.masked_fill(lost, 0.0))
+    masked = ((index >= begin) & (index < begin + length)).any(1)
+    return replace(batch, flux=flux, ivar=ivar.masked_fill(masked, 0.0))

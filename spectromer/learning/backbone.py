@@ -1,4 +1,4 @@
-"""Vision Transformers of timm, fitted to images of spectra."""
+"""Vision Transformers of timm, adapted to images of spectra."""
 
 import logging
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from spectromer.errors import ModelError
 from spectromer.picture import Picture
@@ -14,10 +15,10 @@ try:
     import timm
     from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
     from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
-except RuntimeError as error:  # torchvision's operators do not fit the torch that is installed
+except RuntimeError as error:  # torchvision's operators were built for another version of torch
     raise ImportError(
-        f"torch {torch.__version__} and the installed torchvision do not belong together ({error}); install both from "
-        "the same place, for example `pip install --force-reinstall torch torchvision`"
+        f"torch {torch.__version__} and the installed torchvision are incompatible ({error}); install both from "
+        "the same source, for example `pip install --force-reinstall torch torchvision`"
     ) from error
 
 __all__ = ["create_backbone", "default_picture", "default_size", "has_published_weights"]
@@ -26,7 +27,7 @@ default_cfgs = generate_default_cfgs(
     {
         "vit_nano_patch16_128": {
             "input_size": (3, 128, 128),
-            "mean": (0.1, 0.1, 0.1),  # of spectra drawn as panels: mostly empty
+            "mean": (0.1, 0.1, 0.1),  # mean of spectra drawn as panels, which are mostly empty
             "std": (0.25, 0.25, 0.25),
             "num_classes": 0,
             "first_conv": "patch_embed.proj",
@@ -38,7 +39,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def vit_nano_patch16_128(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
-    """A ViT small enough to be trained from scratch on two CPU cores within minutes (0.8 M parameters)."""
+    """A ViT with 0.8 M parameters, which trains from scratch within minutes on two CPU cores."""
     shape = {"img_size": 128, "patch_size": 16, "embed_dim": 128, "depth": 4, "num_heads": 4}
     return build_model_with_cfg(
         VisionTransformer,
@@ -50,7 +51,13 @@ def vit_nano_patch16_128(pretrained: bool = False, **kwargs: Any) -> VisionTrans
 
 
 def default_size(name: str) -> int:
-    """The image size a timm model was made for."""
+    """Return the image size that a timm model was made for.
+
+    Raises
+    ------
+    ModelError
+        If timm has no such model.
+    """
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]
         raise ModelError(f"model {name!r} is not one of timm's" + (f"; it has {', '.join(close)}" if close else ""))
@@ -61,27 +68,27 @@ def default_size(name: str) -> int:
 def create_backbone(
     name: str, *, size: int, channels: int, pretrained: bool = False, checkpoint: Path | None = None
 ) -> VisionTransformer:
-    """A timm ViT without its classifier, its patch embedding and position embedding fitted to the images.
+    """Make a timm ViT without classifier, with its patch and position embeddings adapted to the images.
 
     Parameters
     ----------
     name : str
-        As timm knows it, with or without a tag ("vit_base_patch16_224.dino").
+        Name of the model in timm, with or without a tag ("vit_base_patch16_224.dino").
     size, channels : int
-        Of the images.
+        Size in pixels and number of channels of the images.
     pretrained : bool
-        Start from the weights timm publishes for the model, where it publishes any.
+        Whether to load the weights that timm publishes for the model, if there are any.
     checkpoint : Path, optional
-        Start from this safetensors file of such a model instead.
+        A safetensors file of the model's weights to load instead.
 
     Raises
     ------
     ModelError
-        When there is no such ViT, or its weights cannot be had.
+        If there is no such ViT, or its weights cannot be loaded.
     """
-    home = default_size(name)
+    native_size = default_size(name)
     options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
-    if size != home:
+    if size != native_size:
         options["img_size"] = size
     if checkpoint is not None:
         if checkpoint.suffix != ".safetensors":
@@ -91,10 +98,10 @@ def create_backbone(
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(checkpoint)}}
     elif pretrained and has_published_weights(name):
         options["pretrained"] = True
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what fails is told below
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs its retries; a failure is reported below
     try:
         model = timm.create_model(name, **options)
-    except Exception as error:  # timm's, the hub's, and the network's errors have no common base
+    except Exception as error:  # the errors of timm, the hub and the network have no common base class
         if checkpoint is not None:
             raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} ({_first_line(error)})") from error
         if options.get("pretrained"):
@@ -103,16 +110,16 @@ def create_backbone(
                 "file with --checkpoint FILE.safetensors, or start from scratch with --no-pretrained"
             ) from error
         raise ModelError(f"model {name!r} could not be made for {size}-pixel images ({_first_line(error)})") from error
-    _check_vit(name, model)
-    if checkpoint is not None:  # timm itself lets weights be missing where the classifier is left out
-        missing = sorted(set(model.state_dict()) - set(checkpoint_filter_fn(load_file(checkpoint), model)))
+    vit = _as_vit(name, model)
+    if checkpoint is not None:  # timm accepts missing weights if the classifier is left out
+        missing = sorted(set(vit.state_dict()) - set(checkpoint_filter_fn(load_file(checkpoint), vit)))
         if missing:
             raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} (no {', '.join(missing[:3])} in it)")
-    return model
+    return vit
 
 
 def has_published_weights(name: str) -> bool:
-    """Whether timm knows where to download weights of this model."""
+    """Whether timm publishes weights for this model."""
     cfg = timm.get_pretrained_cfg(name)
     return cfg is not None and bool(cfg.has_weights)
 
@@ -122,31 +129,34 @@ def _first_line(error: Exception) -> str:
 
 
 def default_picture(name: str, style: str = "panels", size: int | None = None) -> Picture:
-    """The picture that a model reads unless another is asked for.
+    """Return the default picture of a model.
 
     Parameters
     ----------
     name : str
-        As timm knows the model.
+        Name of the model in timm.
     style : str
-        One of `spectromer.picture.STYLES`. The style "panels" has a panel for each row of the model's patches.
+        One of `spectromer.picture.STYLES`. The style "panels" has one panel for each row of the model's patches.
     size : int, optional
-        Of the images; by default what the model was made for.
+        Size of the images in pixels. The default is the size that the model was made for.
 
     Raises
     ------
     ModelError
-        When there is no such ViT.
+        If there is no such ViT, or the size is not a multiple of its patch size.
     """
     size = size or default_size(name)
     if style != "panels":
         return Picture.of(style, size=size)
-    with torch.device("meta"):  # the shapes alone
-        model = timm.create_model(name, num_classes=0)
-    _check_vit(name, model)
-    return Picture.of(style, size=size, panels=max(1, size // model.patch_embed.patch_size[0]))
+    with torch.device("meta"):  # only shapes are needed
+        embed: Any = _as_vit(name, timm.create_model(name, num_classes=0)).patch_embed
+    patch = int(embed.patch_size[0])
+    if size % patch:
+        raise ModelError(f"size must be a multiple of {patch}, the patches of {name}, got {size}")
+    return Picture.of(style, size=size, panels=size // patch)
 
 
-def _check_vit(name: str, model: Any) -> None:
+def _as_vit(name: str, model: nn.Module) -> VisionTransformer:
     if not isinstance(model, VisionTransformer):
         raise ModelError(f"model {name!r} is not a Vision Transformer (timm calls it {type(model).__name__})")
+    return model

@@ -17,7 +17,7 @@ from spectromer.errors import RunError
 from spectromer.files import atomic
 from spectromer.runs import parse_json
 
-__all__ = ["SafetensorsIO", "check_resumable", "check_tensors", "load_tensors", "load_weights"]
+__all__ = ["SafetensorsIO", "check_resumable", "check_weights", "load_tensors", "load_weights"]
 
 _WEIGHTS, _TRAINER = "state_dict", "trainer."
 
@@ -81,9 +81,11 @@ class SafetensorsIO(CheckpointIO):
                 f"{path}: an earlier version saved it, and its training cannot go on; "
                 f"start another run from its weights with --checkpoint {path.parent}"
             )
-        state = metadata.get("trainer", "")
-        if metadata.get("digest") != _digest(state):
-            raise RunError(f"{path}: the state of the trainer is missing, or is not what was written")
+        if "trainer" not in metadata:
+            raise RunError(f"{path}: it does not hold the state of a trainer")
+        state = metadata["trainer"]
+        if metadata["digest"] != _digest(state):
+            raise RunError(f"{path}: the state of the trainer is not what was written")
         try:
             checkpoint = _join(parse_json(path, state), tensors)
         except KeyError as error:
@@ -107,24 +109,36 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in load_tensors(path)[0].items() if not name.startswith(_TRAINER)}
 
 
-def check_tensors(path: Path, found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
-    """Raise RunError unless the tensors of the file `path` have the names, shapes and types wanted, and are finite."""
-    if missing := sorted(wanted.keys() - found.keys()):
-        raise RunError(f"{path}: the model wants tensors that are missing: {', '.join(missing[:3])}")
-    if unknown := sorted(found.keys() - wanted.keys()):
-        raise RunError(f"{path}: the model has no tensors {', '.join(unknown[:3])}")
-    for name, tensor in found.items():
-        want, got = (f"{_name(one.dtype)} of shape {tuple(one.shape)}" for one in (wanted[name], tensor))
-        if want != got:
-            raise RunError(f"{path}: the tensor {name} must be {want}, got {got}")
+def check_weights(
+    path: Path, weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], what: str = "weights"
+) -> None:
+    """Check the weights of the file `path`, or other tensors that `what` names, against those that a model wants.
+
+    Raises
+    ------
+    RunError
+        When names, shapes or types differ, or a number is not finite.
+    """
+    if missing := sorted(wanted.keys() - weights.keys()):
+        raise RunError(f"{path}: the {what} {', '.join(missing[:3])} of the model are missing")
+    if unknown := sorted(weights.keys() - wanted.keys()):
+        raise RunError(f"{path}: the model has no {what} {', '.join(unknown[:3])}")
+    for name, tensor in weights.items():
+        want = wanted[name]
+        if tensor.shape != want.shape:
+            raise RunError(
+                f"{path}: the {what} {name} of the model have shape {tuple(want.shape)}, got {tuple(tensor.shape)}"
+            )
+        if tensor.dtype != want.dtype:
+            raise RunError(f"{path}: the {what} {name} of the model are {want.dtype}, got {tensor.dtype}")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise RunError(f"{path}: the tensor {name} must be finite")
+            raise RunError(f"{path}: the {what} {name} are not finite")
 
 
 def check_resumable(path: Path, task: lightning.LightningModule) -> None:
     """Raise RunError unless the training of `task` can go on from the checkpoint `path`."""
     checkpoint = SafetensorsIO().load_checkpoint(path)
-    check_tensors(path, checkpoint[_WEIGHTS], task.state_dict())
+    check_weights(path, checkpoint[_WEIGHTS], task.state_dict())
     configured: Any = task.configure_optimizers()
     groups = [group["params"] for group in configured["optimizer"].param_groups]
     (saved,) = checkpoint["optimizer_states"]
@@ -139,15 +153,14 @@ def check_resumable(path: Path, task: lightning.LightningModule) -> None:
         for i in saved["state"]
         for name, tensor in {"step": step, "exp_avg": parameters[i], "exp_avg_sq": parameters[i]}.items()
     }
-    check_tensors(path, found, wanted)
+    check_weights(path, found, wanted, "moments")
+    for name, tensor in found.items():
+        if not name.endswith(".exp_avg") and bool((tensor < 0.0).any()):
+            raise RunError(f"{path}: the moments {name} must be at least 0")
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -7,7 +7,7 @@ from timm.models.vision_transformer import VisionTransformer
 from spectromer.config import SPECFORMER, HeadKind, RedshiftMethod
 from spectromer.errors import ModelError, RunError, SpectromerError
 from spectromer.learning.backbone import create_backbone
-from spectromer.learning.checkpoints import check_tensors
+from spectromer.learning.checkpoints import check_weights
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.model import SpectrumModel
 from spectromer.learning.specformer import SpecFormer, SpectrumToSequence
@@ -50,8 +50,8 @@ class Design:
 
     def __post_init__(self) -> None:
         if (self.picture is None) != (self.model == SPECFORMER):
-            kind = "no picture" if self.picture is None else "a picture"
-            raise ModelError(f"every model but {SPECFORMER} must have a picture, got {self.model} with {kind}")
+            got = "None" if self.picture is None else "a picture"
+            raise ModelError(f"a picture is for models other than {SPECFORMER}, got {self.model} and {got}")
         if self.picture is not None and self.picture.dtype != "uint8":
             raise ModelError(f"dtype must be uint8 for the model's pictures, got {self.picture.dtype}")
         if not 0.0 < self.keep_patches <= 1.0:
@@ -83,7 +83,7 @@ class Design:
         """
         design, model = cls.read(run)
         weights = run.read_weights()
-        check_tensors(run.weights, weights, model.state_dict())
+        check_weights(run.weights, weights, model.state_dict())
         model.load_state_dict(weights)
         return design, model
 

@@ -1,4 +1,4 @@
-"""The encoder that reads images: a ViT and where its tokens lie on the wavelength axis."""
+"""The image encoder: a ViT, and the positions of its tokens on the wavelength axis."""
 
 import math
 from typing import Any
@@ -15,16 +15,16 @@ __all__ = ["ImageEncoder"]
 
 
 class ImageEncoder(nn.Module):
-    """A ViT that reads images of spectra: tokens and their mean.
+    """A ViT that encodes images of spectra as tokens and their mean.
 
     Parameters
     ----------
     backbone : VisionTransformer
-        Without classifier.
+        The ViT, without its classifier.
     picture : Picture
-        What the images show.
+        Options of the images.
     keep : float
-        Share of the patches that are read, those with the most ink; the others are dropped before the transformer.
+        Fraction of the patches that the ViT reads. Patches with the least ink are dropped before the first block.
     """
 
     def __init__(self, backbone: VisionTransformer, picture: Picture, keep: float = 1.0) -> None:
@@ -32,7 +32,7 @@ class ImageEncoder(nn.Module):
         self.backbone, self.keep, self.light = backbone, keep, picture.ground == "light"
         self.width: int = backbone.num_features
         cfg: Any = backbone.pretrained_cfg
-        # Published means and deviations are those of photographs in R, G, B; images of lines have one for all.
+        # Published means and deviations are those of RGB photographs. The channels of our images share their averages.
         self.mean, self.std = sum(cfg["mean"]) / len(cfg["mean"]), sum(cfg["std"]) / len(cfg["std"])
         embed: Any = backbone.patch_embed
         self.patch: tuple[int, int] = embed.patch_size
@@ -45,24 +45,30 @@ class ImageEncoder(nn.Module):
         return self.backbone.blocks
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images uint8 [B, C, H, W] to tokens [B, T, D] in raster order, 0 where dropped, and the mean of those read.
+        """Encode images uint8 [B, C, H, W].
 
-        Where every patch is read these are the ViT's own features.
+        Returns
+        -------
+        tokens : Tensor [B, T, D]
+            Tokens of the patches in raster order, 0 for dropped patches. If all patches are kept, they are the output
+            of the ViT's `forward_features`.
+        mean : Tensor [B, D]
+            Mean of the tokens that were kept.
         """
         vit: Any = self.backbone
         inputs, prefix = (images.float() / 255.0 - self.mean) / self.std, self.prefix
         if self.keep == 1.0:
             tokens = vit.forward_features(inputs)[:, prefix:]
             return tokens, tokens.mean(1)
-        tokens = vit._pos_embed(vit.patch_embed(inputs))  # as in its forward_features, where patch_drop would come next
+        tokens = vit._pos_embed(vit.patch_embed(inputs))  # as in forward_features, up to patch_drop
         kept = self.kept(images)[:, :, None].expand(-1, -1, self.width)
         read = torch.cat((tokens[:, :prefix], tokens[:, prefix:].gather(1, kept)), 1)
         read = vit.norm(vit.blocks(vit.norm_pre(read)))[:, prefix:]
-        everywhere = torch.zeros_like(tokens[:, prefix:], dtype=read.dtype)
-        return everywhere.scatter(1, kept, read), read.mean(1)
+        empty = torch.zeros_like(tokens[:, prefix:], dtype=read.dtype)
+        return empty.scatter(1, kept, read), read.mean(1)
 
     def kept(self, images: Tensor) -> Tensor:
-        """Which patches of each image are read, [B, K] ascending."""
+        """Indices of the patches of each image that are kept, [B, K], ascending."""
         ink = (255 - images if self.light else images).amax(1, keepdim=True).float()
         ink = functional.avg_pool2d(ink, self.patch).flatten(1)
         return ink.topk(math.ceil(self.keep * ink.shape[1])).indices.sort(1).values

@@ -1,4 +1,4 @@
-"""Comparing the answers of a model with labels."""
+"""Evaluation of a model on labelled spectra."""
 
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,23 @@ _BATCH = 256
 
 
 def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunFolder) -> dict[str, Any]:
-    """Predict some rows, ascending, compare with the labels, and leave predictions.parquet and plots in `run`.
+    """Predict the spectra at `rows`, compare them with their labels, and write predictions.parquet and plots to `run`.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The trained model.
+    shards : ShardSet
+        The spectra.
+    rows : ndarray
+        Rows of `shards`, ascending.
+    run : RunFolder
+        The folder to write to.
 
     Returns
     -------
     dict
-        What `evaluate_predictions` gives.
+        The result of `evaluate_predictions`.
     """
     believed = shards.believed.take(rows)
     z = torch.from_numpy(believed["z"].astype(np.float32))
@@ -48,7 +59,7 @@ def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunF
 
     def sheet(chosen: np.ndarray, name: str) -> None:
         inputs = predictor.outputs(shards.batch(rows[chosen]))[0].cpu().numpy()
-        captions = [f"found {_text(table[int(i)])}\ntrue {_text(labels[i])}" for i in chosen]
+        captions = [f"predicted {_text(table[int(i)])}\ntrue {_text(labels[i])}" for i in chosen]
         plots.example_sheet(inputs, captions, run.plots / f"{name}.png")
 
     sheet(some(np.arange(len(rows)), _EXAMPLES), "examples")
@@ -59,21 +70,28 @@ def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunF
 
 
 def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, Any]:
-    """Evaluate a run on labelled spectra, show the figures, and leave them with report, predictions and plots.
+    """Evaluate a run on labelled spectra, print the figures, and write metrics, report, predictions and plots.
 
     Parameters
     ----------
     run : Path
         A run folder.
     data : Path
-        As `spectromer.shards.sources.load` takes it.
+        A folder of shards or of survey files, or a catalogue, as `spectromer.shards.sources.load` accepts it.
     out : Path, optional
-        The folder to write to; by default the folder evaluation of the run.
+        The folder to write to. The default is the folder `evaluation` in the run.
+
+    Returns
+    -------
+    dict
+        The result of `evaluate_predictions`.
 
     Raises
     ------
-    SpectromerError
-        When the run is not finished, or no spectrum of `data` can be read.
+    RunError
+        If the run is not finished.
+    ArgumentError
+        If no spectrum of `data` can be read.
     """
     predictor = Predictor.load(run)
     shards, rejected = load(data)
@@ -91,7 +109,26 @@ def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, An
 
 
 def judge(table: Table, shards: ShardSet, rows: np.ndarray, targets: Targets, run: RunFolder) -> dict[str, Any]:
-    """Figures of the predictions of some rows; plots and predictions.parquet, with the truth in it, are left in `run`."""
+    """Compare predictions with labels, and write plots and predictions.parquet, which includes the labels, to `run`.
+
+    Parameters
+    ----------
+    table : Table
+        Predictions of the spectra at `rows`. Columns with the labels are added to it.
+    shards : ShardSet
+        The spectra.
+    rows : ndarray
+        Rows of `shards`.
+    targets : Targets
+        Targets of the model.
+    run : RunFolder
+        The folder to write to.
+
+    Returns
+    -------
+    dict
+        The result of `evaluate_predictions`.
+    """
     believed, labels = shards.believed.take(rows), list(shards.labels(rows))
     snr = np.array([row.get("snr", np.nan) for row in labels], dtype=np.float64)
     metrics = evaluate_predictions(table, believed, snr, targets)
@@ -110,14 +147,14 @@ def judge(table: Table, shards: ShardSet, rows: np.ndarray, targets: Targets, ru
 
 
 def _text(values: Any) -> str:
-    """Class, subclass and redshift of a row of predictions or labels."""
-    there = values.colnames if hasattr(values, "colnames") else values
-    found = [str(values[name]) for name in ("class", "subclass") if name in there and values[name]]
-    return " ".join([*found, f"z={values['z']:.4f}"] if "z" in there else found)
+    """Format the class, subclass and redshift of a row of predictions or labels."""
+    names = values.colnames if hasattr(values, "colnames") else values
+    words = [str(values[name]) for name in ("class", "subclass") if name in names and values[name]]
+    return " ".join([*words, f"z={values['z']:.4f}"] if "z" in names else words)
 
 
 def _worst(table: Table, labels: BelievedLabels, targets: Targets) -> np.ndarray:
-    """Rows that are wrong, those first whose truth was thought the least likely."""
+    """Indices of wrong predictions, sorted by how improbable the model considered the true value."""
     surprise = np.zeros(len(table))
     for name in targets.vocabulary:
         for i, true in enumerate(labels[name]):

@@ -1,4 +1,4 @@
-"""Which wavelengths an answer rests on, by occlusion and by the transformer's attention."""
+"""Attribution of predictions to wavelengths, by occlusion and by the attention of the transformer."""
 
 import math
 import re
@@ -27,7 +27,7 @@ from spectromer.surveys import find_files, read_each
 
 __all__ = ["attention", "draw", "explain_files", "occlusion"]
 
-#: Lines to name: vacuum Angstrom (NIST; Vanden Berk et al. 2001), by class.
+#: Spectral lines to mark, by class. Vacuum wavelengths in Angstrom (NIST; Vanden Berk et al. 2001).
 LINES: dict[str, dict[str, float]] = {
     "STAR": {
         "Ca K": 3934.8,
@@ -71,23 +71,30 @@ LINES: dict[str, dict[str, float]] = {
 
 @torch.no_grad()
 def occlusion(predictor: Predictor, batch: SpectrumBatch, windows: int = 64) -> tuple[Tensor, dict[str, Tensor]]:
-    """How much less likely each answer becomes when a stretch of the spectrum is masked.
+    """Compute how much less probable each prediction becomes when a window of the spectrum is masked.
 
     Parameters
     ----------
     predictor : Predictor
+        The trained model.
     batch : SpectrumBatch
-        One spectrum.
+        A batch of one spectrum.
     windows : int
-        Stretches, equally long in ln(wavelength).
+        Number of windows, which are equally wide in ln(wavelength).
 
     Returns
     -------
     edges : Tensor [windows + 1] float64
-        Angstrom.
-    fall : dict of Tensor [windows]
-        Per target: by how much the logarithm of the answer's probability falls (class, subclass: of the value found;
-        z: of being within the catastrophic limit of the z found; numbers: by how many of their errors they move).
+        Edges of the windows in Angstrom.
+    drop : dict of Tensor [windows]
+        Effect of each window on each target. For class and subclass it is the decrease of ln p of the predicted value.
+        For z it is the decrease of ln p of a redshift within the catastrophic limit of the predicted z. For scalars it
+        is the absolute change in units of the predicted standard deviation.
+
+    Raises
+    ------
+    ArgumentError
+        If the batch does not hold exactly one spectrum, or the spectrum has no good pixel.
     """
     if len(batch) != 1:
         raise ArgumentError(f"batch must hold one spectrum, got {len(batch)}")
@@ -96,9 +103,9 @@ def occlusion(predictor: Predictor, batch: SpectrumBatch, windows: int = 64) -> 
         raise ArgumentError(f"spectrum {batch.ids[0]} has no good pixel")
     low, high = math.log(float(good.min())), math.log(float(good.max()) * (1 + 1e-9))
     edges = torch.exp(torch.linspace(low, high, windows + 1, dtype=torch.float64))
-    place = torch.bucketize(batch.wavelength.expand(batch.flux.shape)[0].double(), edges, right=True) - 1
-    # The first row is the whole spectrum, the others each lack a window.
-    masks = torch.cat((torch.zeros(1, len(place), dtype=torch.bool), place == torch.arange(windows)[:, None]))
+    window = torch.bucketize(batch.wavelength.expand(batch.flux.shape)[0].double(), edges, right=True) - 1
+    # Row 0 is the whole spectrum. In each further row one window is masked.
+    masks = torch.cat((torch.zeros(1, len(window), dtype=torch.bool), window == torch.arange(windows)[:, None]))
     copies = replace(
         batch,
         flux=batch.flux.expand(windows + 1, -1).contiguous(),
@@ -108,46 +115,54 @@ def occlusion(predictor: Predictor, batch: SpectrumBatch, windows: int = 64) -> 
         surveys=batch.surveys * (windows + 1),
     )
     out = predictor.outputs(copies)[1]
-    calibration, fall = predictor.calibration, {}
+    calibration, drop = predictor.calibration, {}
     for name in predictor.model.targets.names:
         if name in CATEGORIES:
             p = calibration.probabilities(name, out[name])
             log_p = p[:, p[0].argmax()].clamp(min=1e-12).log()
         elif name == "z":
-            found = calibration.redshift(predictor.model, out["z"])
+            redshift = calibration.redshift(predictor.model, out["z"])
             limit = catastrophic_limits(calibration.classes(predictor.model, out)[:1])
-            around = found.z[:1] + torch.stack((-limit, limit), 1) * (1 + found.z[:1])
-            log_p = found.cdf(around.expand(windows + 1, 2)).diff(dim=1)[:, 0].clamp(min=1e-12).log()
+            around = redshift.z[:1] + torch.stack((-limit, limit), 1) * (1 + redshift.z[:1])
+            log_p = redshift.cdf(around.expand(windows + 1, 2)).diff(dim=1)[:, 0].clamp(min=1e-12).log()
         else:
             value, sigma = predictor.model.head(name).estimate(out[name])
             log_p = -(value - value[0]).abs() / sigma[0]
-        fall[name] = log_p[0] - log_p[1:]
-    return edges, fall
+        drop[name] = log_p[0] - log_p[1:]
+    return edges, drop
 
 
 @torch.no_grad()
 def attention(predictor: Predictor, batch: SpectrumBatch) -> tuple[Tensor, Tensor]:
-    """The ViT's attention rollout (Abnar & Zuidema 2020), from pixels back to wavelengths.
+    """Compute the attention rollout of a ViT (Abnar & Zuidema 2020) as a function of wavelength.
 
-    With A the attention of a layer averaged over its heads, the product over the layers of (A + I) / 2 says how much
-    each patch enters each final token; the answers read the mean of those.
+    The rollout is the product over the layers of (A + I) / 2, where A is the attention of a layer averaged over its
+    heads. It is the weight of each patch in each final token. The heads read the mean of the final tokens, so the
+    weights are averaged over them.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The trained model.
+    batch : SpectrumBatch
+        The spectra.
 
     Returns
     -------
     edges : Tensor [K + 1] float64
-        Angstrom.
-    share : Tensor [B, K]
-        Of each stretch; adds up to 1.
+        Edges of the wavelength bins in Angstrom.
+    weights : Tensor [B, K]
+        Attention to each bin, which sums to 1.
 
     Raises
     ------
     ArgumentError
-        When the model is no ViT, or a pixel of its images means no one wavelength.
+        If the model is not a ViT, or its images have no fixed log-linear wavelength axis.
     """
     encoder = predictor.model.encoder
     picture = predictor.design.picture
     if picture is None or picture.wavelength_range is None or not isinstance(encoder, ImageEncoder) or not encoder.axis:
-        raise ArgumentError("attention is told for ViTs that read images with a fixed logarithmic wavelength axis")
+        raise ArgumentError("attention needs a ViT that reads images with a fixed logarithmic wavelength axis")
     images = predictor.transform(batch.to(predictor.device))
     vit: Any = encoder.backbone
     with _attentions(vit) as layers:
@@ -158,8 +173,8 @@ def attention(predictor: Predictor, batch: SpectrumBatch) -> tuple[Tensor, Tenso
         rollout = 0.5 * (layer.mean(1) + torch.eye(tokens, device=images.device)) @ rollout
     prefix = vit.num_prefix_tokens
     read = rollout[:, prefix:, prefix:].mean(1)
-    share = read.new_zeros(len(read), math.prod(vit.patch_embed.grid_size)).scatter(1, encoder.kept(images), read)
-    along = encoder.axis.along(share).cpu()
+    weights = read.new_zeros(len(read), math.prod(vit.patch_embed.grid_size)).scatter(1, encoder.kept(images), read)
+    along = encoder.axis.along(weights).cpu()
     edges = picture.wavelength_range[0] * torch.exp(
         encoder.axis.step * encoder.axis.patch * torch.arange(along.shape[1] + 1, dtype=torch.float64)
     )
@@ -168,37 +183,37 @@ def attention(predictor: Predictor, batch: SpectrumBatch) -> tuple[Tensor, Tenso
 
 @contextmanager
 def _attentions(vit: Any) -> Iterator[list[Tensor]]:
-    """Collects each block's attention [B, heads, T, T] while the ViT runs, which then cannot use its fused kernels."""
-    found: list[Tensor] = []
+    """Collect the attention [B, heads, T, T] of each block while the ViT runs, without its fused kernels."""
+    layers: list[Tensor] = []
     hooks, fused = [], [block.attn.fused_attn for block in vit.blocks]
     for block in vit.blocks:
         block.attn.fused_attn = False
-        hooks.append(block.attn.attn_drop.register_forward_hook(lambda _, __, out: found.append(out)))
+        hooks.append(block.attn.attn_drop.register_forward_hook(lambda _, __, out: layers.append(out)))
     try:
-        yield found
+        yield layers
     finally:
-        for block, was, hook in zip(vit.blocks, fused, hooks, strict=True):
-            block.attn.fused_attn = was
+        for block, was_fused, hook in zip(vit.blocks, fused, hooks, strict=True):
+            block.attn.fused_attn = was_fused
             hook.remove()
 
 
 def draw(predictor: Predictor, spectrum: Spectrum, path: Path) -> None:
-    """Plot a spectrum, the lines that its class has at the z found, and what the answers rest on."""
+    """Plot a spectrum, the lines of its predicted class at the predicted z, and the attribution of the predictions."""
     batch = SpectrumBatch.from_spectra([spectrum])
     row = predictor.predict(batch)[0]
-    there = row.colnames
-    kind, z = (row["class"] if "class" in there else ""), (float(row["z"]) if "z" in there else 0.0)
-    edges, fall = occlusion(predictor, batch)
+    columns = row.colnames
+    kind, z = (row["class"] if "class" in columns else ""), (float(row["z"]) if "z" in columns else 0.0)
+    edges, drop = occlusion(predictor, batch)
     good = (spectrum.ivar > 0).numpy()
     wavelength, flux = spectrum.wavelength.numpy()[good], spectrum.flux.numpy()[good]
     try:
-        at, share = attention(predictor, batch)
-    except ArgumentError:  # not a ViT on a fixed axis
+        at, weights = attention(predictor, batch)
+    except ArgumentError:  # the model is not a ViT with a fixed axis
         at = None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10.0, 2.6 + 1.1 * (len(fall) + (at is not None))))
+        figure = Figure(figsize=(10.0, 2.6 + 1.1 * (len(drop) + (at is not None))))
         panels = figure.subplots(
-            1 + len(fall) + (at is not None), 1, sharex=True, height_ratios=[2.5] + [1] * (len(fall) + (at is not None))
+            1 + len(drop) + (at is not None), 1, sharex=True, height_ratios=[2.5] + [1] * (len(drop) + (at is not None))
         )
         top = panels[0]
         top.plot(wavelength, flux, lw=0.5, color="k")
@@ -210,14 +225,14 @@ def draw(predictor: Predictor, spectrum: Spectrum, path: Path) -> None:
                 for axes in panels:
                     axes.axvline(rest * (1 + z), color="0.8", lw=0.6, zorder=0)
                 top.text(rest * (1 + z), high + 1.9 * margin, name, fontsize=7, rotation=90, va="top", ha="right")
-        found = [f"{row[name]} ({row[f'{name}_prob']:.2f})" for name in CATEGORIES if name in there]
-        found += [f"z = {z:.5f} ± {row['z_err']:.5f}, flag {row['z_flag']}"] if "z" in there else []
-        top.set_title(f"{spectrum.survey} {spectrum.id}: " + ", ".join(found), fontsize=9)
-        for axes, (name, value) in zip(panels[1:], fall.items(), strict=False):
+        summary = [f"{row[name]} ({row[f'{name}_prob']:.2f})" for name in CATEGORIES if name in columns]
+        summary += [f"z = {z:.5f} ± {row['z_err']:.5f}, flag {row['z_flag']}"] if "z" in columns else []
+        top.set_title(f"{spectrum.survey} {spectrum.id}: " + ", ".join(summary), fontsize=9)
+        for axes, (name, value) in zip(panels[1:], drop.items(), strict=False):
             axes.stairs(value.numpy(), edges.numpy(), fill=True, color="C0")
             axes.set_ylabel(f"{name}\nwithout", fontsize=7)
         if at is not None:
-            panels[-1].stairs(share[0].numpy(), at.numpy(), fill=True, color="C1")
+            panels[-1].stairs(weights[0].numpy(), at.numpy(), fill=True, color="C1")
             panels[-1].set_ylabel("attention", fontsize=7)
         panels[-1].set_xlabel("wavelength (Å)")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,7 +240,22 @@ def draw(predictor: Predictor, spectrum: Spectrum, path: Path) -> None:
 
 
 def explain_files(run: Path, paths: Sequence[Path], out: Path) -> None:
-    """Plot what the answers for each spectrum of some files rest on, and tell which files could not be read."""
+    """Plot the attribution of the predictions for each spectrum, and list the files that could not be read.
+
+    Parameters
+    ----------
+    run : Path
+        A run folder.
+    paths : sequence of Path
+        Survey files, or folders of survey files.
+    out : Path
+        The folder for the plots and for unreadable.csv.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished.
+    """
     predictor = Predictor.load(run)
     rejected: list[ReadError] = []
     drawn = 0
@@ -244,4 +274,4 @@ def explain_files(run: Path, paths: Sequence[Path], out: Path) -> None:
             drawn += 1
     out.mkdir(parents=True, exist_ok=True)
     write_rejected(rejected, out / "unreadable.csv")
-    print(f"{drawn} spectra explained in {out}" + (f", {len(rejected)} could not be" if rejected else ""))
+    print(f"{drawn} spectra explained in {out}" + (f", {len(rejected)} could not be explained" if rejected else ""))

@@ -1,4 +1,4 @@
-"""A trained model to hand on: a folder for a model hub, with ONNX and torch.export programs in it."""
+"""Export of a trained model to a folder for a model hub, with ONNX and torch.export programs."""
 
 import json
 import os
@@ -25,37 +25,46 @@ from spectromer.surveys.simulated import simulate
 
 __all__ = ["export"]
 
-_MOST = 4096  # spectra in a batch of the exported programs
-_AGREE = 1e-3  # of the largest value an output has: float32 sums in another order
+_MAX_BATCH = 4096  # largest batch of the exported programs
+_TOLERANCE = 1e-3  # relative to the largest output; float32 sums in another order differ by less
 
 
 def export(run: str | os.PathLike[str], out: Path, formats: Sequence[str] = ("onnx", "torch")) -> dict[str, float]:
-    """Write a folder that `Predictor.load` takes, with a model card, and programs checked against the model.
+    """Write a folder that `Predictor.load` accepts, with a model card and programs that are checked against the model.
 
     Parameters
     ----------
-    run, out : Path
-        A run folder, and the one to make.
+    run : Path
+        A run folder.
+    out : Path
+        The folder to create.
     formats : sequence of {"onnx", "torch"}
-        Programs to write: model.onnx, model.pt2. Both take what the model reads, [B, ...], and give the outputs of
-        `SpectrumModel.forward` under their names; rendering stays outside and is described in the card.
+        Programs to write, model.onnx and model.pt2. Both take the images or sequences [B, ...] that the model reads,
+        and return the outputs of `SpectrumModel.forward` by name. They do not include rendering, which the card
+        describes.
 
     Returns
     -------
     dict
-        For each program, the largest difference to the model's own outputs over the largest of them.
+        For each program, the largest difference from the model's outputs, divided by the largest output.
 
     Raises
     ------
-    ValueError
-        When `run` is no finished run, `out` exists, onnx is not installed, or a program does not agree.
+    RunError
+        If `run` is not a finished run.
+    ArgumentError
+        If `out` exists.
+    DependencyError
+        If a package that ONNX needs is not installed.
+    ModelError
+        If a program does not agree with the model.
     """
     if out.exists():
         raise ArgumentError(f"--out {out} exists already")
     source = RunFolder(run)
     predictor, metrics = Predictor.load(run, device="cpu"), source.read_metrics()
     if "onnx" in formats:
-        _need_onnx()
+        _require_onnx()
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     target = RunFolder(partial)
@@ -66,47 +75,50 @@ def export(run: str | os.PathLike[str], out: Path, formats: Sequence[str] = ("on
     predictor.calibration.save(target.calibration)
     weights = {name: tensor.contiguous() for name, tensor in predictor.model.state_dict().items()}
     save_file(weights, target.weights, metadata={"format": "pt"})
-    target.weights.chmod(0o644)  # safetensors writes files for their owner alone
+    target.weights.chmod(0o644)  # safetensors makes files readable only by their owner
 
     inputs = _example(predictor)
-    batch = torch.export.Dim("batch", min=1, max=_MOST)
+    batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, about its tracing
+        warnings.simplefilter("ignore")  # warnings of torch about its tracing
         program = torch.export.export(predictor.model, (inputs,), dynamic_shapes=({0: batch},))
-    checked = torch.cat((inputs, inputs))[1:]  # another number of spectra than it was traced with
+    checked = torch.cat((inputs, inputs))[1:]  # another batch size than that of the traced inputs
     with torch.no_grad():
-        want = {name: value.numpy() for name, value in predictor.model(checked).items()}
+        expected = {name: value.numpy() for name, value in predictor.model(checked).items()}
     differences: dict[str, float] = {}
     if "torch" in formats:
         torch.export.save(program, partial / "model.pt2")
-        got = torch.export.load(partial / "model.pt2").module()(checked)
-        differences["model.pt2"] = _difference({k: v.detach().numpy() for k, v in got.items()}, want)
+        actual = torch.export.load(partial / "model.pt2").module()(checked)
+        differences["model.pt2"] = _difference({k: v.detach().numpy() for k, v in actual.items()}, expected)
     if "onnx" in formats:
-        differences["model.onnx"] = _difference(_to_onnx(program, inputs, checked, partial / "model.onnx"), want)
-    wrong = {name: value for name, value in differences.items() if not value <= _AGREE}
+        differences["model.onnx"] = _difference(_to_onnx(program, inputs, checked, partial / "model.onnx"), expected)
+    wrong = {name: value for name, value in differences.items() if not value <= _TOLERANCE}
     if wrong:
-        raise ModelError(f"{run}: what was exported does not agree with the model: {wrong}")
+        raise ModelError(f"{run}: the exported programs do not agree with the model: {wrong}")
     (partial / "README.md").write_text(_card(predictor, metrics, differences))
     partial.rename(out)
     return differences
 
 
 def _example(predictor: Predictor) -> torch.Tensor:
-    """Three spectra as the model reads them."""
-    return predictor.transform(SpectrumBatch.from_spectra(list(simulate(3, seed=0))))
+    """Inputs of the model for three simulated spectra."""
+    inputs: torch.Tensor = predictor.transform(SpectrumBatch.from_spectra(list(simulate(3, seed=0))))
+    return inputs
 
 
-def _need_onnx() -> None:
+def _require_onnx() -> None:
     try:
         import onnxruntime
         import onnxscript
     except ImportError as error:
-        raise DependencyError("exporting to ONNX needs further packages: pip install 'spectromer[export]'") from error
+        raise DependencyError(
+            "exporting to ONNX requires further packages: pip install 'spectromer[export]'"
+        ) from error
     del onnxruntime, onnxscript
 
 
 def _to_onnx(program: Any, inputs: torch.Tensor, checked: torch.Tensor, path: Path) -> dict[str, np.ndarray]:
-    """Write a program as ONNX, and run it."""
+    """Write a program as ONNX, and return its outputs for `checked`."""
     import onnxruntime
 
     names = list(program.module()(inputs))
@@ -127,12 +139,12 @@ def _to_onnx(program: Any, inputs: torch.Tensor, checked: torch.Tensor, path: Pa
     return dict(zip(names, session.run(names, {"inputs": checked.numpy()}), strict=True))
 
 
-def _difference(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> float:
-    return max(float(np.abs(got[name] - want[name]).max() / np.abs(want[name]).max()) for name in want)
+def _difference(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    return max(float(np.abs(actual[name] - expected[name]).max() / np.abs(expected[name]).max()) for name in expected)
 
 
 def _card(predictor: Predictor, metrics: dict[str, Any], differences: dict[str, float]) -> str:
-    """The model card."""
+    """Render the model card."""
     design, model = predictor.design, predictor.model
     redshift = model.head("z") if "z" in model.targets.names else None
     template = Environment(loader=PackageLoader("spectromer.learning"), trim_blocks=True, lstrip_blocks=True)

@@ -1,4 +1,4 @@
-"""Figures to be read: a table on the screen, a page of their own, and runs side by side."""
+"""Display of figures: a table on the terminal, an HTML report, and a comparison of runs."""
 
 import base64
 import math
@@ -21,25 +21,35 @@ _FLAGGED = ("of_catastrophic", "of_good")
 _SECTIONS = ("by_value", "by_survey", "by_snr")
 _PLOTS = {
     "learning_curves": "Loss by epoch",
-    "confusion_class": "Class: shares of each true value (rows)",
-    "confusion_subclass": "Subclass: shares of each true value (rows)",
-    "reliability": "How often an answer is right, by the probability it was given",
-    "redshift": "Redshifts",
-    "coverage": "Share of the true redshifts within each central interval",
-    "worst": "The worst errors",
-    "examples": "Spectra as the model reads them",
+    "confusion_class": "Confusion matrix of the class, normalised over each true value (row)",
+    "confusion_subclass": "Confusion matrix of the subclass, normalised over each true value (row)",
+    "reliability": "Accuracy by predicted probability",
+    "redshift": "Predicted against true redshifts",
+    "coverage": "Fraction of the true redshifts within each central interval",
+    "worst": "Spectra with the largest errors",
+    "examples": "Inputs of the model",
 }
 
 
 def headlines(metrics: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
-    """What was measured, its figures, and which of those come first: of `evaluate_predictions`."""
-    for name, found in metrics.items():
-        if "accuracy" in found:
-            yield name, found, _CATEGORY
-        elif "r2" in found:
-            yield name, found, _SCALAR
+    """Yield the groups of figures in a result of `evaluate_predictions`.
+
+    Yields
+    ------
+    name : str
+        Name of the group.
+    figures : dict
+        Its figures.
+    names : tuple of str
+        Names of its headline figures.
+    """
+    for name, figures in metrics.items():
+        if "accuracy" in figures:
+            yield name, figures, _CATEGORY
+        elif "r2" in figures:
+            yield name, figures, _SCALAR
         else:
-            for kind, of_kind in found.items():
+            for kind, of_kind in figures.items():
                 yield (
                     (f"{name} flagged", of_kind, _FLAGGED)
                     if kind == "flagged"
@@ -51,29 +61,29 @@ def headlines(metrics: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], tu
                 )
 
 
-def figure(found: dict[str, Any], name: str) -> str:
-    """A figure with its error, as many digits as mean something; empty where it was not measured."""
-    value = found.get(name)
+def figure(figures: dict[str, Any], name: str) -> str:
+    """Format a figure and its error with significant digits; return an empty string if there is no figure."""
+    value = figures.get(name)
     if value is None or math.isnan(value):
         return ""
-    error = found["errors"].get(name, 0.0) if "errors" in found else 0.0
+    error = figures["errors"].get(name, 0.0) if "errors" in figures else 0.0
     digits = min(6, max(0, 1 - math.floor(math.log10(error)))) if error > 0 else 4
     return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if error > 0 else "")
 
 
 def show_figures(metrics: dict[str, Any], title: str, console: Console) -> None:
-    """Print the first figures."""
+    """Print the headline figures."""
     table = Table(title=title, title_justify="left")
     for column in ("target", "n", "figures"):
         table.add_column(column)
-    for what, found, names in headlines(metrics):
-        shown = ((name, figure(found, name)) for name in names)
-        table.add_row(what, str(found["n"]), ", ".join(f"{name} {text}" for name, text in shown if text))
+    for what, figures, names in headlines(metrics):
+        shown = ((name, figure(figures, name)) for name in names)
+        table.add_row(what, str(figures["n"]), ", ".join(f"{name} {text}" for name, text in shown if text))
     console.print(table)
 
 
 def write_report(folder: Path, metrics: dict[str, Any], title: str, details: dict[str, Any]) -> None:
-    """Write report.html: all figures and, as part of the page, the plots that are in `folder`/plots."""
+    """Write report.html with all figures, the plots in `folder`/plots and the details of the run."""
     plots = {
         caption: base64.b64encode(path.read_bytes()).decode()
         for name, caption in _PLOTS.items()
@@ -94,20 +104,25 @@ def write_report(folder: Path, metrics: dict[str, Any], title: str, details: dic
 
 
 def compare(runs: Sequence[tuple[str, dict[str, Any]]]) -> list[list[str]]:
-    """Runs side by side: a row of names, then one for every figure, what was not measured left empty.
+    """Compare runs in one table.
 
     Parameters
     ----------
     runs : sequence of (str, dict)
-        Names, and what `evaluate_predictions` gave.
+        Name of each run, and its result of `evaluate_predictions`.
+
+    Returns
+    -------
+    list of list of str
+        A header row, then one row for every figure. Cells are empty where a run lacks the figure.
     """
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for run, metrics in runs:
-        for what, found, names in headlines(metrics):
+        for what, figures, names in headlines(metrics):
             for name in names:
-                cells.setdefault((what, name), {})[run] = figure(found, name)
+                cells.setdefault((what, name), {})[run] = figure(figures, name)
     columns = [run for run, _ in runs]
-    rows = [[what, name, *(found.get(run, "") for run in columns)] for (what, name), found in cells.items()]
+    rows = [[what, name, *(values.get(run, "") for run in columns)] for (what, name), values in cells.items()]
     return [["target", "figure", *columns], *(row for row in rows if any(row[2:]))]
 
 

@@ -1,4 +1,4 @@
-"""Heads for categories and scalars; that for the redshift has a file of its own."""
+"""Heads for categories and scalars. The redshift head is in `redshift.py`."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ __all__ = ["CategoryHead", "ScalarHead", "is_known"]
 
 
 class _Head(nn.Module):
-    """One output layer, or with `hidden` a perceptron of one hidden layer."""
+    """A linear layer, or with `hidden` a perceptron with one hidden layer."""
 
     def __init__(self, width: int, outputs: int, hidden: bool) -> None:
         super().__init__()
@@ -16,12 +16,13 @@ class _Head(nn.Module):
         self.output = nn.Linear(width, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[B, width] to [B, outputs]."""
-        return self.output(self.hidden(inputs))
+        """Map inputs [B, width] to outputs [B, outputs]."""
+        outputs: Tensor = self.output(self.hidden(inputs))
+        return outputs
 
 
 class CategoryHead(_Head):
-    """Logits of the values of one category, from the mean token and what the redshift may be."""
+    """Head for the logits of one category."""
 
     def loss(self, logits: Tensor, value: Tensor) -> Tensor:
         """Cross-entropy [B] with `value` int64 [B]."""
@@ -29,16 +30,17 @@ class CategoryHead(_Head):
 
 
 class ScalarHead(_Head):
-    """A normal distribution of one standardised number, or of its logarithm: mean and ln sigma."""
+    """Head for one scalar: mean and ln sigma of the standardised value, or of its logarithm."""
 
     def __init__(self, width: int, mean: float, sigma: float, log: bool, hidden: bool = False) -> None:
         super().__init__(width, 2, hidden)
         self.mean, self.sigma, self.log = mean, sigma, log
 
     def loss(self, out: Tensor, value: Tensor) -> Tensor:
-        """Negative log-likelihood [B] of `value` in its own unit, times sigma as it stands (Seitzer et al. 2022).
+        """Negative log-likelihood [B] of `value` [B], given in its physical unit, times sigma (Seitzer et al. 2022).
 
-        Without that factor the few that are thought to be certain outweigh all others, and those of other heads.
+        No gradient flows through the factor sigma. Without the factor, the few spectra with a small predicted sigma
+        dominate the loss.
         """
         mean, log_sigma = out.float().unbind(1)
         standard = ((value.log() if self.log else value) - self.mean) / self.sigma
@@ -46,12 +48,12 @@ class ScalarHead(_Head):
         return likelihood * log_sigma.detach().exp()
 
     def estimate(self, out: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [B] in the number's own unit."""
+        """Mean and standard deviation [B] in the physical unit."""
         mean, log_sigma = out.float().unbind(1)
         value, error = self.mean + self.sigma * mean, self.sigma * torch.exp(log_sigma)
         return (value.exp(), value.exp() * error) if self.log else (value, error)
 
 
 def is_known(value: Tensor) -> Tensor:
-    """Which of a target's encoded labels [B] are there."""
+    """Mask of the encoded labels [B] of a target that are known, [B] bool."""
     return torch.isfinite(value) if value.is_floating_point() else value >= 0

@@ -1,4 +1,4 @@
-"""The model: an encoder and one head per target."""
+"""The model, which consists of an encoder and one head per target."""
 
 from typing import Any
 
@@ -18,16 +18,19 @@ __all__ = ["SpectrumModel"]
 
 
 class SpectrumModel(nn.Module):
-    """An encoder and its heads.
+    """An encoder with one head per target.
 
     Parameters
     ----------
     encoder : ImageEncoder or SpecFormer
+        Encoder of the images or sequences.
     targets : Targets
+        Targets to learn, with their vocabularies and scales.
     heads : {"linear", "mlp"}
-        Whether the heads have a hidden layer; that of the redshift has none.
+        "mlp" adds a hidden layer to every head except the redshift head.
     redshift_head : {"correlation", "pooled"}
-        Whether the redshift is looked for along the wavelength axis, where there is one, or in the mean token alone.
+        "correlation" cross-correlates the tokens along the wavelength axis, if there is one. "pooled" uses only the
+        mean token.
     """
 
     def __init__(
@@ -40,41 +43,53 @@ class SpectrumModel(nn.Module):
         super().__init__()
         self.encoder, self.targets = encoder, targets
         width, hidden = encoder.width, heads == "mlp"
-        told = len(STRETCHES) + 1 if "z" in targets.names else 0
-        made: dict[str, nn.Module] = {}
+        context_width = len(STRETCHES) + 1 if "z" in targets.names else 0
+        modules: dict[str, nn.Module] = {}
         for name in targets.names:
             if name in CATEGORIES:
-                made[name] = CategoryHead(width + told, len(targets.vocabulary[name]), hidden)
+                modules[name] = CategoryHead(width + context_width, len(targets.vocabulary[name]), hidden)
             elif name == "z":
                 axis = encoder.axis
                 step = None if axis is None else axis.step / axis.samples
                 axis = axis if redshift_head == "correlation" else None
-                made[name] = RedshiftHead(width, axis, targets.scale["z"][1], step)
+                modules[name] = RedshiftHead(width, axis, targets.scale["z"][1], step)
             else:
-                made[name] = ScalarHead(width, *targets.scale[name], name in LOGARITHMIC, hidden)
-        # "class" names no attribute of a ModuleDict, but keys may still clash with its methods: keep them apart.
-        self.heads: nn.ModuleDict = nn.ModuleDict({f"{name}_head": head for name, head in made.items()})
+                modules[name] = ScalarHead(width, *targets.scale[name], name in LOGARITHMIC, hidden)
+        # The suffix keeps the names of targets from clashing with the methods of ModuleDict.
+        self.heads: nn.ModuleDict = nn.ModuleDict({f"{name}_head": head for name, head in modules.items()})
 
     def head(self, name: str) -> Any:
-        """The head of one target."""
+        """Return the head of one target."""
         return self.heads[f"{name}_head"]
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
-        """What the encoder reads [B, ...] to each head's output (logits, or mean and ln sigma), and `pooled` [B, D]."""
+        """Compute the outputs of all heads.
+
+        Parameters
+        ----------
+        inputs : Tensor [B, ...]
+            Images or sequences, as the encoder takes them.
+
+        Returns
+        -------
+        dict of Tensor
+            The output of each head, under the name of its target: logits, or mean and ln sigma. `pooled` [B, D] is the
+            mean token.
+        """
         tokens, pooled = self.encoder(inputs)
-        out, told = {"pooled": pooled}, pooled
+        out, context = {"pooled": pooled}, pooled
         if "z" in self.targets.names:
             head = self.head("z")
             out["z"] = head(tokens, pooled)
-            # What z is tells much of what it is; what it is shall not bend z.
-            told = torch.cat((pooled, head.coarse(out["z"].detach()).to(pooled.dtype)), 1)
+            # The redshift informs the class, but the loss of the class must not change the redshift.
+            context = torch.cat((pooled, head.coarse(out["z"].detach()).to(pooled.dtype)), 1)
         for name in self.targets.names:
             if name != "z":
-                out[name] = self.head(name)(told if name in CATEGORIES else pooled)
+                out[name] = self.head(name)(context if name in CATEGORIES else pooled)
         return out
 
     def losses(self, out: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Mean loss of each target over the spectra that have its label (0 where none has)."""
+        """Mean loss of each target over the spectra with a known label, 0 if there are none."""
         losses = {}
         for name in self.targets.names:
             value = labels[name]
@@ -84,48 +99,55 @@ class SpectrumModel(nn.Module):
         return losses
 
     def take_over(self, weights: dict[str, Tensor], targets: Targets) -> list[str]:
-        """Start from the weights of another model with the same encoder, which learnt `targets`.
+        """Load the weights of another model with the same encoder.
 
-        A value of a category that both know keeps its weights, and so do the redshifts that both tell apart; `targets`
-        passed through `Targets.following` keep those of their numbers.
+        Weights are copied for the values of a category, and for the redshifts, that both models have. The scalar heads
+        are copied as they are, so the scales of this model must be those of the other (see `Targets.following`).
+
+        Parameters
+        ----------
+        weights : dict of Tensor
+            State dict of the other model.
+        targets : Targets
+            Targets of the other model.
 
         Returns
         -------
         list of str
-            The targets whose heads were taken over.
+            Targets whose heads were loaded, sorted.
 
         Raises
         ------
         ModelError
-            When its encoder is another.
+            If the encoders differ.
         """
-        own = self.state_dict()
+        state = self.state_dict()
         differing = [
             name
-            for name, tensor in own.items()
+            for name, tensor in state.items()
             if name.startswith("encoder.") and (name not in weights or weights[name].shape != tensor.shape)
         ]
         if differing:
             raise ModelError(f"the run's encoder is not the one asked for: {', '.join(differing[:3])} differ")
-        taken = {name: weights[name] for name in own if name.startswith("encoder.")}
-        followed = []
+        taken = {name: weights[name] for name in state if name.startswith("encoder.")}
+        copied = []
         for name in set(self.targets.names) & set(targets.names):
             prefix = f"heads.{name}_head."
-            theirs = {key: value for key, value in weights.items() if key.startswith(prefix)}
-            mine = {key: value for key, value in own.items() if key.startswith(prefix)}
-            if name in CATEGORIES and f"{prefix}output.weight" in theirs:
+            loaded = {key: value for key, value in weights.items() if key.startswith(prefix)}
+            current = {key: value for key, value in state.items() if key.startswith(prefix)}
+            if name in CATEGORIES and f"{prefix}output.weight" in loaded:
                 old, new = targets.vocabulary[name], self.targets.vocabulary[name]
                 for part in ("weight", "bias"):
-                    rows = mine[f"{prefix}output.{part}"].clone()
+                    rows = current[f"{prefix}output.{part}"].clone()
                     for i, value in enumerate(new):
-                        if value in old and rows[i].shape == theirs[f"{prefix}output.{part}"][0].shape:
-                            rows[i] = theirs[f"{prefix}output.{part}"][old.index(value)]
-                    theirs[f"{prefix}output.{part}"] = rows
-            if name == "z" and theirs.keys() == mine.keys():
-                known = self.head("z").following({key.removeprefix(prefix): value for key, value in theirs.items()})
-                theirs = {prefix + key: value for key, value in known.items()}
-            if {k: v.shape for k, v in theirs.items()} == {k: v.shape for k, v in mine.items()}:
-                taken |= theirs
-                followed.append(name)
-        self.load_state_dict(own | taken)
-        return sorted(followed)
+                        if value in old and rows[i].shape == loaded[f"{prefix}output.{part}"][0].shape:
+                            rows[i] = loaded[f"{prefix}output.{part}"][old.index(value)]
+                    loaded[f"{prefix}output.{part}"] = rows
+            if name == "z" and loaded.keys() == current.keys():
+                known = self.head("z").following({key.removeprefix(prefix): value for key, value in loaded.items()})
+                loaded = {prefix + key: value for key, value in known.items()}
+            if {k: v.shape for k, v in loaded.items()} == {k: v.shape for k, v in current.items()}:
+                taken |= loaded
+                copied.append(name)
+        self.load_state_dict(state | taken)
+        return sorted(copied)

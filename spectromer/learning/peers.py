@@ -1,4 +1,4 @@
-"""What others would use: Random Forest, support vector machine and a 1-D transformer, on the same spectra as a run."""
+"""Baselines on the same spectra as a run: Random Forest, support vector machine and a 1-D transformer."""
 
 import time
 from dataclasses import fields, replace
@@ -36,7 +36,7 @@ _BATCH = 256
 
 
 def _forest(name: str) -> tuple[Any, dict[str, list[Any]]]:
-    """A Random Forest on the bins or on principal components, and what to search."""
+    """Random Forest on the bins or on principal components, and the grid of options to search."""
     options = {"n_estimators": 200, "n_jobs": -1, "random_state": 0}
     if name in CATEGORIES:
         model = RandomForestClassifier(max_features="sqrt", **options)
@@ -51,7 +51,7 @@ def _forest(name: str) -> tuple[Any, dict[str, list[Any]]]:
 
 
 def _svm(name: str) -> tuple[Any, dict[str, list[Any]]]:
-    """A support vector machine with a radial kernel on principal components, and what to search."""
+    """Support vector machine with a radial kernel on principal components, and the grid of options to search."""
     if name in CATEGORIES:
         model, prefix, costs = SVC(class_weight="balanced"), "model__", [1.0, 10.0, 100.0]
     else:
@@ -61,14 +61,14 @@ def _svm(name: str) -> tuple[Any, dict[str, list[Any]]]:
 
 
 def _of_target(name: str, regressor: Any) -> TransformedTargetRegressor:
-    """The regressor of a number in the scale it is learnt in: ln(1 + z), else standardised."""
+    """Wrap a regressor so that it learns ln(1 + z), or the standardised value of any other target."""
     if name == "z":
         return TransformedTargetRegressor(regressor, func=np.log1p, inverse_func=np.expm1, check_inverse=False)
     return TransformedTargetRegressor(regressor, transformer=StandardScaler())
 
 
 def _sequences(transform: SpectrumToSequence, shards: ShardSet, rows: np.ndarray, title: str) -> np.ndarray:
-    """Standardised spectra on the common grid, [rows, bins] float32."""
+    """Standardise the spectra at `rows` on the common grid, [B, bins] float32."""
     batches = track(in_order(shards, rows, _BATCH), title, total=-(-len(rows) // _BATCH))
     return np.concatenate([transform(batch).numpy() for batch in batches])
 
@@ -76,8 +76,11 @@ def _sequences(transform: SpectrumToSequence, shards: ShardSet, rows: np.ndarray
 def _classical(
     make: Any, division: Division, targets: Targets, max_train: int, spectra: dict[str, np.ndarray], folder: Path
 ) -> dict[str, Any]:
-    """Search on the validation split, learn from it and the training's, predict the test's; one model per target."""
-    shards, rows = division.shards, {name: some(found, max_train) for name, found in division.rows.items()}
+    """Fit one model per target, with options chosen on the validation split, and evaluate it on the test split.
+
+    The final fit uses the training and validation splits.
+    """
+    shards, rows = division.shards, {name: some(indices, max_train) for name, indices in division.rows.items()}
     rows["test"] = division.rows["test"]
     encoded = targets.encode(shards.believed)
     names = shards.names(rows["test"])
@@ -85,18 +88,18 @@ def _classical(
     chosen: dict[str, Any] = {}
     started = time.time()
     for name in targets.names:
-        learn = np.concatenate([rows["train"], rows["val"]])
-        known = is_known(encoded[name][learn]).numpy()
-        held_out = np.where(np.arange(len(learn)) < len(rows["train"]), -1, 0)[known]
-        x, y = np.concatenate([spectra["train"], spectra["val"]])[known], encoded[name][learn].numpy()[known]
+        fitted = np.concatenate([rows["train"], rows["val"]])
+        known = is_known(encoded[name][fitted]).numpy()
+        held_out = np.where(np.arange(len(fitted)) < len(rows["train"]), -1, 0)[known]
+        x, y = np.concatenate([spectra["train"], spectra["val"]])[known], encoded[name][fitted].numpy()[known]
         pipeline, grid = make(name)
         smallest = min(len(x) // 2, x.shape[1])
         grid = {key: [v for v in values if not isinstance(v, int) or v < smallest] for key, values in grid.items()}
         scoring = "f1_macro" if name in CATEGORIES else "neg_median_absolute_error"
         search = GridSearchCV(pipeline, grid, scoring=scoring, cv=PredefinedSplit(held_out)).fit(x, y)
         chosen[name] = {key: str(value) for key, value in search.best_params_.items()}
-        found = search.predict(spectra["test"])
-        table[name] = np.array(targets.vocabulary[name])[found] if name in CATEGORIES else found
+        predicted = search.predict(spectra["test"])
+        table[name] = np.array(targets.vocabulary[name])[predicted] if name in CATEGORIES else predicted
         if name in CATEGORIES and hasattr(search, "predict_proba"):
             table[f"{name}_prob"] = search.predict_proba(spectra["test"]).max(1)
     table["warning"] = [""] * len(table)
@@ -111,39 +114,51 @@ def _classical(
 
 
 def baselines(config: BaselineConfig) -> list[tuple[str, dict[str, Any]]]:
-    """Train every method and compare them on the test split.
+    """Train all methods, and evaluate them on the test split.
+
+    Parameters
+    ----------
+    config : BaselineConfig
+        Options of the comparison.
 
     Returns
     -------
     list of (str, dict)
-        The name of the run, where one is given, and of each method, with what `evaluate_predictions` gave.
+        Name and result of `evaluate_predictions` of the run, if there is one, and of each method.
+
+    Raises
+    ------
+    ArgumentError
+        If a folder of a method exists already, or the data or targets are unsuitable.
+    RunError
+        If the run is not finished.
     """
-    found: list[tuple[str, dict[str, Any]]] = []
-    learnt, out = TrainConfig(), config.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S-baselines")
+    results: list[tuple[str, dict[str, Any]]] = []
+    run_config, out = TrainConfig(), config.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S-baselines")
     if config.run is not None:
         run = RunFolder(config.run)
-        learnt, out = run.read_config(), config.out or config.run / "baselines"
-        found.append((config.run.name, run.read_metrics()["test"]))
-        config = replace(config, **{field.name: getattr(learnt, field.name) for field in fields(DataConfig)})
-    taken = [method for method in config.methods if (out / method).exists()]
-    if taken:
-        raise ArgumentError(f"--out {out} already holds {', '.join(taken)}")
+        run_config, out = run.read_config(), config.out or config.run / "baselines"
+        results.append((config.run.name, run.read_metrics()["test"]))
+        config = replace(config, **{field.name: getattr(run_config, field.name) for field in fields(DataConfig)})
+    existing = [method for method in config.methods if (out / method).exists()]
+    if existing:
+        raise ArgumentError(f"--out {out} already holds {', '.join(existing)}")
     division = divide(config)
     targets = Targets.fit(config.targets, division.shards.believed.take(division.rows["train"]))
     spectra: dict[str, np.ndarray] = {}
     for method in config.methods:
         print(f"{method}:")
         if method.startswith(SPECFORMER):
-            own = TrainConfig(
+            train_config = TrainConfig(
                 **{field.name: getattr(config, field.name) for field in fields(DataConfig)},
                 model=SPECFORMER,
                 heads="mlp",
                 redshift_head="correlation" if method.endswith("correlation") else "pooled",
-                batch_size=learnt.batch_size,
-                epochs=config.epochs or learnt.epochs,
+                batch_size=run_config.batch_size,
+                epochs=config.epochs or run_config.epochs,
                 out=out / method,
             )
-            found.append((method, train(own, division=division)["test"]))
+            results.append((method, train(train_config, division=division)["test"]))
             continue
         if not spectra:
             transform = SpectrumToSequence()
@@ -151,5 +166,5 @@ def baselines(config: BaselineConfig) -> list[tuple[str, dict[str, Any]]]:
                 rows = rows if name == "test" else some(rows, config.max_train)
                 spectra[name] = _sequences(transform, division.shards, rows, f"resampling ({name})")
         make = {"forest": _forest, "svm": _svm}[method]
-        found.append((method, _classical(make, division, targets, config.max_train, spectra, out / method)))
-    return found
+        results.append((method, _classical(make, division, targets, config.max_train, spectra, out / method)))
+    return results

@@ -1,4 +1,4 @@
-"""Plots of a training run."""
+"""Plots of a run: learning curves, and predictions compared with labels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def learning_curves(history: Sequence[dict[str, float]], path: Path) -> None:
-    """Training and validation loss by epoch, one panel per target."""
+    """Plot the training and validation loss of each epoch, one panel per target."""
     names = sorted({key.split("/")[1] for row in history for key in row if key.startswith("val/")})
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.2 * len(names), 2.8))
@@ -38,14 +38,14 @@ def learning_curves(history: Sequence[dict[str, float]], path: Path) -> None:
 
 
 def confusion_matrix(table: Table, labels: BelievedLabels, name: str, targets: Targets, path: Path) -> None:
-    """How often each true value (rows) is taken for which, in shares of the row."""
+    """Plot the confusion matrix of a category, normalised over each true value (row)."""
     from sklearn.metrics import ConfusionMatrixDisplay
 
     values = targets.vocabulary[name]
     pairs = [
-        (true, str(found))
-        for true, found in zip(labels[name], table[name], strict=True)
-        if true in values and found
+        (true, str(predicted))
+        for true, predicted in zip(labels[name], table[name], strict=True)
+        if true in values and predicted
     ]
     if not pairs:
         return
@@ -67,61 +67,73 @@ def confusion_matrix(table: Table, labels: BelievedLabels, name: str, targets: T
 
 
 def redshifts(table: Table, labels: BelievedLabels, path: Path) -> None:
-    """Predicted against true redshift of galaxies and quasars."""
+    """Plot predicted against true redshifts of galaxies and quasars."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.5, 3.6))
         for axes, kind in zip(figure.subplots(1, 2), ("GALAXY", "QSO"), strict=True):
             rows = np.flatnonzero((labels["class"] == kind) & labels.known("z"))
             true = labels["z"][rows]
-            found = np.asarray(table["z"], dtype=float)[rows]
+            predicted = np.asarray(table["z"], dtype=float)[rows]
             err = np.asarray(table["z_err"], dtype=float)[rows] if "z_err" in table.colnames else None
-            axes.errorbar(true, found, yerr=err, fmt=".", ms=3, lw=0.4, alpha=0.6)
-            top = 1.05 * max([0.1, *true, *found[np.isfinite(found)]])
+            axes.errorbar(true, predicted, yerr=err, fmt=".", ms=3, lw=0.4, alpha=0.6)
+            top = 1.05 * max([0.1, *true, *predicted[np.isfinite(predicted)]])
             axes.plot([0, top], [0, top], color="0.6", lw=0.8, zorder=0)
             axes.set(title=f"{kind} ({len(rows)})", xlabel="true z", ylabel="predicted z", xlim=(0, top), ylim=(0, top))
         _save(figure, path)
 
 
 def reliability(metrics: dict[str, Any], path: Path) -> None:
-    """How often an answer is right, by the probability that it was given; one line per category."""
-    found = {name: figures["reliability"] for name, figures in metrics.items() if "reliability" in figures}
-    if not found:
+    """Plot the reliability diagram: accuracy against predicted probability, one line per category."""
+    curves = {name: figures["reliability"] for name, figures in metrics.items() if "reliability" in figures}
+    if not curves:
         return
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.6, 3.4))
         axes = figure.subplots()
-        for name, line in found.items():
-            axes.plot(line["probability"], line["right"], marker="o", ms=3, label=name)
+        for name, curve in curves.items():
+            axes.plot(curve["probability"], curve["right"], marker="o", ms=3, label=name)
         axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=0)
-        axes.set(xlabel="probability given", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+        axes.set(xlabel="predicted probability", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
         axes.legend()
         _save(figure, path)
 
 
 def coverage(table: Table, labels: BelievedLabels, path: Path) -> None:
-    """Share of the true redshifts within each central interval, as learnt, and within the calibrated 68 and 95 %."""
+    """Plot the fraction of true redshifts within central intervals, and within the calibrated 68 and 95 % intervals."""
     z, classes = labels["z"], labels["class"]
-    off = np.abs(2.0 * np.asarray(table["z_pit"], float) - 1.0)
+    centrality = np.abs(2.0 * np.asarray(table["z_pit"], float) - 1.0)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.6, 3.4))
         axes = figure.subplots()
         for i, kind in enumerate(kind for kind in CLASSES if (classes == kind).any()):
-            rows = (classes == kind) & np.isfinite(off)
-            ordered = np.sort(off[rows])
+            rows = (classes == kind) & np.isfinite(centrality)
+            ordered = np.sort(centrality[rows])
             color = f"C{i}"
             axes.plot(ordered, np.arange(1, len(ordered) + 1) / len(ordered), lw=0.8, color=color, label=kind)
-            for share in (68, 95):
-                low, high = (np.asarray(table[f"z_{side}{share}"], float)[rows] for side in ("lo", "hi"))
-                held = np.mean((z[rows] >= low) & (z[rows] <= high))
-                axes.plot(share / 100, held, "o", ms=5, color=color)
+            for percent in (68, 95):
+                low, high = (np.asarray(table[f"z_{side}{percent}"], float)[rows] for side in ("lo", "hi"))
+                covered = np.mean((z[rows] >= low) & (z[rows] <= high))
+                axes.plot(percent / 100, covered, "o", ms=5, color=color)
         axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=0)
-        axes.set(xlabel="central share of the distribution", ylabel="share of the truths", xlim=(0, 1), ylim=(0, 1))
-        axes.legend(title="line: as learnt; dots: calibrated", title_fontsize=7)
+        axes.set(xlabel="central probability", ylabel="fraction of true redshifts", xlim=(0, 1), ylim=(0, 1))
+        axes.legend(title="lines: uncalibrated; dots: calibrated", title_fontsize=7)
         _save(figure, path)
 
 
 def example_sheet(images: np.ndarray, captions: Sequence[str], path: Path, columns: int = 4) -> None:
-    """What the model reads, captioned: images [B, C, H, W] uint8, three channels as colours; or sequences [B, N]."""
+    """Plot the inputs of a model with captions.
+
+    Parameters
+    ----------
+    images : ndarray [B, C, H, W] uint8 or [B, N]
+        Images, of which three channels are shown as RGB, or sequences.
+    captions : sequence of str
+        Caption of each input.
+    path : Path
+        The file to write.
+    columns : int
+        Number of inputs side by side.
+    """
     rows = -(-len(images) // columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(2.4 * columns, 2.8 * rows))

@@ -1,4 +1,4 @@
-"""Redshift as a distribution: a head that cross-correlates, and the numbers of what it finds."""
+"""Redshift as a probability distribution: a cross-correlating head, and summary statistics of its output."""
 
 import math
 from dataclasses import dataclass
@@ -12,34 +12,33 @@ from spectromer.picture import Picture
 
 __all__ = ["STRETCHES", "LogAxis", "RedshiftDistribution", "RedshiftHead"]
 
-#: Below any velocity of a star: the lowest ln(1 + z) told apart.
-_LOWEST = -0.01
-_EVIDENCE = 0.1  # keeps the sum over thousands of terms from outrunning the other heads while it is learnt
-_OWN_STEP = 1e-3  # of ln(1 + z) where the image has no fixed wavelength axis to take it from
-_FINE = 5e-4  # 150 km/s: of ln(1 + z) from bin to bin; finer ones bring nothing
-#: Bounds of ln(1 + z): stars, whatever their velocity, have one stretch for themselves.
+_LOWEST = -0.01  # lower end of the axis of ln(1 + z), below the velocity of any star
+_EVIDENCE_SCALE = 0.1  # the evidence sums thousands of terms; unscaled, it dominates early training
+_DEFAULT_STEP = 1e-3  # bin width in ln(1 + z) if the image has no fixed wavelength axis
+_FINE = 5e-4  # column width in ln(wavelength), 150 km/s, below which two redshift bins per column do not help
+#: Edges in ln(1 + z) of the coarse redshift bins. Stars of any velocity share one bin.
 STRETCHES = (-0.003, 0.003, *(0.01 * 1.35**i for i in range(18)))
-_NEAR = 3  # bins to either side of the most probable one that belong to its peak
+_NEAR = 3  # number of bins on each side of the most probable one that belong to the peak
 
 
 @dataclass(frozen=True)
 class LogAxis:
-    """Where an image's tokens lie on a fixed logarithmic wavelength axis.
+    """Positions of an image's tokens on a fixed log-linear wavelength axis.
 
     Attributes
     ----------
     rows, columns : int
-        Of the token grid.
+        Shape of the token grid.
     panels : int
-        Segments of the axis: panels, or the rows of squares of a folded picture.
+        Number of segments of the axis. They are panels, or the rows of squares of a folded picture.
     stacked : bool
-        Whether the segments lie under one another (else they are channels).
+        Whether the segments are stacked vertically. Otherwise they are channels.
     patch : int
-        Columns of pixels, or of squares, per token.
+        Number of columns of pixels, or of squares, per token.
     step : float
-        ln(wavelength) per column.
+        Width of a column in ln(wavelength).
     samples : int
-        Of a redshift per column: those of bright objects are good to a fraction of one.
+        Number of redshift bins per column. Redshifts of bright objects are accurate to a fraction of a column.
     """
 
     rows: int
@@ -52,33 +51,33 @@ class LogAxis:
 
     @property
     def pixels(self) -> int:
-        """Columns from the axis's start to its end."""
+        """Number of columns along the whole axis."""
         return self.panels * self.columns * self.patch
 
     @property
     def per_token(self) -> int:
-        """Segments that a token shows a part of."""
+        """Number of segments that each token overlaps."""
         return max(1, self.panels // self.rows) if self.stacked else self.panels
 
     def by_segment(self, values: Tensor) -> Tensor:
-        """Values of tokens in raster order [B, rows * columns, ...] by segments that no two of these groups share.
+        """Group the values of tokens in raster order, [B, rows * columns, ...], by the segments that they show.
 
         Returns
         -------
         Tensor [B, panels / per_token, tokens, columns, ...]
-            The tokens one under another that show the same segments.
+            Values by group of segments, vertical position within the group, and column.
         """
         groups = self.panels // self.per_token
         return values.reshape(values.shape[0], groups, self.rows // groups, self.columns, *values.shape[2:])
 
-    def along(self, share: Tensor) -> Tensor:
-        """Sums of values per token [B, T] over the tokens that show each stretch of the axis, [B, stretches]."""
-        grouped = self.by_segment(share).sum(2)
-        return grouped[:, :, None].expand(-1, -1, self.per_token, -1).reshape(share.shape[0], -1)
+    def along(self, values: Tensor) -> Tensor:
+        """Sum the values [B, T] of all tokens that show the same part of the axis, [B, panels * columns]."""
+        grouped = self.by_segment(values).sum(2)
+        return grouped[:, :, None].expand(-1, -1, self.per_token, -1).reshape(values.shape[0], -1)
 
     @classmethod
     def of(cls, picture: Picture, grid: tuple[int, int], patch: int) -> "LogAxis | None":
-        """The axis of a picture cut in a grid of patches; None where a pixel means no one wavelength."""
+        """Return the axis of a picture cut into a grid of patches, or None if pixels have no fixed wavelength."""
         (rows, columns), block = grid, picture.block or 1
         if picture.wavelength_range is None or picture.axis != "log" or columns * patch != picture.size:
             return None
@@ -94,25 +93,26 @@ class LogAxis:
 
 
 class RedshiftHead(nn.Module):
-    r"""A distribution over ln(1 + z), from a learnt cross-correlation of the tokens along the wavelength axis.
+    r"""Head for a distribution over ln(1 + z), by cross-correlation of the tokens along the wavelength axis.
 
-    On a logarithmic axis a redshift is a shift: :math:`\ln\lambda_{obs} = \ln\lambda_{rest} + \ln(1+z)`. Each token is
-    unfolded into features of its pixel columns (two samples each), so that the spectrum is a sequence :math:`f_c(p)`
-    again, and the evidence for shift k is :math:`\sum_{c,p} f_c(p) K_c(p - k)` with learnt templates K over rest
-    wavelengths, as pipelines cross-correlate with theirs (Tonry & Davis 1979), in one FFT. What is no shift, the
-    pooled features say directly. Without such an axis they alone do.
+    On a log-linear axis a redshift is a shift: :math:`\ln\lambda_{obs} = \ln\lambda_{rest} + \ln(1+z)`. A linear layer
+    unfolds each token into features of its pixel columns, so that the spectrum is again a sequence :math:`f_c(p)`. The
+    evidence for shift k is the cross-correlation :math:`\sum_{c,p} f_c(p) K_c(p - k)` with learnt templates K over rest
+    wavelengths, computed by FFT. Redshift pipelines cross-correlate with fixed templates in the same way (Tonry & Davis
+    1979). A linear layer on the pooled features is added to the evidence; without an axis it is the only term.
 
     Parameters
     ----------
     width : int
-        Features per token.
+        Number of features per token.
     axis : LogAxis, optional
+        Positions of the tokens on the wavelength axis.
     highest : float
-        The highest z told apart.
+        Highest z of the distribution.
     step : float, optional
-        ln(1 + z) from bin to bin where there is no axis.
+        Bin width in ln(1 + z) if there is no axis.
     templates : int
-        Number of features c.
+        Number of templates c.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class RedshiftHead(nn.Module):
     ) -> None:
         super().__init__()
         self.axis, self.templates = axis, templates
-        self.step = axis.step / axis.samples if axis is not None else step or _OWN_STEP
+        self.step = axis.step / axis.samples if axis is not None else step or _DEFAULT_STEP
         self.bins = math.ceil((math.log1p(highest) - _LOWEST) / self.step) + 1
         self.pooled = nn.Linear(width, self.bins)
         nn.init.zeros_(self.pooled.weight)
@@ -133,12 +133,12 @@ class RedshiftHead(nn.Module):
             self.fft = 1 << (2 * samples + self.bins).bit_length()
 
     def extra_repr(self) -> str:
-        """How many bins, how wide."""
+        """Number of bins and their width, for `repr`."""
         return f"bins={self.bins}, step={self.step:.2e}"
 
     def forward(self, tokens: Tensor, pooled: Tensor) -> Tensor:
-        """Tokens [B, T, D] in raster order and pooled features [B, D] to logits [B, bins] float32."""
-        logits = self.pooled(pooled).float()
+        """Compute logits [B, bins] float32 from tokens [B, T, D] in raster order and pooled features [B, D]."""
+        logits: Tensor = self.pooled(pooled).float()
         if self.axis is None:
             return logits
         features = self._sequence(self.unfold(self.norm(tokens))).float()
@@ -146,73 +146,76 @@ class RedshiftHead(nn.Module):
             spectrum = torch.fft.rfft(features, self.fft)
             kernel = torch.fft.rfft(self.kernel.float(), self.fft)
             shifted = torch.fft.irfft((spectrum * kernel.conj()).sum(1), self.fft)
-        # Entry m holds sum_p f(p) K(p - m); kernel index p - k + bins, never negative, is rest position p - k.
-        return logits + _EVIDENCE * shifted[:, -self.bins :]
+        # Entry m of `shifted` is sum_p f(p) K(p - m). Rest position p - k has kernel index p - k + bins, which is never
+        # negative.
+        evidence: Tensor = shifted[:, -self.bins :]
+        return logits + _EVIDENCE_SCALE * evidence
 
     def _sequence(self, unfolded: Tensor) -> Tensor:
-        """Unfolded tokens [B, T, ...] to features along the axis [B, templates, samples]."""
+        """Rearrange unfolded tokens [B, T, ...] to features along the axis, [B, templates, samples]."""
         a = self.axis
         assert a is not None
         unfolded = unfolded.unflatten(2, (a.per_token, a.patch * a.samples, self.templates))
-        grid = a.by_segment(unfolded).mean(2).transpose(2, 3)  # tokens that show the same are averaged
+        grid = a.by_segment(unfolded).mean(2).transpose(2, 3)  # average the tokens that show the same segments
         return grid.reshape(unfolded.shape[0], -1, self.templates).transpose(1, 2)
 
     @property
     def centres(self) -> Tensor:
-        """ln(1 + z) of the bins, [bins] float64."""
+        """Bin centres in ln(1 + z), [bins] float64."""
         return _LOWEST + self.step * torch.arange(self.bins, dtype=torch.float64)
 
     def loss(self, logits: Tensor, z: Tensor) -> Tensor:
-        """Cross-entropy [B] with z's weight shared between the two bins around it."""
+        """Cross-entropy [B] with a target that divides its weight linearly between the two bins around z [B]."""
         position = ((torch.log1p(z.double()) - _LOWEST) / self.step).clamp(0.0, self.bins - 1.001)
         below = position.floor().to(torch.int64)
-        share = (position - below).to(logits.dtype)
+        fraction = (position - below).to(logits.dtype)
         log_p = functional.log_softmax(logits, 1)
         at = log_p.gather(1, torch.stack((below, below + 1), 1))
-        return -(at[:, 0] * (1.0 - share) + at[:, 1] * share)
+        return -(at[:, 0] * (1.0 - fraction) + at[:, 1] * fraction)
 
     def coarse(self, logits: Tensor) -> Tensor:
-        """Probabilities of a few wide stretches of ln(1 + z), [B, len(STRETCHES) + 1], for other heads to read."""
+        """Probabilities of the coarse redshift bins, [B, len(STRETCHES) + 1], as an input of other heads."""
         bounds = ((torch.tensor(STRETCHES) - _LOWEST) / self.step).round().long().clamp(0, self.bins).tolist()
         parts = logits.softmax(1).split([b - a for a, b in pairwise([0, *bounds, self.bins])], 1)
         return torch.stack([part.sum(1) for part in parts], 1)
 
     def following(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights of a head that tells other redshifts apart, for those that both do, and this one's own beyond."""
-        own = {name: tensor.clone() for name, tensor in self.state_dict().items()}
-        for name in own.keys() & weights.keys():
+        """Adapt the weights of a head with another redshift range; redshifts that it lacks keep this head's weights."""
+        adapted = {name: tensor.clone() for name, tensor in self.state_dict().items()}
+        for name in adapted.keys() & weights.keys():
             if name.startswith("pooled."):
-                shared = min(len(own[name]), len(weights[name]))
-                own[name][:shared] = weights[name][:shared]
-            elif name == "kernel":  # the highest redshifts are the bluest rest wavelengths: at its start
-                shared = min(own[name].shape[1], weights[name].shape[1])
-                own[name][:, -shared:] = weights[name][:, -shared:]
+                shared = min(len(adapted[name]), len(weights[name]))
+                adapted[name][:shared] = weights[name][:shared]
+            elif name == "kernel":  # it starts with the bluest rest wavelengths, which only the highest redshifts reach
+                shared = min(adapted[name].shape[1], weights[name].shape[1])
+                adapted[name][:, -shared:] = weights[name][:, -shared:]
             else:
-                own[name] = weights[name]
-        return own
+                adapted[name] = weights[name]
+        return adapted
 
     def distribution(self, logits: Tensor) -> "RedshiftDistribution":
-        """What logits [B, bins] say."""
+        """Return the distributions that logits [B, bins] describe."""
         return RedshiftDistribution(logits.double().softmax(1), self.step)
 
 
 class RedshiftDistribution:
-    """Distributions over z: probabilities of bins of ln(1 + z), made continuous.
+    """Continuous distributions over z, from the probabilities of bins of ln(1 + z).
 
-    Around the most probable bin stands a normal distribution, with the mean and the variance that the bins there have
-    from it (see `_peak_sigma`: it can be narrower than a bin); elsewhere each bin's probability is spread evenly over
-    its width.
+    The peak around the most probable bin is modelled as a normal distribution in ln(1 + z). It has the mean of the bins
+    of the peak, and its standard deviation, which can be smaller than a bin, is inferred from their variance (see
+    `_peak_sigma`). Outside the peak, the probability of each bin is spread uniformly over its width.
 
     Parameters
     ----------
     p : Tensor [B, bins] float64
+        Probabilities of the bins.
     step : float
-        Of ln(1 + z), from bin to bin.
+        Bin width in ln(1 + z).
 
     Attributes
     ----------
     z : Tensor [B] float64
-        The mean of the peak.
+        Redshift at the mean of the peak.
     at_edge : Tensor [B] bool
         Whether the most probable bin is the first or the last.
     """
@@ -222,10 +225,10 @@ class RedshiftDistribution:
         best = p.argmax(1, keepdim=True)
         self._first = (best - _NEAR).clamp(0, bins - 2 * _NEAR - 1)
         index = self._first + torch.arange(2 * _NEAR + 1, device=p.device)
-        share = p.gather(1, index)
-        self._peak = share.sum(1, keepdim=True)
-        self._mean = (share * index).sum(1, keepdim=True) / self._peak
-        variance = (share * (index - self._mean) ** 2).sum(1, keepdim=True) / self._peak
+        weights = p.gather(1, index)
+        self._peak = weights.sum(1, keepdim=True)
+        self._mean = (weights * index).sum(1, keepdim=True) / self._peak
+        variance = (weights * (index - self._mean) ** 2).sum(1, keepdim=True) / self._peak
         self._sigma = _peak_sigma(variance, self._mean)
         self._total = p.cumsum(1)
         self._before = self._total.gather(1, self._first) - p.gather(1, self._first)
@@ -236,7 +239,7 @@ class RedshiftDistribution:
         return torch.expm1(_LOWEST + self._step * position)
 
     def quantile(self, q: Tensor) -> Tensor:
-        """Redshifts below which the shares q [B, K] of the distributions lie, [B, K]."""
+        """Quantiles [B, K] of the distributions for the probabilities q [B, K]."""
         bin_of = torch.searchsorted(self._total, q.contiguous()).clamp(max=self._p.shape[1] - 1)
         height = self._p.gather(1, bin_of)
         part = (q - self._total.gather(1, bin_of) + height) / height.clamp(min=1e-300)
@@ -247,7 +250,7 @@ class RedshiftDistribution:
         return self._redshift(torch.where((q > self._before) & (q < self._before + self._peak), inside, outside))
 
     def cdf(self, z: Tensor) -> Tensor:
-        """Shares [B, K] of the distributions below z [B, K], NaN where that is NaN: the inverse of `quantile`."""
+        """Cumulative probabilities [B, K] at z [B, K], the inverse of `quantile`. NaN gives NaN."""
         position = (torch.log1p(z.double()) - _LOWEST) / self._step
         bin_of = (position + 0.5).nan_to_num(0.0).floor().clamp(0, self._p.shape[1] - 1).to(torch.int64)
         height = self._p.gather(1, bin_of)
@@ -257,21 +260,21 @@ class RedshiftDistribution:
         return torch.where((position > low) & (position < high), self._before + self._peak * normal, outside)
 
     def within(self, limit: Tensor) -> Tensor:
-        """Probability [B] that the true redshift is within |dz| / (1 + z) <= limit [B] of `z`."""
+        """Probability [B] that the true redshift differs from `z` by |dz| / (1 + z) <= limit [B]."""
         width = limit * (1.0 + self.z)
         below, above = self.cdf(torch.stack((self.z - width, self.z + width), 1)).unbind(1)
         return (above - below).clamp(0.0, 1.0)
 
 
 def _peak_sigma(variance: Tensor, mean: Tensor) -> Tensor:
-    r"""Standard deviation of a normal distribution, in bins, from the variance that its bins have.
+    r"""Infer the standard deviation, in bins, of a normal distribution from the variance of its bins.
 
-    Training shares z between the two bins around it, so that a value t of the way from one bin to the next leaves
-    them a variance of t (1 - t) of its own. Averaged over a normal distribution that is
+    The training target divides its weight between the two bins around z. A value at a fraction t of the way from one
+    bin to the next therefore adds a variance of t (1 - t). Averaged over a normal distribution this is
 
     .. math:: h(\sigma) = 1/6 - \sum_m \cos(2 \pi m \mu) \exp(-2 \pi^2 m^2 \sigma^2) / (\pi m)^2
 
-    (the Fourier series of t (1 - t)), and sigma solves variance = sigma^2 + h(sigma), found by bisection.
+    (from the Fourier series of t (1 - t)). sigma solves variance = sigma^2 + h(sigma), which is done by bisection.
     """
     m = torch.arange(1, 9, dtype=mean.dtype, device=mean.device)
     low, high = torch.zeros_like(variance), (variance + 1.0).sqrt()

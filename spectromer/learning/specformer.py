@@ -1,41 +1,42 @@
-"""The peer in one dimension: a transformer over a spectrum's pixels, in the manner of AstroCLIP's spectrum encoder."""
+"""SpecFormer, the 1-D baseline: a transformer over the pixels of a spectrum, like AstroCLIP's spectrum encoder."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
+from spectromer.errors import require
 from spectromer.learning.redshift import LogAxis
 from spectromer.ops import resample
 from spectromer.spectra import SpectrumBatch
 
 __all__ = ["SpecFormer", "SpectrumToSequence"]
 
-_OVERLAP = 2  # patches to either side of a pixel: each is two strides long
+_OVERLAP = 2  # length of a patch in strides
 
 
 class SpectrumToSequence(nn.Module):
-    """Spectra on one logarithmic grid, each standardised over its good pixels; the others are 0.
+    """Resample spectra to one log-linear grid, and standardise each over its good bins. Masked bins are 0.
 
     Parameters
     ----------
     bins : int
-        Of the grid.
+        Number of bins of the grid.
     wavelength_range : (float, float)
-        Its ends, Angstrom.
+        Ends of the grid in Angstrom.
     """
 
     def __init__(self, *, bins: int = 2050, wavelength_range: tuple[float, float] = (3600.0, 10000.0)) -> None:
         super().__init__()
         self.bins, (low, high) = bins, wavelength_range
-        #: ln(wavelength) from bin to bin.
+        #: Bin width in ln(wavelength).
         self.step = math.log(high / low) / bins
         grid = low * torch.exp(self.step * (torch.arange(bins, dtype=torch.float64) + 0.5))
         self.grid: Tensor
         self.register_buffer("grid", grid, persistent=False)
 
     def forward(self, batch: SpectrumBatch) -> Tensor:
-        """SpectrumBatch to sequences float32 [B, bins]."""
+        """Convert a SpectrumBatch to sequences float32 [B, bins]."""
         flux, ivar = resample(batch.flux, batch.ivar, batch.wavelength, self.grid.to(batch.flux.device))
         good = ivar > 0
         count = good.sum(1, keepdim=True).clamp(min=1)
@@ -51,21 +52,26 @@ class SpecFormer(nn.Module):
     Parameters
     ----------
     bins : int
-        Of the sequences; a multiple of the stride of 10.
+        Length of the sequences, a multiple of the stride of 10.
     step : float
-        ln(wavelength) from bin to bin.
+        Bin width in ln(wavelength).
     width, depth, heads : int
-        AstroCLIP's encoder has 768, 6 and 6; the default trains within minutes on two CPU cores.
+        Number of features, blocks and attention heads. AstroCLIP's encoder has 768, 6 and 6; the default trains within
+        minutes on two CPU cores.
+
+    Raises
+    ------
+    ArgumentError
+        If `bins` is not a multiple of the stride.
     """
 
-    prefix = 0  # tokens that stand for no stretch of the spectrum
+    prefix = 0  # number of tokens, such as a class token, that show no part of the spectrum
 
     def __init__(self, bins: int, step: float, *, width: int = 128, depth: int = 4, heads: int = 4) -> None:
         super().__init__()
         self.width, self.stride = width, 10
         self.patch = self.stride * _OVERLAP
-        if bins % self.stride:
-            raise ValueError(f"bins must be a multiple of {self.stride}, got {bins}")
+        require(bins % self.stride == 0, f"bins must be a multiple of {self.stride}, got {bins}")
         tokens = bins // self.stride - _OVERLAP + 1
         self.axis = LogAxis(1, tokens, 1, True, self.stride, step, samples=1)
         self.embed = nn.Linear(self.patch, width)
@@ -78,10 +84,11 @@ class SpecFormer(nn.Module):
     @property
     def layers(self) -> nn.ModuleList:
         """The transformer's blocks."""
-        return self.blocks.layers
+        layers: nn.ModuleList = self.blocks.layers
+        return layers
 
     def forward(self, sequences: Tensor) -> tuple[Tensor, Tensor]:
-        """Sequences [B, bins] to tokens [B, T, width] along the wavelength axis and their mean [B, width]."""
+        """Encode sequences [B, bins] as tokens [B, T, width] along the wavelength axis, and their mean [B, width]."""
         patches = sequences.unfold(1, self.patch, self.stride)
         tokens = self.blocks(self.embed(patches) + self.position)
         return tokens, tokens.mean(1)

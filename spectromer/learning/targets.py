@@ -50,22 +50,28 @@ class Targets:
 
     def __post_init__(self) -> None:
         check_targets(self.names)
-        categories = [name for name in self.names if name in CATEGORIES]
-        _check_keys("vocabulary", self.vocabulary, categories)
+        for name in self.names:
+            values = self.vocabulary.get(name, [])
+            if name in CATEGORIES and (not values or len(set(values)) < len(values) or "" in values):
+                raise ArgumentError(f"the vocabulary of {name} must name each value once, got {values}")
+            if values != sorted(values):
+                raise ArgumentError(f"the vocabulary of {name} must be in alphabetical order, got {values}")
+            mean, width = self.scale.get(name, (0.0, 0.0))
+            if name not in CATEGORIES and not (math.isfinite(mean) and 0.0 < width < math.inf):
+                raise ArgumentError(f"the scale of {name} must be two numbers, the second above 0, got {mean}, {width}")
+            if name == "z" and mean != 0.0:
+                raise ArgumentError(f"the scale of z must begin with 0, got {mean}")
+        _check_keys("vocabulary", self.vocabulary, [name for name in self.names if name in CATEGORIES])
         _check_keys("scale", self.scale, [name for name in self.names if name not in CATEGORIES])
-        for name, values in self.vocabulary.items():
-            if not values or "" in values or values != sorted(set(values)):
-                raise ArgumentError(f"vocabulary.{name} must be values in alphabetical order, each once; got {values}")
-        for name, (mean, width) in self.scale.items():
-            if not math.isfinite(mean) or not 0.0 < width < math.inf or (name == "z" and mean != 0.0):
-                rule = "0 and a number" if name == "z" else "two numbers, the second"
-                raise ArgumentError(f"scale.{name} must be {rule} above 0, got {mean} and {width}")
-        if self.subclasses:
-            _check_keys("subclasses", self.subclasses, self.vocabulary.get("class", []))
-        every = self.vocabulary.get("subclass", [])
-        for name, values in self.subclasses.items():
-            if values != [value for value in every if value in values]:
-                raise ArgumentError(f"subclasses.{name} must be some of vocabulary.subclass in its order, got {values}")
+        classes, values = self.vocabulary.get("class", []), self.vocabulary.get("subclass", [])
+        _check_keys("subclasses", self.subclasses, classes)
+        if self.subclasses and values and len(self.subclasses) < len(classes):
+            raise ArgumentError(f"subclasses must have each class, got {', '.join(self.subclasses)}")
+        unknown = {value for found in self.subclasses.values() for value in found} - set(values)
+        if unknown:
+            raise ArgumentError(f"subclasses must be of the vocabulary of subclass, got {', '.join(sorted(unknown))}")
+        if any(found != sorted(set(found)) for found in self.subclasses.values()):
+            raise ArgumentError(f"subclasses must be in alphabetical order, each once, got {self.subclasses}")
 
     @classmethod
     def fit(cls, names: Sequence[str], labels: BelievedLabels, least: int = 5) -> "Targets":
@@ -121,7 +127,6 @@ class Targets:
         return encoded
 
 
-def _check_keys(what: str, found: Iterable[str], wanted: Iterable[str]) -> None:
-    if set(found) != set(wanted):
-        names = (", ".join(sorted(keys)) or "none" for keys in (wanted, found))
-        raise ArgumentError("{} must have one entry for each of {}, got {}".format(what, *names))
+def _check_keys(what: str, found: Iterable[str], possible: Sequence[str]) -> None:
+    if unknown := sorted(set(found) - set(possible)):
+        raise ArgumentError(f"{what} must be of {', '.join(possible) or 'nothing'}, got {', '.join(unknown)}")

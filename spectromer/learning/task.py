@@ -1,4 +1,4 @@
-"""One training step, and what Lightning keeps beside it."""
+"""The Lightning module of the training, and its callbacks."""
 
 import math
 from typing import Any
@@ -19,11 +19,13 @@ from spectromer.spectra import SpectrumBatch
 __all__ = ["History", "Position", "SpectrumTask"]
 
 LR_FROM_SCRATCH, LR_FROM_WEIGHTS = 2e-3, 1e-4
-_WARMUP = 0.05  # share of the steps
+_WARMUP = 0.05  # fraction of the steps
+# On a CPU torch's generator takes 32 bits of its seed. This factor keeps the steps of two runs' seeds far apart in them.
+_SEEDS_APART = 0x9E3779B1
 
 
 class SpectrumTask(lightning.LightningModule):
-    """Draws each batch on the model's device, then takes one step of the model."""
+    """Lightning module that draws each batch on the model's device and computes the losses of the model."""
 
     def __init__(self, model: SpectrumModel, transform: nn.Module, config: TrainConfig, steps: int) -> None:
         super().__init__()
@@ -44,8 +46,8 @@ class SpectrumTask(lightning.LightningModule):
     def training_step(self, batch: tuple[SpectrumBatch, dict[str, Tensor]], _: int) -> Tensor:
         """Loss of one training batch."""
         spectra, labels = batch
-        if self.config.augment:  # by the step's number, so that a resumed run draws the same
-            spectra = augment(spectra, (self.config.seed << 32) + self.global_step)
+        if self.config.augment:  # the seed follows from the step, so that a resumed run draws the same noise
+            spectra = augment(spectra, (_SEEDS_APART * self.config.seed + self.global_step) % (1 << 32))
         return self._step((spectra, labels), "train")
 
     def validation_step(self, batch: tuple[SpectrumBatch, dict[str, Tensor]], _: int) -> None:
@@ -53,21 +55,21 @@ class SpectrumTask(lightning.LightningModule):
         self._step(batch, "val")
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, _: int) -> Any:
-        """Move spectra, not images: those are drawn where the model is."""
+        """Move the spectra and labels to the device. The images are drawn there."""
         spectra, labels = batch
         return spectra.to(device), {name: value.to(device) for name, value in labels.items()}
 
     def configure_optimizers(self) -> Any:
-        """AdamW without decay of biases, norms and embeddings; warm-up and cosine."""
+        """AdamW without weight decay of biases and norms, with linear warm-up and cosine decay of the learning rate."""
         decay, encoder = self.config.weight_decay, self.model.encoder
         groups: list[dict[str, Any]] = []
-        apart: set[int] = set()
+        decayed: set[int] = set()
         if self.config.layer_decay is not None and isinstance(encoder, ImageEncoder):
             groups = param_groups_layer_decay(encoder.backbone, decay, layer_decay=self.config.layer_decay)
             for group in groups:
                 group["lr"] = self.lr * group.pop("lr_scale")
-                apart.update(map(id, group["params"]))
-        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]
+                decayed.update(map(id, group["params"]))
+        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in decayed]
         groups.append({"params": [p for p in rest if p.ndim > 1]})
         groups.append({"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=decay)
@@ -83,22 +85,22 @@ class SpectrumTask(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the learning curves."""
+        """Save the learning curves."""
         checkpoint["history"] = self.history
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them up again."""
+        """Restore the learning curves."""
         self.history = checkpoint["history"]
 
 
 class History(Callback):
-    """Each epoch's losses, for the learning curves."""
+    """Callback that records the losses of each epoch for the learning curves."""
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
         if trainer.sanity_checking or not isinstance(task, SpectrumTask):
             return
-        found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-        task.history.append({"epoch": trainer.current_epoch + 1, **found})
+        losses = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        task.history.append({"epoch": trainer.current_epoch + 1, **losses})
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
         if isinstance(task, SpectrumTask) and task.history:
@@ -106,15 +108,15 @@ class History(Callback):
 
 
 class Position(Callback):
-    """Keeps in the checkpoint which batch comes next; between epochs Lightning does not restore its loaders itself."""
+    """Callback that saves the position of the feed, since Lightning does not restore loaders between epochs."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the feed stands."""
+        """Return the position of the feed."""
         return self._feed.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it there."""
+        """Restore the position of the feed."""
         self._feed.load_state_dict(state_dict)

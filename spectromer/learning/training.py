@@ -1,4 +1,4 @@
-"""The training of a model, from its data to a run folder."""
+"""Training of a model, from its data to a finished run folder."""
 
 import logging
 import math
@@ -40,13 +40,13 @@ from spectromer.shards.store import ShardSet
 
 __all__ = ["train"]
 
-_CLIP = 1.0  # largest norm of a gradient
-_STEPS, _LEAST_EPOCHS = 1500, 3  # of a run whose epochs are not given
-_TYPICAL, _HELD_OUT = 2048, 20000  # spectra of the training and the validation split to calibrate with, at most
+_MAX_GRADIENT_NORM = 1.0
+_DEFAULT_STEPS, _MIN_EPOCHS = 1500, 3  # length of a run without the option epochs
+_CALIBRATION_TRAIN, _CALIBRATION_VAL = 2048, 20000  # largest numbers of spectra per split to calibrate with
 
 
 class _Safetensors(ModelCheckpoint):
-    """A ModelCheckpoint under a fixed name; SafetensorsIO writes it."""
+    """A ModelCheckpoint with a fixed file name. SafetensorsIO writes the file."""
 
     FILE_EXTENSION = ".safetensors"
 
@@ -57,10 +57,10 @@ def _from_scratch(config: TrainConfig) -> bool:
     return config.model == SPECFORMER or not (config.pretrained and has_published_weights(config.model))
 
 
-def _settle(config: TrainConfig, spectra: int) -> TrainConfig:
-    """The configuration with epochs and learning rate filled in, for that many training spectra."""
+def _with_defaults(config: TrainConfig, spectra: int) -> TrainConfig:
+    """Fill in the default epochs and learning rate for a number of training spectra."""
     steps = max(1, spectra // config.batch_size)
-    epochs = config.epochs or max(_LEAST_EPOCHS, math.ceil(_STEPS / steps))
+    epochs = config.epochs or max(_MIN_EPOCHS, math.ceil(_DEFAULT_STEPS / steps))
     lr = config.lr or (LR_FROM_SCRATCH if _from_scratch(config) else LR_FROM_WEIGHTS)
     return replace(config, epochs=epochs, lr=lr)
 
@@ -72,9 +72,10 @@ def _told(design: Design, config: TrainConfig) -> dict[str, Any]:
 
 
 def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Targets], tuple[Design, SpectrumModel]]:
-    """A function that makes the model once the targets are known. All that can fail before that fails here.
+    """Return a function that makes the design and the model once the targets are known.
 
-    A resumed run has its weights in its own checkpoint. A run folder as checkpoint gives its own model and picture.
+    Errors in the options are raised here, before any spectrum is read. The weights of a resumed run are in its last
+    checkpoint. If the option checkpoint is a run folder, that run sets the model and the picture.
     """
     if resume:
         design, model = Design.read(run)
@@ -89,7 +90,7 @@ def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Tar
             design = replace(earlier, targets=targets.following(earlier.targets))
             model = design.build()
             heads = model.take_over(teacher.state_dict(), earlier.targets)
-            print(f"From {config.checkpoint}: the encoder and the heads of {', '.join(heads) or 'no target'}.")
+            print(f"Loaded from {config.checkpoint}: the encoder and the heads of {', '.join(heads) or 'no target'}.")
             return design, model
 
         return following
@@ -104,7 +105,7 @@ def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Tar
             checkpoint=config.checkpoint,
         )
     elif config.checkpoint is not None:
-        raise ModelError(f"--checkpoint {config.checkpoint}: {SPECFORMER} starts from a run folder alone")
+        raise ModelError(f"--checkpoint {config.checkpoint}: {SPECFORMER} can start only from a run folder")
 
     def fresh(targets: Targets) -> tuple[Design, SpectrumModel]:
         design = Design(config.model, picture, targets, config.heads, config.redshift_head, config.keep_patches)
@@ -114,17 +115,17 @@ def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Tar
 
 
 def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume: bool) -> dict[str, Any]:
-    """Train, leave weights, learning curves and the trainer's state in `run`, and return how long it took."""
+    """Fit the model, write the checkpoints and logs to `run`, and return statistics of the training."""
     config, timer = task.config, Timer()
     gpu = torch.cuda.is_available()
     precision = ("bf16-mixed" if gpu else "32-true") if config.precision == "auto" else config.precision
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it prints tips and lists of devices
     trainer = lightning.Trainer(
         max_epochs=config.epochs,
         accelerator="gpu" if gpu else "cpu",
         devices=1,
         precision=precision,
-        gradient_clip_val=_CLIP,
+        gradient_clip_val=_MAX_GRADIENT_NORM,
         plugins=[SafetensorsIO()],
         logger=TensorBoardLogger(run.path, name="tensorboard", version=""),
         callbacks=[
@@ -164,49 +165,56 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume:
 
 
 def _calibrate(run: RunFolder, shards: ShardSet, rows: dict[str, np.ndarray], values: dict[str, Tensor]) -> None:
-    """Correct the model's answers by the validation split; the training's own features say what is typical."""
+    """Fit the calibration to the validation split, and the measure of typical spectra to training features."""
     predictor = Predictor.load(run.path, calibration=Calibration())
-    chosen = {name: some(rows[name], most) for name, most in (("train", _TYPICAL), ("val", _HELD_OUT))}
+    chosen = {
+        name: some(rows[name], limit) for name, limit in (("train", _CALIBRATION_TRAIN), ("val", _CALIBRATION_VAL))
+    }
     trained, held_out = (predictor.collect(shards, chosen[name], f"calibrating ({name})") for name in chosen)
     labels = {name: value[chosen["val"]] for name, value in values.items()}
     Calibration.fit(predictor.model, held_out, labels, trained["features"]).save(run.calibration)
 
 
 def train(config: TrainConfig, resume: bool = False, division: Division | None = None) -> dict[str, Any]:
-    """Train, evaluate on the test split, and leave everything in the run folder.
+    """Train a model, evaluate it on the test split, and write everything to the run folder.
 
     Parameters
     ----------
     config : TrainConfig
+        Options of the training.
     resume : bool
-        Go on with the run in `config.out`.
+        Whether to resume the run in `config.out`.
     division : Division, optional
-        The spectra, where they are loaded already.
+        The spectra and their splits, if they are already loaded.
 
     Returns
     -------
     dict
-        What metrics.json holds.
+        Content of metrics.json.
 
     Raises
     ------
-    SpectromerError
-        When data, targets or model do not allow it.
+    ArgumentError
+        If the run folder already holds a run, or the data or targets are unsuitable.
+    ModelError
+        If the model cannot be built, or its weights cannot be loaded.
+    RunError
+        If the run cannot be resumed, or a run folder given as checkpoint is incomplete.
     """
     console = Console()
     run = RunFolder(config.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
     if not resume and run.config.exists():
         raise ArgumentError(
-            f"--out {run.path} already holds a run; continue it with --resume {run.path}, or name another folder"
+            f"--out {run.path} already holds a run; resume it with --resume {run.path}, or choose another folder"
         )
     lightning.seed_everything(config.seed, verbose=False)
     if not resume and config.checkpoint is None and not _from_scratch(config):
-        console.print(f"Fetching the published weights of {config.model}, where they are not here yet.")
-    make = _prepare(config, run, resume)  # first, as it may fail: reading can take minutes
+        console.print(f"Downloading the published weights of {config.model}, unless they are in the cache.")
+    build = _prepare(config, run, resume)  # before the data are read, which can take minutes
     division = division or divide(config)
     shards, rows = division.shards, division.rows
-    design, model = make(Targets.fit(config.targets, shards.believed.take(rows["train"])))
-    config = replace(_settle(config, len(rows["train"])), **_told(design, config), out=run.path)
+    design, model = build(Targets.fit(config.targets, shards.believed.take(rows["train"])))
+    config = replace(_with_defaults(config, len(rows["train"])), **_told(design, config), out=run.path)
     if config.frozen:
         model.encoder.requires_grad_(False)
 
@@ -237,14 +245,14 @@ def train(config: TrainConfig, resume: bool = False, division: Division | None =
     plots.learning_curves(task.history, run.plots / "learning_curves.png")
     metrics: dict[str, Any] = {
         "test": evaluate(Predictor.load(run.path), shards, rows["test"], run),
-        "counts": {name: len(found) for name, found in rows.items()} | {"unreadable": len(division.rejected)},
+        "counts": {name: len(indices) for name, indices in rows.items()} | {"unreadable": len(division.rejected)},
         "training": training,
     }
     run.write_metrics(metrics)
-    title = "test split: spectra it was not trained on"
+    title = "test split"
     write_report(run.path, metrics["test"], title, details=asdict(config) | metrics["counts"] | training)
     show_figures(metrics["test"], title, console)
     console.print(
-        f"Everything is in {run.path}: weights, metrics.json, report.html, predictions.parquet, plots, tensorboard."
+        f"Results are in {run.path}: weights, metrics.json, report.html, predictions.parquet, plots, tensorboard."
     )
     return metrics

@@ -1,4 +1,7 @@
-"""render put together from torch and the other operators: checks it, and draws what is too large for a GPU block."""
+"""render composed of torch ops and the other operators.
+
+It is a check of the fused kernels, and it draws what exceeds the memory of a GPU block.
+"""
 
 import torch
 from torch import Tensor
@@ -27,8 +30,8 @@ def composite(
     if grid is None:
         flux, ivar = flux.to(torch.float32), ivar.to(torch.float32)
         good = torch.isfinite(flux) & torch.isfinite(ivar) & (ivar > 0)
-        index, inside = _own_pixels(good, picture.panels)
-        x = _own_axis(wavelength.to(torch.float64).expand(good.shape), index, inside, picture)
+        index, inside = _native_pixels(good, picture.panels)
+        x = _native_axis(wavelength.to(torch.float64).expand(good.shape), index, inside, picture)
     else:
         flux, ivar = resample(flux, ivar, wavelength, grid)
         good = ivar > 0
@@ -39,7 +42,7 @@ def composite(
     values = flux.masked_fill(~good, torch.nan)
 
     def in_panels(rows: Tensor) -> Tensor:
-        """Values of bins [B, N] by panel [B, panels, L], NaN beyond a panel's end."""
+        """Split values of bins [B, N] into panels [B, panels, L], padded with NaN."""
         return rows.gather(1, index.flatten(1)).view(index.shape).masked_fill(~inside, torch.nan)
 
     planes = []
@@ -57,24 +60,24 @@ def composite(
 
 
 def _values(series: Tensor, sigma: Tensor | None, x: Tensor, picture: Picture, derivative: bool) -> Tensor:
-    """Values [B, panels, L] as lines or squares, or the band of sigma around them; uint8 [B, planes, size, size]."""
+    """Draw values [B, panels, L], or their error band, as lines or squares; uint8 [B, planes, size, size]."""
     rows, panels, length = series.shape
     scale = "percentile" if derivative and isinstance(picture.scale, tuple) else picture.scale
     if picture.per_panel:
         bottom, top = limits(series, scale, picture.percentiles)
     else:
         bottom, top = (v.reshape(-1, 1, 1) for v in limits(series.flatten(1), scale, picture.percentiles))
-    flat = ~(top > bottom)  # also where nothing is good
+    flat = ~(top > bottom)  # also true without a good bin
     bottom = torch.where(flat, bottom - 0.5, bottom)
     span = torch.where(flat, torch.ones_like(top), top - bottom)
-    share = picture.margin + (1.0 - 2.0 * picture.margin) * (series - bottom) / span
+    fraction = picture.margin + (1.0 - 2.0 * picture.margin) * (series - bottom) / span
     if sigma is not None:
         sigma = (1.0 - 2.0 * picture.margin) * sigma.masked_fill(series.isnan(), torch.nan) / span
         sigma = sigma.masked_fill(flat, torch.nan)
     if picture.block:
-        return _squares(_levels(share if sigma is None else sigma)[:, 0], picture)
+        return _squares(_levels(fraction if sigma is None else sigma)[:, 0], picture)
     height = picture.size // panels if picture.stacked else picture.size
-    y = height * (1.0 - share)
+    y = height * (1.0 - fraction)
     upper, lower = (y, None) if sigma is None else (y - height * sigma, (y + height * sigma).reshape(-1, length))
     images = rasterize(
         upper.reshape(-1, length),
@@ -89,12 +92,12 @@ def _values(series: Tensor, sigma: Tensor | None, x: Tensor, picture: Picture, d
     return images.view(rows, -1, picture.size, picture.size)
 
 
-def _levels(share: Tensor) -> Tensor:
-    return (255.0 * share.nan_to_num(0.0).clamp(0.0, 1.0) + 0.5).to(torch.uint8)
+def _levels(fraction: Tensor) -> Tensor:
+    return (255.0 * fraction.nan_to_num(0.0).clamp(0.0, 1.0) + 0.5).to(torch.uint8)
 
 
 def _gradient(values: Tensor) -> Tensor:
-    """Differences of neighbours along the rows, halved; one-sided at a gap, NaN where a value stands alone."""
+    """Central differences along the last axis, one-sided at a gap, NaN where a value has no neighbour."""
     gap = values.new_full((len(values), 1), torch.nan)
     left, right = torch.cat((gap, values[:, :-1]), 1), torch.cat((values[:, 1:], gap), 1)
     has_left, has_right = ~left.isnan(), ~right.isnan()
@@ -103,14 +106,20 @@ def _gradient(values: Tensor) -> Tensor:
     return (difference / steps.clamp(min=1)).masked_fill((steps == 0) | values.isnan(), torch.nan)
 
 
-def _own_pixels(good: Tensor, panels: int) -> tuple[Tensor, Tensor]:
-    """Pixels from the first good one to the last, split as numpy.array_split does: index [B, panels, L], and which
-    of these there are.
+def _native_pixels(good: Tensor, panels: int) -> tuple[Tensor, Tensor]:
+    """Split the pixels from the first good one to the last into panels, as numpy.array_split does.
+
+    Returns
+    -------
+    index : Tensor [B, panels, L] int64
+        Pixels of each panel.
+    inside : Tensor [B, panels, L] bool
+        False for padding.
     """
     pixels = good.shape[1]
-    place = torch.arange(pixels, device=good.device)
-    first = place.expand(good.shape).masked_fill(~good, pixels).amin(1)
-    count = (place.expand(good.shape).masked_fill(~good, -1).amax(1) + 1 - first).clamp(min=0)
+    position = torch.arange(pixels, device=good.device)
+    first = position.expand(good.shape).masked_fill(~good, pixels).amin(1)
+    count = (position.expand(good.shape).masked_fill(~good, -1).amax(1) + 1 - first).clamp(min=0)
     panel = torch.arange(panels + 1, device=good.device)
     start = panel * (count // panels)[:, None] + torch.minimum(panel, (count % panels)[:, None])
     offset = torch.arange(-(-pixels // panels), device=good.device)
@@ -118,21 +127,22 @@ def _own_pixels(good: Tensor, panels: int) -> tuple[Tensor, Tensor]:
     return index.clamp(max=pixels - 1), offset < start.diff(dim=1)[..., None]
 
 
-def _own_axis(wavelength: Tensor, index: Tensor, inside: Tensor, picture: Picture) -> Tensor:
-    """Where each panel's pixels stand, its first at the left margin and its last at the right; [B, panels, L] float32.
-    What is beyond the end repeats the last.
+def _native_axis(wavelength: Tensor, index: Tensor, inside: Tensor, picture: Picture) -> Tensor:
+    """Horizontal positions of each panel's pixels in the image, [B, panels, L] float32.
+
+    The first pixel is at the left margin and the last at the right margin. Padding repeats the last position.
     """
-    place = wavelength.log() if picture.axis == "log" else wavelength
+    position = wavelength.log() if picture.axis == "log" else wavelength
     last = inside.sum(-1, keepdim=True) - 1
     index = index.gather(2, torch.minimum(torch.arange(index.shape[2], device=index.device), last.clamp(min=0)))
-    place = place.gather(1, index.flatten(1)).view(index.shape)
-    start, end = place[..., :1], place[..., -1:]
-    share = (place - start) / torch.where(end > start, end - start, torch.ones_like(end))
-    return (picture.size * (picture.side_margin + (1.0 - 2.0 * picture.side_margin) * share)).float()
+    position = position.gather(1, index.flatten(1)).view(index.shape)
+    start, end = position[..., :1], position[..., -1:]
+    fraction = (position - start) / torch.where(end > start, end - start, torch.ones_like(end))
+    return (picture.size * (picture.side_margin + (1.0 - 2.0 * picture.side_margin) * fraction)).float()
 
 
 def _squares(levels: Tensor, picture: Picture) -> Tensor:
-    """Levels [B, L] as squares, uint8 [B, 1, size, size]."""
+    """Draw grey levels [B, L] as squares, uint8 [B, 1, size, size]."""
     block = picture.block or 1
     side = picture.size // block
     cells = levels.new_zeros((len(levels), side * side), dtype=torch.uint8)
@@ -147,13 +157,13 @@ def _squares(levels: Tensor, picture: Picture) -> Tensor:
 
 
 def _columns(x: Tensor, marked: Tensor, inside: Tensor, picture: Picture) -> Tensor:
-    """The share of each pixel column that marked bins [B, panels, L] cover; uint8 [B, planes, size, size]."""
+    """Draw the fraction of each pixel column that marked bins [B, panels, L] cover; uint8 [B, planes, size, size]."""
     rows, panels, length = x.shape
     size = picture.size
     centre = x.double().reshape(-1, length)
     count = inside.sum(-1).reshape(-1, 1)
     step = centre.diff(dim=1)
-    if length > 1:  # beyond the last bin, as far as to the one before
+    if length > 1:  # the last bin is as wide as the distance to the one before
         step = step.gather(
             1, torch.arange(length, device=x.device).expand(centre.shape).minimum(count - 2).clamp(min=0)
         )
@@ -172,7 +182,7 @@ def _columns(x: Tensor, marked: Tensor, inside: Tensor, picture: Picture) -> Ten
 
 
 def _channels(planes: Tensor, picture: Picture) -> Tensor:
-    """Planes uint8 [B, K, size, size] as the channels of the image, in its type."""
+    """Combine planes uint8 [B, K, size, size] into the channels of the image, in its data type."""
     tables = Tables.of(picture, planes.device)
     if tables.colormap is not None:
         levels = tables.colormap[planes[:, 0].long()].permute(0, 3, 1, 2).float()

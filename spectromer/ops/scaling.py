@@ -1,4 +1,4 @@
-"""The values between which a spectrum is drawn."""
+"""Range of flux that a picture shows."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,22 @@ __all__ = ["limits"]
 
 
 def limits(flux: Tensor, scale: str | tuple[float, float], percentiles: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Flux at the bottom and the top, [..., 1], over the numbers of the last axis (numpy's linear percentiles)."""
+    """Compute the flux at the bottom and the top of a picture.
+
+    Parameters
+    ----------
+    flux : Tensor [..., N]
+        Flux, NaN where masked.
+    scale : {"percentile", "minmax"} or (float, float)
+        As in `spectromer.picture.Picture`.
+    percentiles : (float, float)
+        Percentiles at the bottom and the top, with numpy's linear interpolation.
+
+    Returns
+    -------
+    bottom, top : Tensor [..., 1]
+        Limits along the last axis; [1] if the scale is fixed.
+    """
     if isinstance(scale, tuple):
         return flux.new_full((1,), scale[0]), flux.new_full((1,), scale[1])
     good = ~flux.isnan()

@@ -1,4 +1,4 @@
-"""The options of a picture as the tables of numbers that the operators read."""
+"""Tables of numbers that the operators read, made from the options of a picture."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,18 +17,20 @@ DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "bfloat16": torch.bflo
 
 @dataclass(frozen=True)
 class Tables:
-    """A picture's options as numbers, on one device but for `quantities`, which stay on the CPU.
+    """Options of a picture as tensors. All are on one device except `quantities`, which stays on the CPU.
 
     Attributes
     ----------
     quantities : Tensor [Q] int32
-        Index into QUANTITIES.
+        Indices into QUANTITIES.
     alpha : Tensor [planes] float32
+        Opacity of each plane.
     inks : Tensor [planes, 3] float32, optional
-        Levels of R, G and B.
+        Levels of R, G and B of each plane's colour.
     colormap : Tensor [256, 3] uint8, optional
+        Levels of R, G and B for each grey level.
     factor, offset : Tensor [channels] float32
-        The output is factor * level + offset, unless it is the level itself.
+        Coefficients of the output factor * level + offset. A uint8 output is the level itself.
     """
 
     quantities: Tensor
@@ -40,7 +42,7 @@ class Tables:
 
     @classmethod
     def of(cls, picture: Picture, device: torch.device | str = "cpu") -> "Tables":
-        """The tables of a picture, made once for each device."""
+        """Return the tables of a picture on a device. They are cached."""
         return _tables(picture, device)
 
 
@@ -64,19 +66,19 @@ def _tables(picture: Picture, device: torch.device | str) -> Tables:
         inks=None if inks is None else inks.to(device),
         colormap=None if colormap is None else colormap.to(device),
         factor=(1.0 / (255.0 * std)).float().to(device),
-        offset=((0.0 - mean) / std).float().to(device),  # not -0 for a mean of 0
+        offset=((0.0 - mean) / std).float().to(device),  # +0, not -0, for a mean of 0
     )
 
 
 @lru_cache(maxsize=64)
 def wavelength_grid(picture: Picture, device: torch.device | str = "cpu") -> Tensor | None:
-    """Centres, in Angstrom, of the bins that are drawn, [bins] float64, panel after panel; None for own pixels."""
+    """Bin centres in Angstrom, [bins] float64, panel after panel; None if native pixels are drawn."""
     if picture.wavelength_range is None:
         return None
     low, high = picture.wavelength_range
-    # Copied from the CPU, so that all devices have the same numbers and every stream may read them; and no inference
-    # tensor, whose changes torch does not count, as BinPlans needs it to.
+    # The grid is computed on the CPU and copied, so that it is the same on all devices and any stream can read it. It
+    # must not be an inference tensor: those have no version counter, which BinPlans needs.
     with torch.inference_mode(False):
-        share = (torch.arange(picture.bins, dtype=torch.float64) + 0.5) / picture.bins
-        centres = low + (high - low) * share if picture.axis == "linear" else low * (high / low) ** share
+        fraction = (torch.arange(picture.bins, dtype=torch.float64) + 0.5) / picture.bins
+        centres = low + (high - low) * fraction if picture.axis == "linear" else low * (high / low) ** fraction
         return centres.to(device)

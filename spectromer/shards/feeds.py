@@ -1,8 +1,8 @@
-"""Batches of spectra in an order that the seed decides, by way of torch's DataLoader or of DALI.
+"""Batches of spectra in an order that the seed decides, read by torch's DataLoader or by DALI.
 
-What travels to the GPU is spectra, not images. Blocks are shuffled over all shards, and the spectra of a few are mixed
-in memory. The order depends on the seed, the epoch and the rows alone, so any batch can be had by its number, and
-a feed that is stopped goes on exactly where it was.
+Spectra travel to the GPU, not images. Blocks are shuffled over all shards, and the spectra of a few blocks are mixed in
+memory. The order depends on the seed, the epoch and the rows alone, so any batch can be had by its number, and a feed
+that is stopped goes on exactly where it was.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.dlpack import from_dlpack
 
+from spectromer.errors import ArgumentError, DependencyError
 from spectromer.shards.store import BlockCache, ShardSet
 from spectromer.spectra import SpectrumBatch
 
@@ -23,22 +25,28 @@ __all__ = ["Batches", "Feed", "in_order"]
 _QUEUE = 2  # batches that DALI has ready
 
 
-class Batches(Dataset):
+class Batches(Dataset[tuple[SpectrumBatch, Tensor]]):
     """Which spectra come in which batch of an epoch, and the batches themselves, by number.
 
     Parameters
     ----------
     shards : ShardSet
     rows : ndarray of int, optional
-        The rows to take, as of `split_by_object`; by default all.
+        The rows to take, such as one part of `split_by_object`; by default all.
     batch_size : int
     shuffle : bool
-        Without it, rows come in order.
+        Whether the order is random; otherwise rows come in order.
     seed : int
     window : int
-        Blocks of 256 spectra that are held in memory and mixed.
+        The number of blocks (of 256 spectra) that are held in memory and mixed.
     rank, ranks : int
-        This process and how many there are: each has blocks of its own. When shuffling, all have equally many batches.
+        The number of this process, and how many there are. Each has blocks of its own. When the order is random, all
+        processes have equally many batches.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument breaks its rule.
     """
 
     def __init__(
@@ -55,12 +63,12 @@ class Batches(Dataset):
     ) -> None:
         for name, value in (("batch_size", batch_size), ("window", window), ("ranks", ranks)):
             if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+                raise ArgumentError(f"{name} must be at least 1, got {value}")
         if not 0 <= rank < ranks:
-            raise ValueError(f"rank must be from 0 to {ranks - 1}, got {rank}")
+            raise ArgumentError(f"rank must be from 0 to {ranks - 1}, got {rank}")
         rows = np.arange(len(shards)) if rows is None else np.unique(np.asarray(rows, np.int64))
         if len(rows) and not 0 <= rows[0] <= rows[-1] < len(shards):
-            raise ValueError(f"rows must be from 0 to {len(shards) - 1}, got {rows[0]} to {rows[-1]}")
+            raise ArgumentError(f"rows must be from 0 to {len(shards) - 1}, got {rows[0]} to {rows[-1]}")
         self.shards, self.rows, self.batch_size, self.shuffle, self.seed = shards, rows, batch_size, shuffle, seed
         self._window, self._rank, self._ranks = window, rank, ranks
         self._cuts = np.searchsorted(rows, shards.block_starts)  # where each block's rows begin in `rows`
@@ -88,14 +96,14 @@ class Batches(Dataset):
         return -(-self._total // self.batch_size)
 
     def _of_window(self, window: int) -> np.ndarray:
-        """The rows of a window, mixed."""
+        """The rows of a window, mixed, [rows] int64."""
         rows = np.concatenate([self.rows[self._cuts[b] : self._cuts[b + 1]] for b in self._windows[window]])
         if self.shuffle:
             rows = np.random.default_rng((self.seed, self.epoch, self._rank, window)).permutation(rows)
         return rows
 
     def rows_of(self, batch: int) -> np.ndarray:
-        """The rows of one batch, in order."""
+        """The rows of one batch, [B] int64, in the order of the batch."""
         begin, end = batch * self.batch_size, min((batch + 1) * self.batch_size, self._total)
         if not 0 <= begin < end:
             raise IndexError(f"batch must be from 0 to {len(self) - 1}, got {batch}")
@@ -105,13 +113,13 @@ class Batches(Dataset):
         return rows[begin - self._ends[first] : end - self._ends[first]]
 
     def __getitem__(self, batch: int) -> tuple[SpectrumBatch, Tensor]:
-        """One batch, and its rows."""
+        """One batch, and its rows [B] int64."""
         rows = self.rows_of(batch)
         return self.shards.batch(rows, self._cache), torch.from_numpy(rows)
 
 
 def in_order(shards: ShardSet, rows: np.ndarray | None = None, batch_size: int = 256) -> Iterator[SpectrumBatch]:
-    """Some spectra, or all, from the first row to the last."""
+    """Batches of some spectra, or of all, from the first row to the last."""
     batches = Batches(shards, rows, batch_size=batch_size, shuffle=False, window=1)  # nothing is mixed: hold little
     return (batches[i][0] for i in range(len(batches)))
 
@@ -123,19 +131,27 @@ class Feed:
     ----------
     batches : Batches
     values : dict of Tensor [len(shards), ...], optional
-        Such as encoded labels; each batch comes with its rows of them.
+        Values of all spectra, such as encoded labels; each batch comes with the values of its spectra.
     feed : {"torch", "dali"}
-        Torch's DataLoader, or NVIDIA DALI (extra `dali`), which copies to the GPU while the one before is worked on.
-        Both give the same batches.
+        The reader: torch's DataLoader, or NVIDIA DALI (extra `dali`), which copies a batch to the GPU while the one
+        before is worked on. Both give the same batches.
     device : torch.device or str
-        Where the batches are wanted.
+        The device for the batches.
     workers : int
-        Processes that read ahead; with 0, torch's DataLoader reads when it is asked, DALI `_QUEUE` batches earlier.
+        The number of processes that read ahead. With 0, torch's DataLoader reads a batch when it is asked for it, and
+        DALI reads two batches ahead.
 
     Yields
     ------
     SpectrumBatch, dict of Tensor
-        The values, and `row`, the row of each spectrum [B] int64.
+        The spectra; their values, and under `row` their rows [B] int64.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument breaks its rule.
+    DependencyError
+        When DALI is asked for and not installed.
     """
 
     def __init__(
@@ -148,10 +164,10 @@ class Feed:
         workers: int = 0,
     ) -> None:
         if feed not in ("torch", "dali"):
-            raise ValueError(f"feed must be 'torch' or 'dali', got {feed!r}")
+            raise ArgumentError(f"feed must be 'torch' or 'dali', got {feed!r}")
         for name, value in (values or {}).items():
             if len(value) != len(batches.shards):
-                raise ValueError(f"values[{name!r}] must have {len(batches.shards)} rows, got {len(value)}")
+                raise ArgumentError(f"values[{name!r}] must have {len(batches.shards)} rows, got {len(value)}")
         self.batches, self.values, self.device, self.workers = batches, values or {}, torch.device(device), workers
         self._read = self._by_torch if feed == "torch" else self._by_dali
         self._next = 0
@@ -161,11 +177,11 @@ class Feed:
         return len(self.batches)
 
     def state_dict(self) -> dict[str, int]:
-        """Where the feed stands: the epoch and the next batch."""
+        """The place of the feed: the epoch and the next batch."""
         return {"epoch": self.batches.epoch, "batch": self._next}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from the place that `state_dict` told."""
         self.batches.set_epoch(int(state["epoch"]))
         self._next = int(state["batch"])
 
@@ -197,7 +213,7 @@ class Feed:
         shared = None if shards.grid is None else torch.from_numpy(shards.grid.wavelength).to(self.device)
         for number in range(first, len(self.batches)):
             # Copied, as DALI takes its memory back for the batch after the next.
-            flux, ivar, wavelength, rows = (torch.from_dlpack(out.as_tensor()).clone() for out in pipeline.run())
+            flux, ivar, wavelength, rows = (from_dlpack(out.as_tensor()).clone() for out in pipeline.run())
             rows = rows[:, 0].cpu()
             ids, surveys = shards.names(rows.numpy())
             if number == len(self.batches) - 1:
@@ -209,11 +225,11 @@ class Feed:
 
 
 def _dali_pipeline(batches: Batches, first: int, device: torch.device, workers: int) -> Any:
-    """A pipeline of flux, ivar, wavelength (of each spectrum's own, or empty) and rows, from batch `first` on."""
+    """A pipeline of flux, ivar, wavelength (empty where all spectra share a grid) and rows, from batch `first` on."""
     try:
         from nvidia.dali import Pipeline, fn
     except ImportError as error:
-        raise ValueError("feed='dali' needs NVIDIA DALI: pip install 'spectromer[dali]'") from error
+        raise DependencyError("feed='dali' needs NVIDIA DALI: pip install 'spectromer[dali]'") from error
     on_gpu = device.type == "cuda"
     pipeline = Pipeline(
         batch_size=batches.batch_size,
@@ -232,7 +248,7 @@ def _dali_pipeline(batches: Batches, first: int, device: torch.device, workers: 
 
 
 class _DaliSource:
-    """Batches as arrays [B, ...] by DALI's count of epochs and batches; picklable, for its worker processes."""
+    """Batches as arrays [B, ...], by DALI's count of epochs and batches; its worker processes get it by pickle."""
 
     def __init__(self, batches: Batches, first: int) -> None:
         self._batches = copy(batches)  # DALI reads ahead of the feed

@@ -1,23 +1,29 @@
-"""Spectra to learn from: shards, a folder of files, a catalogue of them, or the simulated survey."""
+"""Spectra to learn from: shards, a folder of files, a catalogue of them, or simulated ones."""
 
 import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.progress import track
 
-from spectromer.config import DataConfig
-from spectromer.errors import ReadError
+from spectromer.errors import ArgumentError, CatalogError, ReadError
+from spectromer.shards.records import MANIFEST
 from spectromer.shards.splits import name_objects, split_by_object
-from spectromer.shards.store import MANIFEST, ShardSet
+from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum
 from spectromer.surveys import find_files, read_each
 from spectromer.surveys.catalogs import OBJECT, Catalog, path_key, prepare_catalog
 from spectromer.surveys.simulated import simulate
 
+if TYPE_CHECKING:
+    from spectromer.config import DataConfig
+
 __all__ = ["Division", "divide", "is_shards", "load", "load_simulated"]
+
+_CATALOGS = (".csv", ".parquet")  # endings of catalogues of files
 
 
 def is_shards(path: str | os.PathLike[str]) -> bool:
@@ -40,28 +46,39 @@ def _catalog(path: Path) -> Catalog:
 
 
 def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet, list[ReadError]]:
-    """Open shards; or read survey files into memory, and tell which could not be read.
+    """Open shards, or read survey files into memory.
 
     Parameters
     ----------
     data : path-like
-        A folder of shards (of `python -m spectromer.ingest`), a folder of survey files (searched at any depth), a FITS
-        file, or a catalogue as `prepare_catalog` takes it, with a column `path`.
+        A folder of shards (made by `python -m spectromer.ingest`), a folder of survey files (searched at any depth), a
+        FITS file, or a catalogue as `prepare_catalog` takes it, with a column `path`.
+    progress : bool
+        Whether to show a bar while files are read.
+
+    Returns
+    -------
+    ShardSet, list of ReadError
+        The spectra, and what could not be read and why.
 
     Raises
     ------
-    ValueError
-        When `data` does not exist, or is a catalogue without a column `path`.
+    ArgumentError
+        When `data` does not exist.
+    CatalogError
+        When it is a catalogue that cannot be read or has no column `path`.
+    ShardError
+        When it is a folder of damaged shards.
     """
     root = Path(data)
     if not root.exists():
-        raise ValueError(f"--data {root}: no such file or folder")
+        raise ArgumentError(f"--data {root}: no such file or folder")
     if is_shards(root):
         return ShardSet.open(root), []
-    catalog = _catalog(root) if root.suffix.lower() in (".csv", ".parquet") else None
+    catalog = _catalog(root) if root.suffix.lower() in _CATALOGS else None
     paths = find_files(root) if catalog is None else catalog.paths()
     if catalog is not None and not paths:
-        raise ValueError(f"--data {root}: a catalogue of files needs a column path")
+        raise CatalogError(f"--data {root}: a catalogue of files needs a column path")
     results = read_each(track(paths, "reading") if progress else paths)
     rejected: list[ReadError] = []
     spectra: list[Spectrum] = []
@@ -88,10 +105,11 @@ class Division:
     Attributes
     ----------
     shards : ShardSet
+        All spectra that were read, also those that are of no use.
     rows : dict of ndarray int64
-        Of train, val and test.
+        The rows of train, val and test.
     rejected : list of ReadError
-        What could not be read.
+        What could not be read, and why.
     """
 
     shards: ShardSet
@@ -99,13 +117,21 @@ class Division:
     rejected: list[ReadError]
 
 
-def divide(asked: DataConfig) -> Division:
+def divide(asked: "DataConfig") -> Division:
     """Load what is asked for, or simulate a survey, and divide it by object; what it holds is printed.
+
+    Parameters
+    ----------
+    asked : DataConfig
+        The source of the spectra (`data`, or `simulated` for their number, and `seed`), the labels to learn
+        (`targets`), and the division (`split` and `fold_offset`, as `split_by_object` takes them).
 
     Raises
     ------
-    ValueError
-        When a split is empty, or as `load`.
+    ArgumentError
+        When a part is empty, or `data` does not exist.
+    CatalogError, ShardError
+        When `data` cannot be read; see `load`.
     """
     rejected: list[ReadError] = []
     if asked.data is None:
@@ -123,7 +149,7 @@ def divide(asked: DataConfig) -> Division:
     rows = {name: found[usable[found]] for name, found in rows.items()}
     for name, found in rows.items():
         if not len(found):
-            raise ValueError(
-                f"the {name} split is empty: {usable.sum()} usable spectra are too few for the split {asked.split}"
+            raise ArgumentError(
+                f"the {name} split is empty: {usable.sum()} usable spectra are too few for the shares {asked.split}"
             )
     return Division(shards, rows, rejected)

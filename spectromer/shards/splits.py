@@ -11,23 +11,30 @@ SPLITS = ("train", "val", "test")
 _SAME_OBJECT_ARCSEC = 3.0
 
 
-def name_objects(ra: np.ndarray, dec: np.ndarray, given: Sequence[str | None], otherwise: Sequence[str]) -> list[str]:
-    """One name per spectrum, the same for all spectra of an object.
+def name_objects(
+    ra: np.ndarray,  # [N] degrees, NaN where it is not known
+    dec: np.ndarray,  # [N] degrees, NaN where it is not known
+    given: Sequence[str | None],  # [N]
+    otherwise: Sequence[str],  # [N]
+) -> list[str]:
+    """Name the object of each spectrum; all spectra of an object get one name.
+
+    Spectra within 3 arcsec of one another show one object, and so do spectra that are joined by others between them.
 
     Parameters
     ----------
     ra, dec : ndarray [N]
-        Degrees; NaN where they are not known.
+        Positions in degrees, NaN where they are not known.
     given : sequence of str or None
-        Names that are known, as from a catalogue or an earlier division: they stay.
+        Names that are known, as from a catalogue or an earlier division. They stay as they are.
     otherwise : sequence of str
-        Names of spectra without either.
+        Names for spectra that have neither a known name nor a position.
 
     Returns
     -------
     list of str
-        What was given; else what was given to, or the position of, the first spectrum within 3 arcsec, from neighbour
-        to neighbour.
+        The name of each spectrum: its given name; without one, the first name given to a spectrum of the same object;
+        without any, the position of the first spectrum of the object; without a position, the name in `otherwise`.
     """
     names = [name or "" for name in given]
     placed = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
@@ -51,7 +58,7 @@ def name_objects(ra: np.ndarray, dec: np.ndarray, given: Sequence[str | None], o
 
 
 def split_by_object(
-    objects: Sequence[str], shares: tuple[float, float, float], seed: int, turn: float = 0.0
+    objects: Sequence[str], split: tuple[float, float, float], seed: int, fold_offset: float = 0.0
 ) -> dict[str, np.ndarray]:
     """Divide spectra into train, val and test by a hash of their object, so that no object stands in two.
 
@@ -60,28 +67,30 @@ def split_by_object(
     Parameters
     ----------
     objects : sequence of str
-    shares : (float, float, float)
-        Of train, val and test; they add up to 1.
+        The object of each spectrum.
+    split : (float, float, float)
+        The shares of train, val and test, which add up to 1.
     seed : int
-    turn : float
-        Turns the circle of hashes: with a test share of 0.2, the turns 0, 0.2, ... 0.8 have five test splits without a
-        common object, as cross-validation needs.
+    fold_offset : float
+        A share by which the boundaries between the three are moved around the circle of hashes. With a test share of
+        0.2, the offsets 0, 0.2, 0.4, 0.6 and 0.8 have five test splits without a common object, as five-fold
+        cross-validation needs them.
 
     Returns
     -------
     dict of ndarray int64
-        The rows of each.
+        The rows of each of the three.
     """
-    bounds = np.cumsum(shares)
+    bounds = np.cumsum(split)
     places = np.empty(len(objects))
     for i, name in enumerate(objects):
         digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
         places[i] = int.from_bytes(digest[:8], "big") / 2.0**64
-    places = (places + turn) % 1.0
-    split = np.minimum(np.searchsorted(bounds, places, side="right"), len(SPLITS) - 1)
-    return {name: np.flatnonzero(split == i) for i, name in enumerate(SPLITS)}
+    places = (places + fold_offset) % 1.0
+    part = np.minimum(np.searchsorted(bounds, places, side="right"), len(SPLITS) - 1)
+    return {name: np.flatnonzero(part == i) for i, name in enumerate(SPLITS)}
 
 
-def some(rows: np.ndarray, most: int) -> np.ndarray:
-    """`most` of the rows at most, evenly spread over them."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+def some(rows: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the rows, evenly spread over them."""
+    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(int)]

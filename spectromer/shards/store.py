@@ -7,11 +7,10 @@ A folder of shards holds
   lists of float32, labels, and wavelengths as `coeff0` and `coeff1` (10 ** (coeff0 + coeff1 i) Angstrom) or, off such a
   grid, as the list `lambda`;
 - `shard-00000.index.arrow`, ...: the same rows without their pixels;
-- `index.arrow`: these of all shards, with the name of each one's object;
+- `index.arrow`: the rows of all shards without their pixels, with the name of the object that each shows;
 - `manifest.json`: counts, checksums, what was left out and why.
 """
 
-import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,69 +24,19 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from spectromer.errors import ShardError
 from spectromer.files import atomic
-from spectromer.grids import LogGrid, common_grid, log_coefficients, log_grid
+from spectromer.grids import LogGrid, common_grid, log_grid
 from spectromer.labels import LABELS, BelievedLabels
+from spectromer.shards.records import INDEX, read_manifest
+from spectromer.shards.schema import BLOCK_ROWS, INDEX_SCHEMA, SCHEMA, block_of, index_of
 from spectromer.spectra import Spectrum, SpectrumBatch
 
-__all__ = ["BLOCK_ROWS", "Block", "ShardSet", "block_of", "index_of", "read_indexed", "write_shard"]
-
-BLOCK_ROWS = 256
-MANIFEST, INDEX = "manifest.json", "index.arrow"
-
-_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-_INDEXED = [
-    *(pa.field(name, pa.string()) for name in ("object_id", "survey", "path", "object")),
-    *(pa.field(name, _ARROW[kind]) for name, kind in LABELS.items()),
-    pa.field("coeff0", pa.float64()),
-    pa.field("coeff1", pa.float64()),
-    pa.field("pixels", pa.int32()),
-]
-_PIXELS = [
-    pa.field("lambda", pa.list_(pa.float64())),
-    pa.field("flux", pa.list_(pa.float32())),
-    pa.field("ivar", pa.list_(pa.float32())),
-]
-SCHEMA = pa.schema([*_INDEXED, *_PIXELS], metadata={"spectromer": "shard 1"})
-INDEX_SCHEMA = pa.schema(_INDEXED, metadata={"spectromer": "index 1"})
-
-
-def block_of(
-    spectra: Sequence[Spectrum], paths: Sequence[str] | None = None, objects: Sequence[str | None] | None = None
-) -> pa.RecordBatch:
-    """Spectra as one record batch, with where each came from and, where that is known, the object it shows.
-
-    Raises
-    ------
-    ValueError
-        For a label that `LABELS` does not have.
-    """
-    for s in spectra:
-        for name in s.labels:
-            if name not in LABELS:
-                raise ValueError(f"label {name!r} of spectrum {s.id!r} must be one of {', '.join(LABELS)}")
-    grids = [log_coefficients(s.wavelength.numpy()) for s in spectra]
-    columns: dict[str, Any] = {
-        "object_id": [s.id for s in spectra],
-        "survey": [s.survey for s in spectra],
-        "path": paths or [""] * len(spectra),
-        "object": objects or [None] * len(spectra),
-        **{name: [s.labels.get(name) for s in spectra] for name in LABELS},
-        "coeff0": [None if g is None else g[0] for g in grids],
-        "coeff1": [None if g is None else g[1] for g in grids],
-        "pixels": [len(s) for s in spectra],
-        "lambda": [s.wavelength.numpy() if g is None else None for s, g in zip(spectra, grids, strict=True)],
-    }
-    arrays = {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()}
-    ends = pa.array(np.cumsum([0, *columns["pixels"]], dtype=np.int32))
-    for name in ("flux", "ivar"):
-        values = np.concatenate([getattr(s, name).numpy() for s in spectra] or [np.empty(0, np.float32)])
-        arrays[name] = pa.ListArray.from_arrays(ends, pa.array(values))
-    return pa.record_batch([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
+__all__ = ["Block", "BlockCache", "ShardSet", "read_arrow", "read_indexed", "write_shard"]
 
 
 def write_shard(blocks: Iterable[pa.RecordBatch], path: Path) -> int:
-    """Write record batches as an Arrow IPC file, and beside it their rows without pixels; returns the rows written."""
+    """Write record batches as an Arrow IPC file, and beside it their rows without pixels; return the number of rows."""
     rows = 0
     with ExitStack() as stack:
         index, pixels = (_writer(stack, *to) for to in ((_indexed_path(path), INDEX_SCHEMA), (path, SCHEMA)))
@@ -113,14 +62,15 @@ class Block:
 
     Attributes
     ----------
-    ends : ndarray [rows + 1]
-        Where each spectrum's pixels begin in `flux`, `ivar` and, off the logarithmic grids, `wavelength`.
+    ends : ndarray [rows + 1] int32
+        The places in `flux` and `ivar` at which the pixels of each spectrum begin, and the place at which the last end.
     flux, ivar : ndarray [pixels of all] float32
     coeff0, coeff1 : ndarray [rows] float64
-        NaN where the wavelengths are listed.
+        The logarithmic grid of each spectrum; NaN where its wavelengths are listed instead.
     wavelength : ndarray float64
-        Those listed, one spectrum behind the other.
-    wavelength_ends : ndarray [rows + 1]
+        The wavelengths that are listed, Angstrom, one spectrum behind the other.
+    wavelength_ends : ndarray [rows + 1] int32
+        The places in `wavelength`, as `ends` has those in `flux`.
     """
 
     ends: np.ndarray
@@ -144,14 +94,47 @@ class Block:
         return cls(ends, flux, ivar, coeff0, coeff1, wavelength, listed)
 
     def wavelengths(self, row: int) -> np.ndarray:
-        """Angstrom, of one spectrum."""
+        """The wavelengths of one spectrum, [N] Angstrom, float64."""
         if np.isnan(self.coeff1[row]):
             return self.wavelength[self.wavelength_ends[row] : self.wavelength_ends[row + 1]]
         return log_grid(self.coeff0[row], self.coeff1[row], int(self.ends[row + 1] - self.ends[row]))
 
 
+def _reader(file: pa.NativeFile, path: Path, schema: pa.Schema) -> pa.ipc.RecordBatchFileReader:
+    """A reader of an Arrow file that must have the columns of `schema`."""
+    try:
+        reader = pa.ipc.open_file(file)
+    except (OSError, pa.ArrowException) as error:
+        raise ShardError(f"{path}: not a whole Arrow file ({error})") from error
+    if not reader.schema.equals(schema):
+        wrong = [field.name for field in schema if field not in list(reader.schema)]
+        wrong = wrong or [field.name for field in reader.schema if field not in list(schema)]
+        raise ShardError(f"{path}: its columns are not those of this version of Spectromer ({', '.join(wrong)})")
+    return reader
+
+
+def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
+    """An Arrow file, mapped into memory.
+
+    Raises
+    ------
+    ShardError
+        When the file is missing or no whole Arrow file, or has other columns than `schema`.
+    """
+    try:
+        with pa.memory_map(str(path)) as file:
+            return _reader(file, path, schema).read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise ShardError(f"{path}: not a whole Arrow file ({error})") from error
+
+
+def read_indexed(path: Path) -> pa.Table:
+    """The rows of a shard without their pixels; see `read_arrow`."""
+    return read_arrow(_indexed_path(path), INDEX_SCHEMA)
+
+
 def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[torch.Tensor, ...]:
-    """flux, ivar and wavelength of a SpectrumBatch, from rows of blocks; on `grid` where they are stretches of it."""
+    """flux, ivar and wavelength of a SpectrumBatch, made of rows of blocks; they are stretches of `grid`, if given."""
     counts = [int(block.ends[row + 1] - block.ends[row]) for block, row in parts]
     if grid is None and parts:
         firsts, steps = zip(*((block.coeff0[row], block.coeff1[row]) for block, row in parts), strict=True)
@@ -174,7 +157,7 @@ def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[to
 
 
 class ShardSet:
-    """Spectra in shards, read block by block; or in memory, in the same form.
+    """Spectra in shards, which are read block by block, or in memory in the same form.
 
     Attributes
     ----------
@@ -183,10 +166,12 @@ class ShardSet:
     block_starts : ndarray [blocks + 1] int64
         The first row of each block.
     grid : LogGrid or None
-        The grid that all spectra are stretches of; with it every batch has the same wavelengths.
+        The grid of which all spectra are stretches; with it every batch has the same wavelengths.
     """
 
-    def __init__(self, index: pa.Table, block_starts: np.ndarray, places: Sequence[tuple[Path, int] | pa.RecordBatch]):
+    def __init__(
+        self, index: pa.Table, block_starts: np.ndarray, places: Sequence[tuple[Path, int] | pa.RecordBatch]
+    ) -> None:
         self.index, self.block_starts, self._places = index, block_starts, places
         self.grid = common_grid(*(index[name].to_numpy() for name in ("coeff0", "coeff1", "pixels")))
 
@@ -196,37 +181,39 @@ class ShardSet:
 
         Raises
         ------
-        ValueError
-            When there is no manifest, or a shard that it names is missing or of another size.
+        ShardError
+            When there is no manifest, or a file is missing, damaged or not the one that the manifest names.
         """
         folder = Path(folder)
-        if not (folder / MANIFEST).is_file():
-            raise ValueError(f"{folder} holds no {MANIFEST}: its ingestion has not come to an end")
         places: list[tuple[Path, int]] = []
         starts = [0]
-        for shard in json.loads((folder / MANIFEST).read_text())["shards"]:
+        for shard in read_manifest(folder)["shards"]:
             path = folder / shard["name"]
             if not path.is_file() or path.stat().st_size != shard["bytes"]:
-                raise ValueError(f"{path}: the manifest says {shard['bytes']} bytes, the file is missing or another")
+                raise ShardError(f"{path}: the manifest says {shard['bytes']} bytes, the file is missing or another")
+            blocks = -(-shard["rows"] // BLOCK_ROWS)
+            with pa.OSFile(str(path)) as file:
+                found = _reader(file, path, SCHEMA).num_record_batches
+            if found != blocks:
+                raise ShardError(f"{path}: it must have {blocks} blocks for {shard['rows']} rows, it has {found}")
             for first in range(0, shard["rows"], BLOCK_ROWS):
                 places.append((path, first // BLOCK_ROWS))
                 starts.append(starts[-1] + min(BLOCK_ROWS, shard["rows"] - first))
-        with pa.memory_map(str(folder / INDEX)) as file:
-            index = pa.ipc.open_file(file).read_all()
+        index = read_arrow(folder / INDEX, INDEX_SCHEMA)
         if len(index) != starts[-1]:
-            raise ValueError(f"{folder}: the index has {len(index)} rows, the shards {starts[-1]}")
+            raise ShardError(f"{folder}: the index has {len(index)} rows, the shards {starts[-1]}")
         return cls(index, np.array(starts), places)
 
     @classmethod
     def from_spectra(
         cls, spectra: Sequence[Spectrum], paths: Sequence[str] | None = None, objects: Sequence[str] | None = None
     ) -> "ShardSet":
-        """Spectra in memory; without `objects` each is one of its own."""
+        """Spectra in memory, with their files and objects; without `objects` each shows an object of its own."""
         cuts = range(0, len(spectra), BLOCK_ROWS)
         blocks = [block_of(spectra[i : i + BLOCK_ROWS], paths and paths[i : i + BLOCK_ROWS]) for i in cuts]
         table = pa.Table.from_batches(blocks, SCHEMA)
         return cls(
-            index_of(table, objects or [f"{s.survey}-{s.id}" for s in spectra]),
+            index_of(table, objects or [s.name for s in spectra]),
             np.array([*cuts, len(spectra)]),
             blocks,
         )
@@ -235,16 +222,26 @@ class ShardSet:
         return len(self.index)
 
     def load(self, block: int) -> Block:
-        """Read one block."""
+        """Read one block.
+
+        Raises
+        ------
+        ShardError
+            When the file is damaged.
+        """
         place = self._places[block]
         if isinstance(place, pa.RecordBatch):
             return Block.from_arrow(place)
         # Read rather than mapped: a block is one long piece of the disk, and mapped pages would count as ours.
-        with pa.OSFile(str(place[0])) as file:
-            return Block.from_arrow(pa.ipc.open_file(file).get_batch(place[1]))
+        path, number = place
+        try:
+            with pa.OSFile(str(path)) as file:
+                return Block.from_arrow(pa.ipc.open_file(file).get_batch(number))
+        except (OSError, pa.ArrowException) as error:
+            raise ShardError(f"{path}: block {number} cannot be read ({error})") from error
 
     def labels(self, rows: Sequence[int] | np.ndarray | None = None) -> Iterator[dict[str, Any]]:
-        """The labels of some rows, or of all, in order; what is not known is absent."""
+        """The labels of some rows, or of all, in order; labels that are not known are absent."""
         table = self.index.select(list(LABELS))
         table = table if rows is None else table.take(pa.array(np.asarray(rows, np.int64)))
         for chunk in table.to_batches(max_chunksize=BLOCK_ROWS):
@@ -253,11 +250,11 @@ class ShardSet:
 
     @cached_property
     def believed(self) -> BelievedLabels:
-        """What is believed of the labels of all spectra."""
+        """The labels of all spectra that are worth learning from."""
         return BelievedLabels.of(self.labels())
 
     def batch(self, rows: Sequence[int] | np.ndarray, cache: "BlockCache | None" = None) -> SpectrumBatch:
-        """The spectra of some rows, in that order, with ids and surveys; labels are had from `labels`."""
+        """The spectra of some rows, in that order, with ids and surveys; their labels are had from `labels`."""
         rows = np.asarray(rows, np.int64)
         cache = cache or BlockCache(self, 1)
         blocks = np.searchsorted(self.block_starts, rows, side="right") - 1
@@ -274,29 +271,17 @@ class ShardSet:
 
 
 class BlockCache:
-    """The last blocks that were asked for."""
+    """The blocks of a set that were asked for last, `size` of them."""
 
-    def __init__(self, shards: ShardSet, most: int) -> None:
-        self._shards, self._most = shards, most
+    def __init__(self, shards: ShardSet, size: int) -> None:
+        self._shards, self._size = shards, size
         self._blocks: OrderedDict[int, Block] = OrderedDict()
 
     def __getitem__(self, block: int) -> Block:
+        """A block by its number."""
         if block not in self._blocks:
-            if len(self._blocks) >= self._most:
+            if len(self._blocks) >= self._size:
                 self._blocks.popitem(last=False)
             self._blocks[block] = self._shards.load(block)
         self._blocks.move_to_end(block)
         return self._blocks[block]
-
-
-def read_indexed(path: Path) -> pa.Table:
-    """The rows of a shard without their pixels."""
-    with pa.memory_map(str(_indexed_path(path))) as file:
-        return pa.ipc.open_file(file).read_all()
-
-
-def index_of(rows: pa.Table, objects: Sequence[str]) -> pa.Table:
-    """An index: rows without their pixels, their objects named."""
-    rows = rows.select(INDEX_SCHEMA.names)
-    place = rows.schema.get_field_index("object")
-    return rows.set_column(place, "object", pa.array(objects, pa.string())).cast(INDEX_SCHEMA)

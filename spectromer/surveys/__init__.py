@@ -1,5 +1,6 @@
 """Reading, writing and downloading the spectra of each survey; one file holds all that is known of a survey."""
 
 from spectromer.surveys.reading import find_files, read, read_each
+from spectromer.surveys.survey import Survey, survey_named, surveys
 
-__all__ = ["find_files", "read", "read_each"]
+__all__ = ["Survey", "find_files", "read", "read_each", "survey_named", "surveys"]

@@ -1,13 +1,16 @@
-"""What the surveys' readers share."""
+"""What the layouts of several surveys share."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from spectromer.errors import LayoutError
+from spectromer.errors import ArgumentError, LayoutError
+from spectromer.grids import log_coefficients
 from spectromer.labels import clean_labels
 from spectromer.spectra import Spectrum
+
+__all__ = ["build", "coefficients", "grid_to_write"]
 
 
 def coefficients(header: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -19,16 +22,36 @@ def coefficients(header: Mapping[str, Any]) -> tuple[float, float] | None:
     return (coeff0, coeff1) if coeff1 > 0 else None
 
 
+def grid_to_write(spectrum: Spectrum) -> tuple[float, float]:
+    """COEFF0 and COEFF1 of a spectrum on a log-linear grid.
+
+    Raises
+    ------
+    ArgumentError
+        When the spectrum is on any other grid, which these layouts cannot hold.
+    """
+    found = log_coefficients(spectrum.wavelength.numpy())
+    if found is None:
+        raise ArgumentError(f"spectrum {spectrum.id!r} is not on a log-linear grid, which survey files need")
+    return found
+
+
 def build(
-    flux: np.ndarray,
-    ivar: np.ndarray,
-    wavelength: np.ndarray,
-    air: bool,
+    flux: np.ndarray,  # [N]
+    ivar: np.ndarray,  # [N]
+    wavelength: np.ndarray,  # [N], Angstrom
+    air: bool,  # whether the wavelengths are in air
     survey: str,
-    name: str,
-    labels: dict[str, Any],
+    name: str,  # the identity within the survey
+    labels: Mapping[str, Any],
 ) -> Spectrum:
-    """Make the spectrum; the median S/N of its good pixels joins the labels."""
+    """Make the spectrum; the median S/N of its good pixels joins the labels.
+
+    Raises
+    ------
+    LayoutError
+        When the arrays do not make a spectrum.
+    """
     if len(flux) < 2:
         raise LayoutError(f"a spectrum needs at least 2 pixels, this has {len(flux)}")
     try:

@@ -1,8 +1,8 @@
-"""What the surveys' readers see of a FITS file: headers, columns and images, found fast, or else by astropy.
+"""FITS files as the surveys' readers see them: headers, columns and images, found without astropy where that is safe.
 
 A survey is millions of small files: `read_plain` walks the headers of a plain one itself. Whatever is not plain (scaled
-columns, arrays of variable length, long strings, compressed images, what contradicts itself) raises `NotPlain`, and
-astropy has the last word.
+columns, arrays of variable length, long strings, compressed images, contradictions) raises `NotPlain`, and astropy has
+the last word.
 """
 
 import math
@@ -54,15 +54,15 @@ class Hdu(Protocol):
 
     @property
     def name(self) -> str:
-        """EXTNAME in upper case, empty without one."""
+        """EXTNAME in upper case; empty where there is none."""
 
     @property
     def header(self) -> Mapping[str, Any]:
-        """Values by keywords; a card without a value is as good as none."""
+        """Values by keywords; a card without a value counts as missing."""
 
     @property
     def rows(self) -> int:
-        """Of a table."""
+        """The number of rows of a table."""
 
     @property
     def columns(self) -> Mapping[str, Any]:
@@ -76,7 +76,7 @@ class Hdu(Protocol):
 
 
 class AstropyHdu:
-    """An HDU of astropy's."""
+    """An HDU of astropy's, as `Hdu` has it."""
 
     def __init__(self, hdu: Any) -> None:
         self._hdu = hdu
@@ -117,7 +117,7 @@ class _AstropyHeader(Mapping[str, Any]):
 
 
 class _PlainHeader(Mapping[str, Any]):
-    """The cards of one header; a value is made sense of when it is asked for, as few ever are."""
+    """The cards of one header; a value is parsed when it is asked for, as few ever are."""
 
     def __init__(self, cards: bytes) -> None:
         self._cards = cards
@@ -143,7 +143,7 @@ class _PlainHeader(Mapping[str, Any]):
 
 
 def _card_value(field: bytes) -> str | bool | int | float | None:
-    """The value in what follows a card's "=" (FITS 4.0, section 4.2); None where there is none."""
+    """The value in the text after a card's "=" (FITS 4.0, section 4.2); None where there is none."""
     text = field.decode("ascii").strip()
     if text.startswith("'"):
         end = text.find("'", 1)
@@ -165,16 +165,16 @@ def _card_value(field: bytes) -> str | bool | int | float | None:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What a header says besides its numbers of values; the files of a survey share a few of these."""
+    """A table's name and columns, which are the same in many files of a survey."""
 
     name: str
     columns: dict[str, str]  # upper-case names to those of `row`
-    row: np.dtype | None  # of a table
+    row: np.dtype | None  # the types of a row
 
 
 @lru_cache(maxsize=64)
 def _table_layout(cards: bytes) -> _Layout:
-    """Of a table's header, NAXIS2 left out."""
+    """The layout that a table's header describes; the card NAXIS2 is left out of it."""
     header = _PlainHeader(cards)
     if "ZIMAGE" in header:
         raise NotPlain
@@ -218,7 +218,7 @@ def _mandatory(data: bytes, start: int, index: int, key: bytes) -> int:
 
 
 class _PlainHdu:
-    """One header found at `start` of a file's bytes; `end` is where the next begins."""
+    """One header and its data at `start` of a file's bytes; the next header begins at `end`."""
 
     def __init__(self, data: bytes, start: int) -> None:
         at = data.find(_END, start)
@@ -287,7 +287,7 @@ def _content(path: Any) -> bytes:
     Raises
     ------
     NotPlain
-        When it is large.
+        When the file is large.
     LayoutError
         When a gzip stream is cut off, or decompresses to more than any file of spectra should.
     """
@@ -318,7 +318,8 @@ def read_plain(path: Any) -> Sequence[Hdu]:
     Raises
     ------
     NotPlain
-        Here, or when what is not plain in it is asked for; a file that is broken may raise anything else.
+        When the file is not plain; also later, when a part that is not plain is asked for. A file that is broken may
+        raise anything else.
     """
     data = _content(path)
     hdus: list[_PlainHdu] = []

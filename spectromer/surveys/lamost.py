@@ -1,57 +1,142 @@
-"""LAMOST low-resolution files: images (DR1 to DR8) and one-row tables (from DR9 on)."""
+"""LAMOST low resolution: images (DR1 to DR8), one-row tables (from DR9 on), and the survey's catalogues."""
 
-from collections.abc import Mapping, Sequence
+import os
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
-from spectromer.errors import LayoutError
+from spectromer.errors import ArgumentError, DownloadError, LayoutError
 from spectromer.grids import log_grid
+from spectromer.labels import LABELS
 from spectromer.spectra import Spectrum
-from spectromer.surveys.common import build, coefficients
+from spectromer.surveys.common import build, coefficients, grid_to_write
 from spectromer.surveys.fits import Hdu
+from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, Part, Survey
+from spectromer.surveys.tables import Columns, whole_numbers
 
+__all__ = ["SURVEY"]
+
+ARCHIVE = "https://www.lamost.org"
+_RELEASE = "dr10/v2.0"
 _FIRST, _LAST = 2500.0, 11000.0  # Angstrom; anything else is no LAMOST wavelength
+_IN_HEADERS = ("class", "subclass", "z", "z_err", "ra", "dec", *(f"snr_{band}" for band in "ugriz"))
+_VECTORS = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
 
 
-def read_medium_resolution(hdus: Sequence[Hdu]) -> Spectrum | None:
-    """Refuse `med-*` files, whose tables look like SDSS ones."""
-    if any(hdu.name.startswith(("COADD_B", "COADD_R")) for hdu in hdus[1:3]):
-        raise LayoutError("LAMOST medium resolution (two arms, COADD_B and COADD_R) is not supported")
-    return None
+class Lamost(Survey):
+    """The Large Sky Area Multi-Object Fiber Spectroscopic Telescope."""
 
-
-def read_image(hdus: Sequence[Hdu]) -> Spectrum | None:
-    """Rows flux, inverse variance, wavelength (DR1: something else), andmask, ormask."""
-    header = hdus[0].header
-    ours = "LAMOST" in f"{header.get('TELESCOP', '')} {header.get('ORIGIN', '')}".upper()
-    if not ours or header.get("NAXIS") != 2 or header["NAXIS2"] != 5:
-        return None
-    rows = hdus[0].image()
-    return _build(rows[0], rows[1], rows[2], header)
-
-
-def read_table(hdus: Sequence[Hdu]) -> Spectrum | None:
-    """One row of vectors FLUX, IVAR, WAVELENGTH, ANDMASK, ORMASK in HDU 1."""
-    if len(hdus) < 2 or not {"FLUX", "IVAR", "WAVELENGTH"} <= hdus[1].columns.keys():
-        return None
-    vectors = [hdus[1].column(name) for name in ("FLUX", "IVAR", "WAVELENGTH")]
-    if any(v.ndim != 2 or v.shape[0] != 1 for v in vectors):
-        raise LayoutError(f"a LAMOST table has one row of vectors, here FLUX has shape {vectors[0].shape}")
-    flux, ivar, wavelength = (v[0] for v in vectors)
-    return _build(flux, ivar, wavelength, hdus[0].header)
-
-
-def _build(flux: np.ndarray, ivar: np.ndarray, third: np.ndarray, header: Mapping[str, Any]) -> Spectrum:
-    return build(
-        flux,
-        ivar,
-        _wavelength(third, header),
-        header.get("VACUUM") is False,
-        "LAMOST",
-        _identity(header),
-        _labels(header),
+    name = "LAMOST"
+    layouts = "LAMOST low resolution"
+    identities = (
+        (Part(("OBSID",)),),
+        (Part(("LMJD",)), Part(("PLANID",), whole=False), Part(("SPID",)), Part(("FIBERID",))),
     )
+    label_columns: Mapping[str, tuple[str, ...]] = {
+        **{name: (name.upper(),) for name in LABELS},
+        "ra": ("RA", "OBJRA"),
+        "dec": ("DEC", "OBJDEC"),
+        **{f"snr_{band}": (f"SNR{band.upper()}",) for band in "ugriz"},
+        "sourcetype": ("FIBERTYPE", "FIBERTYP"),
+    }
+    multimodal_mark = "OBSID"
+    download_columns = "OBSID"
+
+    def read(self, hdus: Sequence[Hdu]) -> Spectrum | None:
+        """The spectrum of a low-resolution file; a medium-resolution file, which looks like SDSS's, is refused."""
+        if any(hdu.name.startswith(("COADD_B", "COADD_R")) for hdu in hdus[1:3]):
+            raise LayoutError("LAMOST medium resolution (two arms, COADD_B and COADD_R) is not supported")
+        header = hdus[0].header
+        if len(hdus) > 1 and {"FLUX", "IVAR", "WAVELENGTH"} <= (columns := hdus[1].columns).keys():
+            return None if "LOGLAM" in columns else self._read_table(hdus[1], header)  # with LOGLAM it is SDSS's
+        if header.get("NAXIS") != 2 or header["NAXIS2"] != 5:
+            return None
+        if "LAMOST" in f"{header.get('TELESCOP', '')} {header.get('ORIGIN', '')}".upper():
+            return self._read_image(hdus[0])
+        return None
+
+    def _read_image(self, hdu: Hdu) -> Spectrum:
+        """Rows flux, inverse variance, wavelength (in DR1 something else), andmask, ormask."""
+        rows = hdu.image()
+        return self._build(rows[0], rows[1], rows[2], hdu.header)
+
+    def _read_table(self, hdu: Hdu, header: Mapping[str, Any]) -> Spectrum:
+        """One row of vectors FLUX, IVAR, WAVELENGTH, ANDMASK, ORMASK."""
+        vectors = [hdu.column(name) for name in ("FLUX", "IVAR", "WAVELENGTH")]
+        if any(v.ndim != 2 or v.shape[0] != 1 for v in vectors):
+            raise LayoutError(f"a LAMOST table has one row of vectors, here FLUX has shape {vectors[0].shape}")
+        flux, ivar, wavelength = (v[0] for v in vectors)
+        return self._build(flux, ivar, wavelength, header)
+
+    def _build(self, flux: np.ndarray, ivar: np.ndarray, third: np.ndarray, header: Mapping[str, Any]) -> Spectrum:
+        labels = self.labels(header, _IN_HEADERS)
+        fibre = str(header.get("FIBERTYP", header.get("FIB_TYPE", ""))).strip().upper()
+        if "SKY" in (fibre, str(header.get("OBJTYPE", "")).strip().upper()):
+            labels["sourcetype"] = "SKY"
+        air = header.get("VACUUM") is False
+        identity = self.identity(header) or str(header.get("FILENAME", ""))
+        return build(flux, ivar, _wavelength(third, header), air, self.name, identity, labels)
+
+    def file_name(self, identity: str) -> str:
+        """The archive's name of the file of a simulated spectrum, of plan SIM."""
+        return f"spec-55000-SIM_sp01-{identity}.fits"
+
+    def write(self, spectrum: Spectrum, path: Path, layout: str = "table") -> None:
+        """Write a low-resolution file.
+
+        Parameters
+        ----------
+        spectrum : Spectrum
+        path : Path
+        layout : {"table", "image"}
+            The layout of DR9 and later, or of DR2 to DR8.
+        """
+        coeff0, coeff1 = grid_to_write(spectrum)
+        labels, pixels = spectrum.labels, len(spectrum)
+        if not spectrum.id.isdigit():
+            raise ArgumentError(f"a LAMOST file needs a whole number as id, got {spectrum.id!r}")
+        header = fits.Header(
+            {"TELESCOP": "LAMOST", "ORIGIN": "NAOC-LAMOST", "OBSID": int(spectrum.id), "OBJTYPE": "Star"}
+            | {"VACUUM": True, "COEFF0": coeff0, "COEFF1": coeff1}
+        )
+        header["CLASS"], header["SUBCLASS"] = labels.get("class", "Unknown"), labels.get("subclass", "")
+        header["Z"] = labels.get("z", -9999.0)
+        for card, name in (("RA", "ra"), ("DEC", "dec")):
+            if name in labels:
+                header[card] = labels[name]
+        mask = np.where(spectrum.ivar.numpy() > 0, 0.0, 1.0).astype(np.float32)
+        wavelength = spectrum.wavelength.numpy().astype(np.float32)
+        rows = [spectrum.flux.numpy(), spectrum.ivar.numpy(), wavelength, mask, mask]
+        if layout == "image":
+            hdus = [fits.PrimaryHDU(np.stack(rows), header=header)]
+        elif layout == "table":
+            columns = [fits.Column(n, f"{pixels}E", array=a[None]) for n, a in zip(_VECTORS, rows, strict=True)]
+            hdus = [fits.PrimaryHDU(header=header), fits.BinTableHDU.from_columns(columns, name="COADD")]
+        else:
+            raise ArgumentError(f"layout must be 'table' or 'image', got {layout!r}")
+        fits.HDUList(hdus).writeto(path, overwrite=True)
+
+    def simulated_id(self, number: int) -> str:
+        """OBSID, counted from 1."""
+        return f"{number + 1}"
+
+    def downloads(self, table: Columns, release: str | None, token: str | None) -> dict[str, Callable[[], bytes]]:
+        """Files by OBSID, by default of release dr10/v2.0, with a token of the user's."""
+        if "OBSID" not in table:
+            raise DownloadError(f"downloads from LAMOST need the column OBSID; the table has {table}")
+        token = token or os.environ.get("LAMOST_TOKEN", "")
+        if not token:
+            raise ArgumentError(
+                "downloads from LAMOST need --token, or LAMOST_TOKEN in the environment: see your account there"
+            )
+        address = f"{ARCHIVE}/{release or _RELEASE}/spectrum/fits/{{}}?token={token}"
+        obsids = whole_numbers(table["OBSID"]).tolist()
+        return {f"{obsid}.fits": partial(_fetch, address.format(obsid)) for obsid in obsids}
 
 
 def _wavelength(third: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
@@ -71,20 +156,10 @@ def _wavelength(third: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
     return grid
 
 
-def _identity(header: Mapping[str, Any]) -> str:
-    if "OBSID" in header:
-        return str(header["OBSID"])
-    parts = [header.get(name) for name in ("LMJD", "PLANID", "SPID", "FIBERID")]
-    return "-".join(str(part).strip() for part in parts) if None not in parts else str(header.get("FILENAME", ""))
+def _fetch(address: str) -> bytes:
+    with urllib.request.urlopen(address, timeout=DOWNLOAD_TIMEOUT) as answer:
+        content: bytes = answer.read()
+    return content
 
 
-def _labels(header: Mapping[str, Any]) -> dict[str, Any]:
-    fibre = str(header.get("FIBERTYP", header.get("FIB_TYPE", ""))).strip().upper()
-    objtype = str(header.get("OBJTYPE", "")).strip().upper()
-    names = {"class": "CLASS", "subclass": "SUBCLASS", "z": "Z", "z_err": "Z_ERR", "ra": "RA", "dec": "DEC"}
-    labels = {label: header.get(name) for label, name in names.items()}
-    for band in "ugriz":
-        labels[f"snr_{band}"] = header.get(f"SNR{band.upper()}")
-    if "SKY" in (fibre, objtype):
-        labels["sourcetype"] = "SKY"
-    return labels
+SURVEY = Lamost()

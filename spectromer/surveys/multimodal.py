@@ -1,4 +1,4 @@
-"""The Multimodal Universe's SDSS, DESI and LAMOST sets: HDF5 files on disk, or rows of its Hugging Face datasets."""
+"""The Multimodal Universe's sets of spectra: HDF5 files on disk, or rows of its Hugging Face datasets."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,29 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from spectromer.errors import LayoutError
+from spectromer.errors import DependencyError, LayoutError, ReadError
 from spectromer.grids import survey_grid
 from spectromer.spectra import Spectrum
 from spectromer.surveys.common import build
+from spectromer.surveys.survey import Survey, surveys
 
-__all__ = ["from_multimodal"]
+__all__ = ["STREAM", "SUFFIXES", "from_multimodal", "read_hdf5", "read_stream", "stream_parts"]
 
 SUFFIXES = (".hdf5", ".h5")
 STREAM = "hf"  # hf:NAME or hf:NAME:SPLIT is a Hugging Face dataset, hf:NAME:SPLIT:I:N the part I of its N
 _ROWS = 256  # read at a time
 _PIXELS = ("flux", "ivar", "mask", "lambda", "wavelength")
-# Label: the columns it is read from, in lower case, the first that is there.
-_LABELS = {
-    "class": ("class", "spectype"),
-    "subclass": ("subclass", "subtype"),
-    "z": ("z",),
-    "z_err": ("z_err", "zerr"),
-    "zwarning": ("zwarning", "zwarn"),
-    "ra": ("ra",),
-    "dec": ("dec",),
-    **{f"snr_{band}": (f"snr{band}",) for band in "ugriz"},
-    **{name: (name,) for name in ("teff", "teff_err", "logg", "logg_err", "feh", "feh_err")},
-}
+_IDENTITY = "OBJECT_ID"
+
+
+def _sets() -> list[Survey]:
+    """The surveys of which the Multimodal Universe has a set; the one without a mark comes last."""
+    return sorted((s for s in surveys() if s.multimodal_mark is not None), key=lambda s: s.multimodal_mark == "")
 
 
 def from_multimodal(example: Mapping[str, Any]) -> Spectrum:
@@ -37,19 +32,19 @@ def from_multimodal(example: Mapping[str, Any]) -> Spectrum:
     Parameters
     ----------
     example : mapping
-        With `spectrum` (a mapping of `flux`, `ivar`, `lambda` and, where there is one, `mask`, True for bad pixels) or
-        the same as `spectrum_flux`, ...; wavelengths of 0 and less are padding. LAMOST's set has no `ivar`: it is 1
-        where there is a flux. Of flags that are True or False, as the datasets make of ZWARN, True means no warning.
+        A row with `spectrum` (a mapping of `flux`, `ivar`, `lambda` and, where there is one, `mask`, True for bad
+        pixels) or the same as `spectrum_flux`, ...; wavelengths of 0 and less are padding. LAMOST's set has no `ivar`:
+        it is taken as 1 where the flux is not 0. A ZWARN that is True, as the datasets have it, means no warning.
 
     Returns
     -------
     Spectrum
-        In vacuum; of the survey LAMOST where there is an `obsid`, DESI where there is a `ZWARN`, else SDSS.
+        In vacuum. Its survey is LAMOST where the row has an `obsid`, DESI where it has a `ZWARN`, and SDSS otherwise.
 
     Raises
     ------
-    ValueError
-        When it has no flux or no wavelengths, or they do not fit together.
+    LayoutError
+        When the row has no flux or no wavelengths, or they differ in length.
     """
     nested = example.get("spectrum")
     pixels = dict(nested) if isinstance(nested, Mapping) else {}
@@ -66,29 +61,41 @@ def from_multimodal(example: Mapping[str, Any]) -> Spectrum:
     there = wavelength > 0
     flux, ivar, wavelength = flux[there], ivar[there], wavelength[there]
     exact = survey_grid(np.log10(wavelength)) if len(wavelength) else None
-    row = {name.lower(): value for name, value in example.items()}
-    labels = {label: next((row[n] for n in names if n in row), None) for label, names in _LABELS.items()}
-    flag = labels["zwarning"]
+    row = {name.upper(): value for name, value in example.items()}
+    survey = next(s for s in _sets() if not s.multimodal_mark or s.multimodal_mark in row)
+    labels = survey.labels(row)
+    flag = labels.get("zwarning")
     if isinstance(flag, bool | np.bool_):
         labels["zwarning"] = 0 if flag else 1
-    survey = "LAMOST" if "obsid" in row else "DESI" if "zwarn" in row else "SDSS"
-    name = row.get("object_id", "")
+    name = row.get(_IDENTITY, "")
     name = name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
-    return build(flux, ivar, wavelength if exact is None else exact, False, survey, name.strip(), labels)
+    return build(flux, ivar, wavelength if exact is None else exact, False, survey.name, name.strip(), labels)
 
 
 def read_hdf5(path: Path) -> Iterator[Spectrum]:
-    """The objects of one file as the Multimodal Universe's scripts write it."""
+    """The objects of one file as the Multimodal Universe's scripts write it.
+
+    Raises
+    ------
+    DependencyError
+        When h5py is not installed.
+    LayoutError
+        When the file holds no such spectra.
+    """
     try:
         import h5py
     except ImportError as error:
-        raise LayoutError("HDF5 files need h5py: pip install 'spectromer[multimodal]'") from error
+        raise DependencyError("HDF5 files need h5py: pip install 'spectromer[multimodal]'") from error
     with h5py.File(path, "r") as file:
         if "spectrum_flux" not in file:
             raise LayoutError(f"not of the Multimodal Universe's spectra; the file holds {', '.join(list(file)[:8])}")
-        lower = {name.lower(): name for name in file}
-        wanted = {f"spectrum_{name}" for name in _PIXELS} | {name for names in _LABELS.values() for name in names}
-        used = [lower[name] for name in sorted((wanted | {"object_id", "obsid"}) & lower.keys())]
+        wanted = {_IDENTITY, *(f"SPECTRUM_{name.upper()}" for name in _PIXELS)}
+        for survey in _sets():
+            wanted |= {
+                survey.multimodal_mark or "",
+                *(name for names in survey.label_columns.values() for name in names),
+            }
+        used = sorted(name for name in file if name.upper() in wanted)
         count = len(file["spectrum_flux"])
         for first in range(0, count, _ROWS):
             part = {name: file[name][first : first + _ROWS] for name in used}
@@ -100,11 +107,11 @@ def _stream(name: str, split: str) -> Any:
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise ValueError("Hugging Face datasets need: pip install 'spectromer[multimodal]'") from error
+        raise DependencyError("Hugging Face datasets need: pip install 'spectromer[multimodal]'") from error
     try:
         return load_dataset(name, split=split, streaming=True)
     except Exception as error:  # of many kinds, as anything may be wrong between here and there
-        raise ValueError(f"{STREAM}:{name}:{split}: cannot be opened ({type(error).__name__}: {error})") from error
+        raise ReadError(f"{STREAM}:{name}:{split}", f"cannot be opened ({type(error).__name__}: {error})") from error
 
 
 def stream_parts(path: str) -> list[str]:
@@ -112,7 +119,9 @@ def stream_parts(path: str) -> list[str]:
 
     Raises
     ------
-    ValueError
+    DependencyError
+        When the library of Hugging Face is not installed.
+    ReadError
         When there is no such dataset, or no way to it.
     """
     _, name, *rest = path.split(":")
@@ -121,11 +130,11 @@ def stream_parts(path: str) -> list[str]:
     return [f"{STREAM}:{name}:{split}:{i}:{parts}" for i in range(parts)]
 
 
-def read_stream(part: str) -> Iterator[Spectrum | ValueError]:
+def read_stream(part: str) -> Iterator[Spectrum | ReadError]:
     """The spectra of one part, and for each row that is none the reason."""
     _, name, split, index, parts = part.split(":")
     for row in _stream(name, split).shard(num_shards=int(parts), index=int(index)):
         try:
             yield from_multimodal(row)
         except ValueError as error:
-            yield error
+            yield ReadError(part, str(error))

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from spectromer.errors import LayoutError, ReadError
+from spectromer.errors import DependencyError, LayoutError, ReadError
 from spectromer.spectra import Spectrum, SpectrumBatch
-from spectromer.surveys import desi, lamost, multimodal, sdss
+from spectromer.surveys import multimodal
 from spectromer.surveys.fits import FIRST_HDUS, AstropyHdu, Hdu, read_plain
+from spectromer.surveys.survey import surveys
 
 __all__ = ["find_files", "read", "read_each"]
 
 _SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.bz2", *multimodal.SUFFIXES)
-_READERS = (lamost.read_medium_resolution, sdss.read_spec, lamost.read_table, sdss.read_spspec, lamost.read_image)
+_DESCRIBED = 6  # HDUs that an error message describes
 
 
 def _read_file(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum]:
@@ -29,39 +30,7 @@ def _read_file(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum]:
         return _each_of(path, multimodal.read_hdf5(Path(path)))
     with _reasons(path, "FITS"):
         spectrum = _read_plainly(path)
-        if spectrum is not None:
-            return spectrum
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # astropy's remarks on headers; what matters raises below
-            with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
-                spectrum = _interpret([AstropyHdu(hdu) for hdu in hdus[:FIRST_HDUS]])
-                if spectrum is not None:
-                    return spectrum
-                if desi.is_coadd(hdus):
-                    return list(desi.read_coadd(hdus, Path(path)))
-                if desi.is_redrock(hdus):
-                    raise LayoutError("a redrock table of redshifts, read with the coadd file that it belongs to")
-                found = ", ".join(_describe(hdu) for hdu in hdus[:6])
-    raise ReadError(
-        path,
-        f"not a layout this reads (SDSS spec and spSpec, LAMOST low resolution, DESI coadd); the file holds {found}",
-    )
-
-
-@contextmanager
-def _reasons(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
-    """Turns whatever goes wrong with a file into a ReadError."""
-    try:
-        yield
-    except LayoutError as error:
-        raise ReadError(path, str(error)) from error
-    except Exception as error:  # whatever a broken file makes a reader raise
-        raise ReadError(path, f"not a readable {kind} file ({type(error).__name__}: {error})") from error
-
-
-def _each_of(path: str | os.PathLike[str], spectra: Iterator[Spectrum]) -> Iterator[Spectrum]:
-    with _reasons(path, "HDF5"):
-        yield from spectra
+        return spectrum if spectrum is not None else _read_by_astropy(path)
 
 
 def _read_plainly(path: str | os.PathLike[str]) -> Spectrum | None:
@@ -74,8 +43,42 @@ def _read_plainly(path: str | os.PathLike[str]) -> Spectrum | None:
         return None
 
 
+def _read_by_astropy(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum]:
+    """The spectrum or the spectra of a file, whatever FITS has in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy's remarks on headers; what matters raises below
+        with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+            spectrum = _interpret([AstropyHdu(hdu) for hdu in hdus[:FIRST_HDUS]])
+            if spectrum is not None:
+                return spectrum
+            for survey in surveys():
+                spectra = survey.read_many(hdus, Path(path))
+                if spectra is not None:
+                    return list(spectra)
+            found = ", ".join(_describe(hdu) for hdu in hdus[:_DESCRIBED])
+    known = ", ".join(survey.layouts for survey in surveys() if survey.layouts)
+    raise LayoutError(f"not a layout this reads ({known}); the file holds {found}")
+
+
 def _interpret(hdus: Sequence[Hdu]) -> Spectrum | None:
-    return next((spectrum for reader in _READERS if (spectrum := reader(hdus)) is not None), None)
+    """The spectrum that the first survey to know the layout reads from a file's first HDUs; None where none does."""
+    return next((spectrum for survey in surveys() if (spectrum := survey.read(hdus)) is not None), None)
+
+
+@contextmanager
+def _reasons(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Turns whatever goes wrong with a file into a ReadError."""
+    try:
+        yield
+    except (LayoutError, DependencyError) as error:
+        raise ReadError(path, str(error)) from error
+    except Exception as error:  # whatever a broken file makes a reader raise
+        raise ReadError(path, f"not a readable {kind} file ({type(error).__name__}: {error})") from error
+
+
+def _each_of(path: str | os.PathLike[str], spectra: Iterator[Spectrum]) -> Iterator[Spectrum]:
+    with _reasons(path, "HDF5"):
+        yield from spectra
 
 
 def _describe(hdu: fits.hdu.base._BaseHDU) -> str:
@@ -85,7 +88,7 @@ def _describe(hdu: fits.hdu.base._BaseHDU) -> str:
 
 
 def find_files(path: str | os.PathLike[str]) -> list[Path]:
-    """FITS and HDF5 files below a folder, by their names, in alphabetical order; of anything else, the path itself."""
+    """The FITS and HDF5 files below a folder, told by their endings, in alphabetical order; a file is its own list."""
     if not Path(path).is_dir():
         return [Path(path)]
     return sorted(p for p in Path(path).rglob("*") if p.name.lower().endswith(_SUFFIXES) and p.is_file())

@@ -1,28 +1,187 @@
-"""SDSS, BOSS, eBOSS and SDSS-V `spec-*` files, full and lite, and legacy `spSpec-*` files."""
+"""SDSS, BOSS, eBOSS and SDSS-V: `spec-*` files, full and lite, `spSpec-*` files, specObj and spAll catalogues."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import importlib.util
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
-from spectromer.errors import LayoutError
+from spectromer.errors import ArgumentError, DependencyError, DownloadError, LayoutError
 from spectromer.grids import log_grid, survey_grid
 from spectromer.spectra import Spectrum
-from spectromer.surveys.common import build, coefficients
+from spectromer.surveys.common import build, coefficients, grid_to_write
 from spectromer.surveys.fits import Hdu
+from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, Part, Survey
+from spectromer.surveys.tables import Columns, text
 
-# Label: the columns it is read from, the first that is there.
-LABEL_COLUMNS = {
-    "class": ("CLASS",),
-    "subclass": ("SUBCLASS",),
-    "z": ("Z",),
-    "z_err": ("Z_ERR",),
-    "zwarning": ("ZWARNING",),
-    "sourcetype": ("SOURCETYPE",),
-    "ra": ("PLUG_RA", "RACAT", "RA", "FIBER_RA"),
-    "dec": ("PLUG_DEC", "DECCAT", "DEC", "FIBER_DEC"),
-}
+__all__ = ["SURVEY"]
+
 _SPSPEC_CLASSES = {1: "STAR", 2: "GALAXY", 3: "QSO", 4: "QSO", 6: "STAR"}  # SPEC_CLN; 0 unknown, 5 sky
+_IN_FILES = ("class", "subclass", "z", "z_err", "zwarning", "sourcetype", "ra", "dec")
+# Targets selected as galaxies (bits of BOSS_TARGET1: GAL_LOZ, GAL_CMASS, GAL_CMASS_COMM, GAL_CMASS_SPARSE,
+# GAL_CMASS_ALL; SOURCETYPE of eBOSS), whose redshifts without quasar templates are the survey's recommended ones.
+_GALAXY_TARGETS = sum(1 << bit for bit in (0, 1, 2, 3, 7))
+_GALAXY_SOURCES = ("LRG", "GALAXY")
+_NOQSO = ("class", "subclass", "z", "z_err", "zwarning")  # labels that have a second column, *_NOQSO
+
+# SDSS-V has fields instead of plates, and names a target by its catalogue number instead of by its fibre.
+_PLATE, _FIELD, _MJD = Part(("PLATE", "PLATEID"), digits=4), Part(("FIELD",), digits=4), Part(("MJD",))
+_PLATE_OR_FIELD = Part(_PLATE.spellings + _FIELD.spellings, digits=4)
+_FIBRE, _CATALOG_ID = Part(("FIBERID",), digits=4), Part(("CATALOGID",), digits=4)
+_CATALOG_DIGITS = 11  # of the catalogue number in the archive's file names
+# astroquery finds the files of fields only from this data release and this major version of the reductions on.
+_FIELD_RELEASE, _FIELD_VERSION = 18, 6
+_PLATE_RELEASE = 17
+
+
+class Sdss(Survey):
+    """The Sloan Digital Sky Survey."""
+
+    name = "SDSS"
+    layouts = "SDSS spec and spSpec"
+    identities = (
+        (_PLATE_OR_FIELD, _MJD, _FIBRE),
+        (_PLATE_OR_FIELD, _MJD, _CATALOG_ID),
+        (_PLATE_OR_FIELD, _MJD, Part(("SPECOBJID",), whole=False)),
+        (Part(("SPECOBJID",), whole=False),),
+    )
+    label_columns: Mapping[str, tuple[str, ...]] = {
+        "class": ("CLASS",),
+        "subclass": ("SUBCLASS",),
+        "z": ("Z",),
+        "z_err": ("Z_ERR",),
+        "zwarning": ("ZWARNING",),
+        "sourcetype": ("SOURCETYPE",),
+        "ra": ("PLUG_RA", "RACAT", "RA", "FIBER_RA"),
+        "dec": ("PLUG_DEC", "DECCAT", "DEC", "FIBER_DEC"),
+        "teff": ("TEFF_ADOP", "TEFF"),
+        "logg": ("LOGG_ADOP", "LOGG"),
+        "feh": ("FEH_ADOP", "FEH"),
+    }
+    multimodal_mark = ""
+    download_columns = "PLATE, MJD, FIBERID, RUN2D or FIELD, MJD, CATALOGID, RUN2D"
+
+    def read(self, hdus: Sequence[Hdu]) -> Spectrum | None:
+        """The spectrum of a `spec-*` or `spSpec-*` file."""
+        if len(hdus) > 1 and {"FLUX", "LOGLAM", "IVAR"} <= hdus[1].columns.keys():
+            return self._read_spec(hdus)
+        header = hdus[0].header
+        if header.get("NAXIS") == 2 and ("SPEC_CLN" in header or "ERROR" in str(header.get("ARRAY3", "")).upper()):
+            return self._read_spspec(hdus[0])
+        return None
+
+    def _read_spec(self, hdus: Sequence[Hdu]) -> Spectrum:
+        """A `spec-*` file: one row per pixel in HDU 1, the pipeline's labels in HDU 2."""
+        flux, ivar, loglam = (hdus[1].column(name) for name in ("FLUX", "IVAR", "LOGLAM"))
+        if flux.ndim != 1:
+            raise LayoutError(f"a spec file has one row per pixel, here FLUX has shape {flux.shape}")
+        if not len(flux):
+            raise LayoutError("its table of pixels is empty")
+        header = hdus[0].header
+        row = _FirstRow(hdus[2]) if len(hdus) > 2 and "CLASS" in hdus[2].columns and hdus[2].rows else {}
+        wavelength = _wavelength(loglam, header)
+        air = header.get("VACUUM") is False
+        return build(flux, ivar, wavelength, air, self.name, self.identity(row, header), self.labels(row, _IN_FILES))
+
+    def _read_spspec(self, hdu: Hdu) -> Spectrum:
+        """A legacy `spSpec-*` file: an image whose rows are flux, continuum-subtracted flux, error, mask."""
+        header = hdu.header
+        found = coefficients(header)
+        if found is None:
+            raise LayoutError("an spSpec file without COEFF0 and COEFF1 has no wavelengths")
+        flux, _, error = hdu.image()[:3].astype(np.float64)
+        ivar = np.where(error > 0, 1.0 / np.where(error > 0, error, 1.0) ** 2, 0.0)
+        labels = {
+            "class": _SPSPEC_CLASSES.get(header.get("SPEC_CLN", 0), ""),
+            "sourcetype": "SKY" if header.get("SPEC_CLN") == 5 else "",
+            "z": header.get("Z"),
+            "z_err": header.get("Z_ERR"),
+            "zwarning": header.get("Z_WARNIN"),
+            "ra": header.get("RAOBJ"),
+            "dec": header.get("DECOBJ"),
+        }
+        wavelength = log_grid(*found, flux.shape[0])
+        air = header.get("VACUUM") is False
+        return build(flux, ivar, wavelength, air, self.name, self.identity(header), labels)
+
+    def catalog_labels(self, table: Columns) -> dict[str, np.ndarray]:
+        """The labels of all rows; where a target was selected as a galaxy, the *_NOQSO columns count."""
+        labels = super().catalog_labels(table)
+        galaxies = _galaxy_targets(table)
+        if galaxies is not None:
+            for label in _NOQSO:
+                if label in labels:
+                    labels[label] = np.where(galaxies, table[f"{label.upper()}_NOQSO"], labels[label])
+        return labels
+
+    def file_name(self, identity: str) -> str:
+        """`spec-PLATE-MJD-FIBRE.fits`."""
+        return f"spec-{identity}.fits"
+
+    def write(self, spectrum: Spectrum, path: Path) -> None:
+        """Write a `spec-*` lite file: COADD, SPECOBJ."""
+        coeff0, coeff1 = grid_to_write(spectrum)
+        labels, pixels = spectrum.labels, len(spectrum)
+        try:
+            plate, mjd, fibre = (int(part) for part in spectrum.id.split("-"))
+        except ValueError as error:
+            raise ArgumentError(f"a spec file needs an id of plate, MJD and fibre, got {spectrum.id!r}") from error
+        primary = fits.PrimaryHDU()
+        primary.header.update(
+            {"TELESCOP": "SDSS 2.5-M", "PLATEID": plate, "MJD": mjd, "FIBERID": fibre, "VACUUM": True}
+            | {"COEFF0": coeff0, "COEFF1": coeff1}
+        )
+        flux, ivar = spectrum.flux.numpy(), spectrum.ivar.numpy()
+        mask = np.where(ivar > 0, 0, 1 << 24).astype(np.int32)  # NODATA
+        loglam = (coeff0 + coeff1 * np.arange(pixels)).astype(np.float32)
+        columns = [("flux", "E", flux), ("loglam", "E", loglam), ("ivar", "E", ivar), ("and_mask", "J", mask)]
+        columns += [("or_mask", "J", mask), ("wdisp", "E", np.ones(pixels)), ("sky", "E", np.zeros(pixels))]
+        columns += [("model", "E", flux)]
+        row = [
+            ("PLATE", "J", plate),
+            ("MJD", "J", mjd),
+            ("FIBERID", "J", fibre),
+            ("CLASS", "6A", labels.get("class", "")),
+            ("SUBCLASS", "21A", labels.get("subclass", "")),
+            ("Z", "E", labels.get("z", np.nan)),
+            ("ZWARNING", "J", labels.get("zwarning", 0)),
+            ("SN_MEDIAN_ALL", "E", spectrum.snr),
+            ("PLUG_RA", "D", labels.get("ra", np.nan)),
+            ("PLUG_DEC", "D", labels.get("dec", np.nan)),
+        ]
+        coadd = fits.BinTableHDU.from_columns([fits.Column(n, f, array=a) for n, f, a in columns], name="COADD")
+        specobj = fits.BinTableHDU.from_columns([fits.Column(n, f, array=[v]) for n, f, v in row], name="SPECOBJ")
+        fits.HDUList([primary, coadd, specobj]).writeto(path, overwrite=True)
+
+    def simulated_id(self, number: int) -> str:
+        """A thousand spectra to a plate, from plate 1000 on."""
+        return f"{1000 + number // 1000:04d}-55000-{number % 1000 + 1:04d}"
+
+    def downloads(self, table: Columns, release: str | None, token: str | None) -> dict[str, Callable[[], bytes]]:
+        """Files of plates, by default of data release 17, or of SDSS-V's fields, by default of data release 18."""
+        plates = [part.column(table) for part in (_PLATE, _MJD, _FIBRE)]
+        fields = [part.column(table) for part in (_FIELD, _MJD, _CATALOG_ID)]
+        of_fields = any(column is None for column in plates)
+        columns = fields if of_fields else plates
+        if "RUN2D" not in table or any(column is None for column in columns):
+            raise DownloadError(f"downloads from SDSS need the columns {self.download_columns}; the table has {table}")
+        if importlib.util.find_spec("astroquery") is None:
+            raise DependencyError("downloads from SDSS need astroquery: pip install 'spectromer[download]'")
+        number = _release_number(release, _FIELD_RELEASE if of_fields else _PLATE_RELEASE)
+        names = ("fieldID", "mjd", "catalogID", "run2d") if of_fields else ("plate", "mjd", "fiberID", "run2d")
+        numbers = [np.asarray(column).astype(np.int64).tolist() for column in columns]
+        found: dict[str, Callable[[], bytes]] = {}
+        for plate, mjd, fibre, run2d in zip(*numbers, text(table["RUN2D"]).tolist(), strict=True):
+            if of_fields:
+                _check_field(number, run2d)
+            row = dict(zip(names, (plate, mjd, fibre, run2d), strict=True))
+            name = f"spec-{plate:04d}-{mjd}-{fibre:0{_CATALOG_DIGITS if of_fields else 4}d}.fits"
+            found[name] = partial(_fetch, row, number)
+        return found
 
 
 def _wavelength(loglam: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
@@ -31,23 +190,6 @@ def _wavelength(loglam: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
     grid = survey_grid(loglam, coefficients(header))
     with np.errstate(over="ignore"):  # what is infinite is refused later
         return 10.0**loglam if grid is None else grid
-
-
-def read_spec(hdus: Sequence[Hdu]) -> Spectrum | None:
-    """A `spec-*` file: one row per pixel in HDU 1, the pipeline's labels in HDU 2."""
-    if len(hdus) < 2 or not {"FLUX", "LOGLAM", "IVAR"} <= hdus[1].columns.keys():
-        return None
-    flux, ivar, loglam = (hdus[1].column(name) for name in ("FLUX", "IVAR", "LOGLAM"))
-    if flux.ndim != 1:
-        raise LayoutError(f"a spec file has one row per pixel, here FLUX has shape {flux.shape}")
-    if not len(flux):
-        raise LayoutError("its table of pixels is empty")
-    header = hdus[0].header
-    row = _FirstRow(hdus[2]) if len(hdus) > 2 and "CLASS" in hdus[2].columns and hdus[2].rows else {}
-    labels = {label: next((row[name] for name in names if name in row), None) for label, names in LABEL_COLUMNS.items()}
-    wavelength = _wavelength(loglam, header)
-    air = header.get("VACUUM") is False
-    return build(flux, ivar, wavelength, air, "SDSS", _identity(row, header), labels)
 
 
 class _FirstRow(Mapping[str, Any]):
@@ -69,43 +211,49 @@ class _FirstRow(Mapping[str, Any]):
         return len(self._table.columns)
 
 
-def _identity(row: Mapping[str, Any], header: Mapping[str, Any]) -> str:
-    """Plate (or field), MJD and fibre (or catalogue id), as in the file names of the survey."""
-
-    def find(*names: str) -> str | None:
-        for source in (row, header):
-            for name in names:
-                value = source.get(name)
-                if value is not None and str(value).strip() not in ("", "-999"):
-                    return str(value).strip()
+def _galaxy_targets(table: Columns) -> np.ndarray | None:
+    """Which rows have their recommended labels in the *_NOQSO columns, [rows]; None where there are no such columns."""
+    if not {f"{label.upper()}_NOQSO" for label in _NOQSO} <= table.keys():
         return None
+    fitted = text(table["CLASS_NOQSO"]) != ""
+    chosen = np.zeros(len(fitted), bool)
+    if "BOSS_TARGET1" in table:
+        chosen |= (table["BOSS_TARGET1"].astype(np.int64) & _GALAXY_TARGETS) != 0
+    if "SOURCETYPE" in table:
+        chosen |= np.isin(text(table["SOURCETYPE"]), _GALAXY_SOURCES)
+    galaxies: np.ndarray = fitted & chosen
+    return galaxies
 
-    plate, mjd = find("PLATE", "PLATEID", "FIELD"), find("MJD")
-    fibre = find("FIBERID") or find("CATALOGID") or find("SPECOBJID")
-    if plate is None or mjd is None or fibre is None:
-        return find("SPECOBJID") or ""
-    return f"{plate.zfill(4)}-{mjd}-{fibre.zfill(4)}"
+
+def _release_number(release: str | None, default: int) -> int:
+    if release is not None and not release.isdigit():
+        raise ArgumentError(f"--release must be the number of an SDSS data release, got {release!r}")
+    return default if release is None else int(release)
 
 
-def read_spspec(hdus: Sequence[Hdu]) -> Spectrum | None:
-    """A legacy `spSpec-*` file: an image whose rows are flux, continuum-subtracted flux, error, mask."""
-    header = hdus[0].header
-    if header.get("NAXIS") != 2 or not ("SPEC_CLN" in header or "ERROR" in str(header.get("ARRAY3", "")).upper()):
-        return None
-    found = coefficients(header)
-    if found is None:
-        raise LayoutError("an spSpec file without COEFF0 and COEFF1 has no wavelengths")
-    flux, _, error = hdus[0].image()[:3].astype(np.float64)
-    ivar = np.where(error > 0, 1.0 / np.where(error > 0, error, 1.0) ** 2, 0.0)
-    labels = {
-        "class": _SPSPEC_CLASSES.get(header.get("SPEC_CLN", 0), ""),
-        "sourcetype": "SKY" if header.get("SPEC_CLN") == 5 else "",
-        "z": header.get("Z"),
-        "z_err": header.get("Z_ERR"),
-        "zwarning": header.get("Z_WARNIN"),
-        "ra": header.get("RAOBJ"),
-        "dec": header.get("DECOBJ"),
-    }
-    wavelength = log_grid(*found, flux.shape[0])
-    air = header.get("VACUUM") is False
-    return build(flux, ivar, wavelength, air, "SDSS", _identity({}, header), labels)
+def _check_field(release: int, run2d: str) -> None:
+    """Refuse a spectrum of a field that astroquery cannot find in the archive."""
+    version = re.match(r"v(\d+)", run2d)
+    if release < _FIELD_RELEASE or version is None or int(version[1]) < _FIELD_VERSION:
+        raise DownloadError(
+            f"spectra that are named by FIELD and CATALOGID can be downloaded from data release {_FIELD_RELEASE} and "
+            f"with RUN2D v{_FIELD_VERSION} on, got release {release} and RUN2D {run2d!r}"
+        )
+
+
+def _fetch(row: Mapping[str, Any], release: int) -> bytes:
+    from astropy.table import Table
+    from astroquery.sdss import SDSS
+
+    (file,) = SDSS.get_spectra_async(
+        matches=Table({name: [value] for name, value in row.items()}),
+        data_release=release,
+        cache=False,
+        show_progress=False,
+        timeout=DOWNLOAD_TIMEOUT,
+    )
+    content: bytes = file.get_string()
+    return content
+
+
+SURVEY = Sdss()

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from spectromer import Spectrum, SpectrumBatch
-from spectromer.explain import ExplainConfig, attention, draw, occlusion, run_explain
+from spectromer.errors import ArgumentError
 from spectromer.learning.calibration import Calibration
-from spectromer.learning.model import Design
+from spectromer.learning.design import Design
+from spectromer.learning.explanation import attention, draw, explain_files, occlusion
+from spectromer.learning.predictor import Predictor
 from spectromer.learning.targets import Targets
-from spectromer.predict import Predictor
+from spectromer.picture import Picture
 from spectromer.surveys.simulated import simulate
 from spectromer.surveys.write import write_survey
 
@@ -22,11 +24,12 @@ TARGETS = Targets(("class", "z"), {"class": ["QSO", "STAR"]}, {"STAR": []}, {"z"
 
 def predictor(**options: object) -> Predictor:
     torch.manual_seed(0)
-    design = Design("test_vit", {"style": "panels", "size": 64, "panels": 4, **options}, TARGETS)
+    picture = Picture.of("panels", 64, **({"panels": 4} | options))
+    design = Design("test_vit", picture, TARGETS)
     return Predictor(design.build().eval(), design, design.transform(), Calibration(), torch.device("cpu"))
 
 
-def batch() -> SpectrumBatch:
+def one_spectrum() -> SpectrumBatch:
     return SpectrumBatch.from_spectra(list(simulate(1, seed=1)))
 
 
@@ -44,7 +47,7 @@ def test_occlusion_points_at_what_is_looked_at(monkeypatch: pytest.MonkeyPatch) 
         return logits, {"class": logits, "z": z, "pooled": logits}
 
     monkeypatch.setattr(found, "outputs", outputs)
-    one = batch()
+    one = one_spectrum()
     one.ivar[:] = 1.0
     edges, fall = occlusion(found, one, windows=50)
     place = int(torch.bucketize(torch.tensor(5000.0, dtype=torch.float64), edges)) - 1
@@ -53,7 +56,7 @@ def test_occlusion_points_at_what_is_looked_at(monkeypatch: pytest.MonkeyPatch) 
     others = torch.arange(50) != place
     assert float(fall["class"][others].abs().max()) < 1e-9 and float(fall["z"][others].abs().max()) < 1e-9
     assert float(fall["z"][place]) > 5.0
-    with pytest.raises(ValueError, match="must hold one spectrum"):
+    with pytest.raises(ArgumentError, match="must hold one spectrum"):
         occlusion(found, SpectrumBatch.from_spectra(list(simulate(2, seed=1))))
 
 
@@ -61,7 +64,7 @@ def test_occlusion_points_at_what_is_looked_at(monkeypatch: pytest.MonkeyPatch) 
 def test_attention_follows_the_wavelength_axis(options: dict) -> None:
     """Shares add up to 1 over the whole range; a ViT whose every query looks at the last token has it all there."""
     found = predictor(**options)
-    edges, share = attention(found, batch())
+    edges, share = attention(found, one_spectrum())
     assert float(edges[0]) == pytest.approx(3600.0) and float(edges[-1]) == pytest.approx(10000.0)
     assert float(share.sum()) == pytest.approx(1.0, abs=1e-5)
     vit = found.model.encoder.backbone
@@ -70,16 +73,23 @@ def test_attention_follows_the_wavelength_axis(options: dict) -> None:
         for block in vit.blocks:  # queries and keys from biases, but for keys that grow along the position embedding
             block.attn.qkv.weight.zero_()
             block.attn.qkv.bias.zero_()
-    uniform = attention(found, batch())[1]
+    uniform = attention(found, one_spectrum())[1]
     torch.testing.assert_close(uniform, torch.full_like(uniform, 1.0 / uniform.shape[1]), rtol=1e-4, atol=1e-6)
     assert vit.blocks[0].attn.fused_attn == before
 
 
+def test_a_spectrum_without_a_good_pixel_is_refused() -> None:
+    one = one_spectrum()
+    one.ivar[:] = 0.0
+    with pytest.raises(ArgumentError, match="has no good pixel"):
+        occlusion(predictor(), one)
+
+
 def test_attention_is_refused_where_a_pixel_means_no_wavelength() -> None:
-    design = Design("test_vit", {"style": "thesis-plot", "size": 64}, TARGETS)
+    design = Design("test_vit", Picture.of("thesis-plot", 64), TARGETS)
     found = Predictor(design.build(), design, design.transform(), Calibration(), torch.device("cpu"))
-    with pytest.raises(ValueError, match="fixed logarithmic wavelength axis"):
-        attention(found, batch())
+    with pytest.raises(ArgumentError, match="fixed logarithmic wavelength axis"):
+        attention(found, one_spectrum())
 
 
 def test_draws_what_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +98,7 @@ def test_draws_what_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     write_survey([*spectra, dead], tmp_path / "files")
     (tmp_path / "files" / "text.fits").write_text("no spectrum")
     monkeypatch.setattr(Predictor, "load", lambda _: predictor())
-    run_explain(ExplainConfig(tmp_path, (tmp_path / "files",), tmp_path / "out"))
+    explain_files(tmp_path, (tmp_path / "files",), tmp_path / "out")
     assert len(list((tmp_path / "out").glob("*.png"))) == 2
     assert len((tmp_path / "out" / "unreadable.csv").read_text().splitlines()) == 3
     draw(predictor(), spectra[0], tmp_path / "one.png")

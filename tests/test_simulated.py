@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from spectromer import Spectrum
-from spectromer.surveys.simulated import SURVEYS, simulate
+from spectromer.surveys.simulated import simulate
+from spectromer.surveys.simulated.instrument import SPECTROGRAPHS
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,8 @@ def test_holds_every_kind(survey: list[Spectrum]) -> None:
     quasars = [s.labels["z"] for s in survey if s.labels["class"] == "QSO"]
     assert 0 < min(galaxies) < 0.05 and 0.6 < max(galaxies) <= 0.8
     assert min(quasars) < 0.4 and 3.0 < max(quasars) <= 4.0
-    assert {s.survey for s in survey} == set(SURVEYS)
-    assert all(len(s) == SURVEYS[s.survey].pixels for s in survey)
+    assert {s.survey for s in survey} == set(SPECTROGRAPHS)
+    assert all(len(s) == SPECTROGRAPHS[s.survey].pixels for s in survey)
 
 
 def test_ivar_tells_the_noise() -> None:

@@ -1,6 +1,7 @@
 """What is exported is the model, in another program's hands."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,24 +9,19 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from spectromer import SpectrumBatch, render
+from spectromer import Picture, Predictor, SpectrumBatch, render
 from spectromer.export import main as export_main
 from spectromer.learning.specformer import SpectrumToSequence
-from spectromer.predict import Predictor
 from spectromer.surveys.simulated import simulate
-from spectromer.train import main as train_main
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.mark.parametrize("model", ["test_vit", "specformer"])
-def test_exported_is_the_model(model: str, tmp_path: Path) -> None:
-    run, out = tmp_path / "run", tmp_path / "published"
-    options = ["--model", model, "--no-pretrained", "--simulated", "300", "--epochs", "1", "--targets", "class", "z"]
-    if model == "test_vit":
-        options += ["--size", "64", "--panels", "4"]
-    assert train_main([*options, "--out", str(run)]) == 0
+def test_exported_is_the_model(model: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    run: Path = request.getfixturevalue("run" if model == "test_vit" else "specformer_run")
+    out = tmp_path / "published"
     assert export_main([str(run), "--out", str(out)]) == 0
     batch = SpectrumBatch.from_spectra(list(simulate(7, seed=4)))
     ours, published = Predictor.load(run), Predictor.load(out)
@@ -33,8 +29,8 @@ def test_exported_is_the_model(model: str, tmp_path: Path) -> None:
     for name in ("class_prob_STAR", "z", "z_lo68", "typical"):
         np.testing.assert_array_equal(published.predict(batch)[name], want[name])
 
-    inputs = json.loads((out / "model.json").read_text())["inputs"]  # as the card says
-    read = render(batch, **inputs) if model == "test_vit" else SpectrumToSequence(**inputs)(batch)
+    picture = json.loads((out / "model.json").read_text())["picture"]
+    read = render(batch, **picture) if model == "test_vit" else SpectrumToSequence()(batch)
     session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
     names = [found.name for found in session.get_outputs()]
     got = dict(zip(names, session.run(names, {"inputs": read.numpy()}), strict=True))
@@ -55,3 +51,11 @@ def test_exported_is_the_model(model: str, tmp_path: Path) -> None:
         "model.onnx",
         "model.pt2",
     }
+    assert picture is None or picture == json.loads(Picture.of("panels", 64, panels=4).to_json())
+
+
+def test_a_folder_that_is_there_is_left_alone(run: Path, tmp_path: Path, error_line: Callable[..., str]) -> None:
+    assert error_line(export_main, [str(run), "--out", str(tmp_path)]) == f"--out {tmp_path} exists already"
+    line = error_line(export_main, [str(tmp_path), "--out", str(tmp_path / "new")])
+    assert line == f"{tmp_path} is not the folder of a finished run: it holds no model.json"
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,81 @@
+"""The form of spectra in shards: one row per spectrum, as Arrow types."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from spectromer.errors import ArgumentError
+from spectromer.grids import log_coefficients
+from spectromer.labels import LABELS
+from spectromer.spectra import Spectrum
+
+__all__ = ["BLOCK_ROWS", "INDEX_SCHEMA", "SCHEMA", "block_of", "index_of"]
+
+BLOCK_ROWS = 256
+
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+_INDEXED = [
+    *(pa.field(name, pa.string()) for name in ("object_id", "survey", "path", "object")),
+    *(pa.field(name, _ARROW[kind]) for name, kind in LABELS.items()),
+    pa.field("coeff0", pa.float64()),
+    pa.field("coeff1", pa.float64()),
+    pa.field("pixels", pa.int32()),
+]
+_PIXELS = [
+    pa.field("lambda", pa.list_(pa.float64())),
+    pa.field("flux", pa.list_(pa.float32())),
+    pa.field("ivar", pa.list_(pa.float32())),
+]
+SCHEMA = pa.schema([*_INDEXED, *_PIXELS], metadata={"spectromer": "shard 1"})
+INDEX_SCHEMA = pa.schema(_INDEXED, metadata={"spectromer": "index 1"})
+
+
+def block_of(
+    spectra: Sequence[Spectrum], paths: Sequence[str] | None = None, objects: Sequence[str | None] | None = None
+) -> pa.RecordBatch:
+    """Spectra as one record batch.
+
+    Parameters
+    ----------
+    spectra : sequence of Spectrum
+    paths : sequence of str, optional
+        The file of each spectrum.
+    objects : sequence of str or None, optional
+        The name of the object that each spectrum shows, where that is known.
+
+    Raises
+    ------
+    ArgumentError
+        When a spectrum has a label that `LABELS` does not have.
+    """
+    for s in spectra:
+        for name in s.labels:
+            if name not in LABELS:
+                raise ArgumentError(f"label {name!r} of spectrum {s.id!r} must be one of {', '.join(LABELS)}")
+    grids = [log_coefficients(s.wavelength.numpy()) for s in spectra]
+    columns: dict[str, Any] = {
+        "object_id": [s.id for s in spectra],
+        "survey": [s.survey for s in spectra],
+        "path": paths or [""] * len(spectra),
+        "object": objects or [None] * len(spectra),
+        **{name: [s.labels.get(name) for s in spectra] for name in LABELS},
+        "coeff0": [None if g is None else g[0] for g in grids],
+        "coeff1": [None if g is None else g[1] for g in grids],
+        "pixels": [len(s) for s in spectra],
+        "lambda": [s.wavelength.numpy() if g is None else None for s, g in zip(spectra, grids, strict=True)],
+    }
+    arrays = {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()}
+    ends = pa.array(np.cumsum([0, *columns["pixels"]], dtype=np.int32))
+    for name in ("flux", "ivar"):
+        values = np.concatenate([getattr(s, name).numpy() for s in spectra] or [np.empty(0, np.float32)])
+        arrays[name] = pa.ListArray.from_arrays(ends, pa.array(values))
+    return pa.record_batch([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def index_of(rows: pa.Table, objects: Sequence[str]) -> pa.Table:
+    """Rows without their pixels, and with the names of their objects."""
+    rows = rows.select(INDEX_SCHEMA.names)
+    place = rows.schema.get_field_index("object")
+    return rows.set_column(place, "object", pa.array(objects, pa.string())).cast(INDEX_SCHEMA)

@@ -1,0 +1,204 @@
+"""What this package asks of a survey, and the surveys that it knows.
+
+Each survey has one module in this package, and the module's `SURVEY` holds all that is known of it. The modules are
+found by themselves: a new survey is one new file.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from spectromer.errors import ArgumentError, DownloadError
+from spectromer.spectra import Spectrum
+from spectromer.surveys.fits import Hdu
+from spectromer.surveys.tables import Columns, text, whole_numbers
+
+__all__ = ["DOWNLOAD_TIMEOUT", "Part", "Survey", "survey_named", "surveys"]
+
+_MISSING = ("", "-999")  # what surveys write where a part of an identity is not known
+DOWNLOAD_TIMEOUT = 60.0  # seconds without an answer from an archive
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a spectrum's identity, such as the number of a plate.
+
+    Attributes
+    ----------
+    spellings : tuple of str
+        The columns or header cards that may hold it; the first one found counts.
+    digits : int
+        Shorter numbers are filled with zeros up to this length.
+    whole : bool
+        Whether it is a whole number, even where a table keeps it as text or as a float.
+    """
+
+    spellings: tuple[str, ...]
+    digits: int = 0
+    whole: bool = True
+
+    def find(self, sources: Sequence[Mapping[str, Any]]) -> str | None:
+        """The value that the first of several headers or rows holds, as text; None where none holds it."""
+        for source in sources:
+            for name in self.spellings:
+                value = source.get(name)
+                if value is not None and (found := str(value).strip()) not in _MISSING:
+                    return found.zfill(self.digits)
+        return None
+
+    def column(self, table: Columns) -> np.ndarray | None:
+        """The values of all rows of a table, as text [rows]; None where no column holds them."""
+        name = next((name for name in self.spellings if name in table), None)
+        if name is None:
+            return None
+        return np.char.zfill(whole_numbers(table[name]) if self.whole else text(table[name]), self.digits)
+
+
+class Survey:
+    """All that is known of a survey.
+
+    A survey defines what it offers. Each default below stands for a survey that does not offer it, and says so where a
+    user would meet it.
+    """
+
+    #: The name that its spectra carry.
+    name: str
+    #: Its layouts as messages name them, such as "DESI coadd"; empty where no files of it are read.
+    layouts: str = ""
+    #: The ways to name a spectrum, each a series of parts; the first whose parts are all found counts.
+    identities: tuple[tuple[Part, ...], ...] = ()
+    #: The columns that may hold each label in the survey's tables; the first one found counts.
+    label_columns: Mapping[str, tuple[str, ...]] = {}
+    #: The column by which a row of the Multimodal Universe is told to be of this survey. "" stands for the survey whose
+    #: rows have no such column, None for a survey of which the Multimodal Universe has no set.
+    multimodal_mark: str | None = None
+    #: The columns of a table that names spectra to download, for messages; empty where nothing is downloaded.
+    download_columns: str = ""
+
+    def read(self, hdus: Sequence[Hdu]) -> Spectrum | None:
+        """The spectrum of a file, given its first HDUs; None where the file has no layout of this survey.
+
+        Raises
+        ------
+        LayoutError
+            When the file has a layout of this survey, but its content does not hold together.
+        """
+        return None
+
+    def read_many(self, hdus: fits.HDUList, path: Path) -> Iterable[Spectrum] | None:
+        """The spectra of a file that holds many; None where the file has no such layout of this survey.
+
+        Raises
+        ------
+        LayoutError
+            When the file has a layout of this survey, but its content does not hold together.
+        """
+        return None
+
+    def identity(self, *sources: Mapping[str, Any]) -> str:
+        """The identity that headers and rows of a file give, the first of them first; empty where they give none."""
+        for parts in self.identities:
+            found = [value for part in parts if (value := part.find(sources)) is not None]
+            if len(found) == len(parts):
+                return "-".join(found)
+        return ""
+
+    def identity_column(self, table: Columns) -> np.ndarray | None:
+        """The identities of all rows of a table, as text [rows]; None where the table does not name them."""
+        for parts in self.identities:
+            found = [column for part in parts if (column := part.column(table)) is not None]
+            if len(found) == len(parts):
+                names = found[0]
+                for column in found[1:]:
+                    names = np.char.add(np.char.add(names, "-"), column)
+                return names
+        return None
+
+    def labels(self, row: Mapping[str, Any], wanted: Iterable[str] | None = None) -> dict[str, Any]:
+        """Some labels, or all, that a row or header of the survey gives, by upper-case names of columns or cards."""
+        found = {}
+        for label in self.label_columns if wanted is None else wanted:
+            for name in self.label_columns[label]:
+                value = row.get(name)
+                if value is not None:
+                    found[label] = value
+                    break
+        return found
+
+    def catalog_labels(self, table: Columns) -> dict[str, np.ndarray]:
+        """The labels of all rows of a table, [rows] each."""
+        return self.labels(table)
+
+    def file_name(self, identity: str) -> str:
+        """The name of the file that holds a spectrum.
+
+        Raises
+        ------
+        ArgumentError
+            When no files of the survey are written.
+        """
+        raise ArgumentError(f"this package does not write files of {self.name}")
+
+    def write(self, spectrum: Spectrum, path: Path) -> None:
+        """Write a spectrum in the survey's layout.
+
+        Raises
+        ------
+        ArgumentError
+            When no files of the survey are written, or the layout cannot hold the spectrum.
+        """
+        raise ArgumentError(f"this package does not write files of {self.name}")
+
+    def downloads(self, table: Columns, release: str | None, token: str | None) -> dict[str, Callable[[], bytes]]:
+        """How to fetch each spectrum that a table names, by the name of its file.
+
+        Raises
+        ------
+        DownloadError
+            When the survey's archive cannot be asked, or the table lacks a column that it needs.
+        """
+        raise DownloadError(f"this package does not download spectra of {self.name}")
+
+    def simulated_id(self, number: int) -> str:
+        """The identity of a simulated spectrum by its number, counted from 0.
+
+        Raises
+        ------
+        ArgumentError
+            When no spectra of the survey are simulated.
+        """
+        raise ArgumentError(f"this package does not simulate spectra of {self.name}")
+
+
+def surveys() -> tuple[Survey, ...]:
+    """The surveys that are known, in the alphabetical order of their modules."""
+    package = importlib.import_module("spectromer.surveys")  # not imported above, as it imports this module
+    return _surveys(tuple(package.__path__))
+
+
+@lru_cache(maxsize=8)
+def _surveys(path: tuple[str, ...]) -> tuple[Survey, ...]:
+    names = sorted({module.name for module in pkgutil.iter_modules(path) if not module.ispkg})
+    modules = [importlib.import_module(f"spectromer.surveys.{name}") for name in names]
+    return tuple(module.SURVEY for module in modules if hasattr(module, "SURVEY"))
+
+
+def survey_named(name: str) -> Survey:
+    """The survey of a name.
+
+    Raises
+    ------
+    ArgumentError
+        When no survey has this name.
+    """
+    for survey in surveys():
+        if survey.name == name:
+            return survey
+    raise ArgumentError(f"a survey must be one of {', '.join(survey.name for survey in surveys())}; got {name!r}")

@@ -1,0 +1,134 @@
+"""Labels: their spellings, what surveys mark as missing, and which of them are believed."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spectromer.errors import ArgumentError
+from spectromer.labels import (
+    CATEGORIES,
+    CLASSES,
+    EMISSION,
+    LABELS,
+    SUBCLASSES,
+    TARGETS,
+    BelievedLabels,
+    believe,
+    check_targets,
+    clean_labels,
+    subclass_type,
+)
+
+
+@pytest.mark.parametrize(
+    ("subclass", "kind"),
+    [
+        ("A7V", "A"), ("F5", "F"), ("dM5", "M"), ("gM0", "M"), ("M6III (148783)", "M"), ("sdM1", "M"),
+        ("G8V (101501)", "G"),
+        ("WD", "WD"), ("WDhotter", "WD"), ("CV", "CV"), ("Carbon", "C"), ("OB", "O"), ("B6", "B"), ("A0p", "A"),
+        ("L1", "L"), ("T2", "T"), ("Non", None), ("", None), ("DoubleStar", None),
+    ],
+)  # fmt: skip
+def test_stellar_types_of_the_surveys(subclass: str, kind: str | None) -> None:
+    assert subclass_type({"class": "STAR", "subclass": subclass}) == kind
+
+
+@pytest.mark.parametrize(
+    ("subclass", "kind"),
+    [
+        ("STARBURST BROADLINE", "STARBURST"),
+        ("AGN BROADLINE", "AGN"),
+        ("BROADLINE", "BROADLINE"),
+        ("", None),
+        ("A7", None),
+    ],
+)
+def test_types_of_galaxies_and_quasars(subclass: str, kind: str | None) -> None:
+    assert subclass_type({"class": "GALAXY", "subclass": subclass}) == kind
+
+
+@pytest.mark.parametrize("name", SUBCLASSES)
+def test_every_subclass_is_a_type(name: str) -> None:
+    assert subclass_type({"class": "GALAXY" if name in EMISSION else "STAR", "subclass": name}) == name
+
+
+def test_labels_not_to_be_believed_are_left_out() -> None:
+    assert believe({"class": "GALAXY", "z": 0.1, "sourcetype": "SKY"}) == {}
+    assert believe({"class": "Unknown", "z": 0.1, "teff": 5000.0}) == {"teff": 5000.0}
+    assert believe({"teff": 0.0, "logg": 4.0}) == {"logg": 4.0}
+    assert believe({"class": "QSO", "z": 1.5, "zwarning": 16}) == {"class": "QSO", "z": 1.5}
+    assert believe({"class": "QSO", "z": 1.5, "zwarning": 4}) == {}
+
+
+def test_what_is_believed_is_what_can_be_learnt() -> None:
+    """A z without a class is none, a subclass is given as its type, and nothing but targets is there."""
+    assert believe({"z": 0.1, "logg": 4.0, "snr": 9.0}) == {"logg": 4.0}
+    labels = {"class": "STAR", "subclass": "dM5", "z": -1e-4, "ra": 10.0, "zwarning": 0, "sourcetype": "Obj"}
+    assert believe(labels) == {"class": "STAR", "subclass": "M", "z": -1e-4}
+    assert believe({"class": "STAR", "subclass": "Non", "z": 0.0}) == {"class": "STAR", "z": 0.0}
+    assert believe({"class": "STAR", "subclass": "A0", "z": 0.0, "zwarning": 4}) == {"subclass": "A"}
+    assert set(CATEGORIES) <= set(TARGETS) <= set(LABELS) and len(CLASSES) == 3
+
+
+def test_believed_labels_are_columns() -> None:
+    """Of any iterable; what is missing, or is no number, is unknown."""
+    rows: list[dict[str, Any]] = [
+        {"class": "STAR", "subclass": "F5", "z": 0.0, "teff": 6500.0},
+        {"class": "QSO", "z": 1.5, "zwarning": 4},
+        {},
+        {"class": "GALAXY", "subclass": "AGN BROADLINE", "z": math.nan, "teff": 0.0, "logg": math.nan},
+    ]
+    found = BelievedLabels.of(iter(rows))
+    assert len(found) == 4 and found.columns.keys() == set(TARGETS)
+    assert found["class"].tolist() == ["STAR", "", "", "GALAXY"] and found["subclass"].tolist() == ["F", "", "", "AGN"]
+    np.testing.assert_array_equal(found["z"], [0.0, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(found["teff"], [6500.0, np.nan, np.nan, np.nan])
+    assert {name: found[name].dtype for name in ("z", "teff", "logg", "feh")} == dict.fromkeys(
+        ("z", "teff", "logg", "feh"), np.float64
+    )
+    assert found.known("class").tolist() == [True, False, False, True] and found.known("class").dtype == bool
+    assert found.known("z").tolist() == found.known("teff").tolist() == [True, False, False, False]
+    assert not found.known("logg").any() and not found.known("feh").any()
+
+
+def test_rows_are_taken_in_the_order_asked_for() -> None:
+    found = BelievedLabels.of({"class": "STAR", "z": 0.01 * i} if i % 2 else {"feh": -0.1 * i} for i in range(9))
+    part = found.take(np.array([7, 3, 7]))
+    assert len(part) == 3
+    for name in TARGETS:
+        np.testing.assert_array_equal(part[name], found[name][[7, 3, 7]])
+        np.testing.assert_array_equal(part.known(name), found.known(name)[[7, 3, 7]])
+    none = found.take(np.array([], dtype=int))
+    assert len(none) == 0 and len(BelievedLabels.of([])) == 0 and not none.known("class").any()
+
+
+@pytest.mark.parametrize(
+    ("value", "want"),
+    [
+        (b" STAR ", "STAR"), ("  ", None), ("", None),
+    ],
+)  # fmt: skip
+def test_texts_are_stripped(value: Any, want: str | None) -> None:
+    assert clean_labels({"class": value}) == ({} if want is None else {"class": want})
+
+
+@pytest.mark.parametrize("value", [-999.0, -9999, np.nan, np.inf, "", "nan", "none", None, True, np.float32(-9999.0)])
+def test_numbers_that_surveys_mark_as_missing(value: Any) -> None:
+    assert clean_labels({"z": value}) == {}
+
+
+def test_numbers_are_plain() -> None:
+    found = clean_labels({"z": np.float32(0.5), "zwarning": np.int64(4), "teff": " 6120.5 "})
+    assert found == {"z": 0.5, "zwarning": 4, "teff": 6120.5}
+    assert [type(value) for value in found.values()] == [float, int, float]
+
+
+def test_targets_are_some_each_once() -> None:
+    check_targets(TARGETS)
+    for names, shown in ((("class", "colour"), "class colour"), (("z", "z"), "z z"), ((), "none")):
+        with pytest.raises(
+            ArgumentError, match=f"targets must be some of {', '.join(TARGETS)}, each once; got {shown}"
+        ):
+            check_targets(names)

@@ -1,0 +1,45 @@
+"""The peers, compared with a run on a small scale."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import MODEL
+
+from spectromer.config import BaselineConfig
+from spectromer.errors import ArgumentError
+from spectromer.learning.peers import baselines
+from spectromer.report import main as report_main
+from spectromer.shards.sources import load_simulated
+from spectromer.train import main as train_main
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def test_all_are_compared_on_one_division(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    options = ["--simulated", "700", "--epochs", "1", "--targets", "class", "z", "teff"]
+    assert train_main([*options, *MODEL, "--out", str(run)]) == 0
+    found = dict(baselines(BaselineConfig(run=run, methods=("forest", "svm"))))
+    assert list(found) == ["run", "forest", "svm"]
+    ours = json.loads((run / "metrics.json").read_text())
+    for name in ("forest", "svm"):
+        assert found[name]["class"]["n"] == ours["test"]["class"]["n"] == ours["counts"]["test"]
+        assert found[name]["class"]["accuracy"] > 0.7  # far above always saying STAR, 0.45
+        assert found[name]["z"]["star"]["n"] == ours["test"]["z"]["star"]["n"]
+        assert "reliability" in found[name]["class"] or name == "svm"
+    capsys.readouterr()
+    folders = [str(run), str(run / "baselines" / "forest"), str(run / "baselines" / "svm")]
+    assert report_main([*folders, "--out", str(tmp_path / "table.csv")]) == 0
+    rows = list(csv.reader((tmp_path / "table.csv").read_text().splitlines()))
+    assert rows[0] == ["target", "figure", "run", "forest", "svm"]
+    cells = {(row[0], row[1]): row[2:] for row in rows[1:]}
+    assert all(" ± " in text for text in cells["class", "accuracy"])
+    assert float(cells["class", "accuracy"][1].split(" ± ")[0]) == pytest.approx(
+        found["forest"]["class"]["accuracy"], abs=0.01
+    )
+    with pytest.raises(ArgumentError, match="already holds forest"):
+        baselines(BaselineConfig(run=run, methods=("forest",)))
+    assert len(np.unique(load_simulated(10, 0, progress=False).index["object"])) == 10

@@ -1,0 +1,58 @@
+"""A trained model's answers: what a row of the table holds, whatever the batch."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spectromer import Predictor, Spectrum, SpectrumBatch
+from spectromer.errors import RunError
+from spectromer.surveys.simulated import simulate
+
+pytestmark = pytest.mark.filterwarnings(
+    "default"  # Lightning's, TensorBoard's and rich's own warnings are not this package's to mend
+)
+
+
+def test_a_subclass_belongs_to_its_class(run: Path) -> None:
+    predictor = Predictor.load(run)
+    table = predictor.predict_all(simulate(100, seed=2))
+    for row in table:
+        assert row["subclass"] == "" or row["subclass"] in predictor.model.targets.subclasses[row["class"]]
+
+
+def test_prediction_does_not_depend_on_the_batch(run: Path) -> None:
+    """Nor on labels, which it never sees."""
+    predictor = Predictor.load(run)
+    spectra = list(simulate(20, seed=2))
+    whole = predictor.predict(SpectrumBatch.from_spectra(spectra))
+    bare = [Spectrum(s.flux, s.ivar, s.wavelength) for s in spectra]
+    alone = predictor.predict_all(bare, batch_size=3)
+    for name in ("class_prob_STAR", "z", "teff"):
+        np.testing.assert_allclose(whole[name], alone[name], rtol=1e-3, atol=1e-4)
+
+
+def test_true_redshifts_judge_the_distributions(run: Path, batch: SpectrumBatch) -> None:
+    """A truth far above lies above the whole distribution, and is the worse the farther it lies."""
+    predictor = Predictor.load(run)
+    plain = predictor.predict(batch)
+    assert not {"z_crps", "z_pit"} & set(plain.colnames)
+    found = predictor.predict(batch, torch.tensor(np.asarray(plain["z"])).float())
+    high = predictor.predict(batch, torch.full((len(batch),), 50.0))
+    np.testing.assert_allclose(high["z_pit"], 1.0, rtol=1e-12)
+    assert ((found["z_pit"] > 0.0) & (found["z_pit"] < 1.0)).all()
+    assert (np.asarray(high["z_crps"]) > np.asarray(found["z_crps"])).all() and (found["z_crps"] > 0.0).all()
+
+
+def test_of_nothing_comes_an_empty_table(run: Path) -> None:
+    assert len(Predictor.load(run).predict_all([])) == 0
+
+
+def test_a_folder_that_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"is not the folder of a finished run: it holds no model.json"):
+        Predictor.load(tmp_path)
+    shutil.copy(run / "model.json", tmp_path)
+    with pytest.raises(RunError, match=r"it holds no best.safetensors"):
+        Predictor.load(tmp_path)

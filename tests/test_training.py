@@ -1,0 +1,200 @@
+"""Training on a small scale: a whole run, resumed, from files and from shards, and from another run."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+from small import MODEL, SMALL, TARGETS, read_table
+
+from spectromer import Predictor
+from spectromer.__main__ import main as spectromer_main
+from spectromer.config import TrainConfig
+from spectromer.errors import ArgumentError, ModelError, RunError
+from spectromer.evaluate import main as evaluate_main
+from spectromer.learning.checkpoints import load_weights
+from spectromer.learning.design import Design
+from spectromer.learning.training import train
+from spectromer.predict import main as predict_main
+from spectromer.runs import RunFolder
+from spectromer.surveys.simulated import simulate
+from spectromer.train import main as train_main
+
+pytestmark = pytest.mark.filterwarnings(
+    "default"  # Lightning's, TensorBoard's and rich's own warnings are not this package's to mend
+)
+
+
+def test_leaves_everything_in_the_run_folder(run: Path) -> None:
+    names = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()}
+    assert {
+        "config.json",
+        "model.json",
+        "metrics.json",
+        "best.safetensors",
+        "last.safetensors",
+        "predictions.parquet",
+        "calibration.safetensors",
+        "report.html",
+        "unreadable.csv",
+        "plots/learning_curves.png",
+        "plots/confusion_class.png",
+        "plots/confusion_subclass.png",
+        "plots/redshift.png",
+        "plots/reliability.png",
+        "plots/coverage.png",
+        "plots/examples.png",
+        "plots/worst.png",
+    } <= names
+    assert any(name.startswith("tensorboard/events") for name in names)
+    metrics = json.loads((run / "metrics.json").read_text())
+    test = metrics["test"]
+    assert 0.0 <= test["class"]["accuracy"] <= 1.0 and 0.0 <= test["class"]["macro_f1"] <= 1.0
+    assert {"r2", "sigma_nmad", "catastrophic_fraction", "coverage_68"} <= test["z"]["galaxy"].keys()
+    assert metrics["counts"]["test"] == test["class"]["n"] and test["teff"]["n"] > 0
+    table = read_table(run / "predictions.parquet")
+    assert len(table) == metrics["counts"]["test"]
+    accuracy = np.mean(np.asarray(table["class"]) == np.asarray(table["true_class"]))
+    assert accuracy == pytest.approx(test["class"]["accuracy"])
+
+
+def test_learns(tmp_path: Path) -> None:
+    """Above chance by far after a minute: the accuracy of always saying STAR is 0.45."""
+    options = ["--simulated", "1500", "--epochs", "4", "--size", "64", "--panels", "4", "--targets", "class"]
+    assert train_main([*options, "--out", str(tmp_path / "run")]) == 0
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["class"]["accuracy"] > 0.75
+
+
+@pytest.mark.parametrize("batch", [0, 3])
+def test_one_seed_one_result_and_resume_continues_it(run: Path, tmp_path: Path, batch: int) -> None:
+    """Cut between the epochs or within the second, and resumed, it gives the weights of two epochs in one go."""
+    stopped = tmp_path / "stopped"
+
+    # The schedule depends on the number of epochs, so the first part is told to train two and cut in the second.
+    class Cut(lightning.Callback):
+        def on_train_batch_start(self, trainer: lightning.Trainer, *_: object) -> None:
+            if trainer.current_epoch == 1 and trainer.fit_loop.epoch_loop.batch_idx == batch:
+                raise KeyboardInterrupt
+
+    original = lightning.Trainer.__init__
+
+    def with_cut(self: lightning.Trainer, **options: object) -> None:
+        original(self, **(options | {"callbacks": [*options["callbacks"], Cut()]}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lightning.Trainer, "__init__", with_cut)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train_main([*SMALL, *TARGETS, "--save-minutes", "1e-9", "--out", str(stopped)])
+    assert not (stopped / "metrics.json").exists()
+    assert train_main(["--resume", str(stopped)]) == 0
+    whole, parts = load_weights(run / "last.safetensors"), load_weights(stopped / "last.safetensors")
+    assert whole.keys() == parts.keys()
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+    assert json.loads((stopped / "metrics.json").read_text())["training"]["epochs"] == 2
+
+
+def test_from_shards(tmp_path: Path) -> None:
+    """Ingest, train, evaluate and predict, none of it with all spectra in memory."""
+    shards, folder = tmp_path / "shards", tmp_path / "run"
+    assert spectromer_main(["ingest", "--simulated", "600", "--shard-size", "256", "--out", str(shards)]) == 0
+    options = [*MODEL, "--epochs", "1", "--workers", "1"]
+    assert train_main(["--data", str(shards), *options, "--out", str(folder)]) == 0
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert sum(metrics["counts"][name] for name in ("train", "val", "test")) == 600
+    assert evaluate_main([str(folder), "--data", str(shards)]) == 0
+    assert json.loads((folder / "evaluation" / "metrics.json").read_text())["class"]["n"] == 600
+    assert predict_main([str(folder), str(shards), "--out", str(tmp_path / "found.csv"), "--batch-size", "100"]) == 0
+    table = read_table(tmp_path / "found.csv")
+    made = list(simulate(600))
+    assert [str(name) for name in table["id"]] == [s.id for s in made]
+    assert [str(name) for name in table["survey"]] == [s.survey for s in made]
+
+
+def test_trains_on_files(survey: Path, tmp_path: Path) -> None:
+    options = ["--data", str(survey), "--epochs", "1", "--targets", "class", "--split", "0.6", "0.2", "0.2"]
+    assert train_main([*options, *MODEL, "--out", str(tmp_path / "run")]) == 0
+    rows = (tmp_path / "run" / "unreadable.csv").read_text().splitlines()
+    assert len(rows) == 3 and rows[0] == "path,reason"
+
+
+@pytest.fixture(scope="module")
+def tuned(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run, continued on other spectra and for further targets, with its encoder as it was."""
+    folder = tmp_path_factory.mktemp("runs") / "tuned"
+    options = ["--checkpoint", str(run), "--frozen", "--simulated", "400", "--seed", "5", "--epochs", "1"]
+    targets = ["--targets", "class", "z", "teff", "logg"]
+    assert train_main([*options, *targets, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_a_run_is_a_checkpoint(run: Path, tuned: Path) -> None:
+    """Its images and model are taken over, and a frozen encoder stays as it is while the heads learn."""
+    earlier, now = RunFolder(run).read_model(Design), RunFolder(tuned).read_model(Design)
+    assert now.picture == earlier.picture == RunFolder(tuned).read_config().picture
+    assert now.model == earlier.model == RunFolder(tuned).read_config().model
+    assert now.targets.scale["teff"] == earlier.targets.scale["teff"] and "logg" in now.targets.scale
+    before, after = load_weights(run / "best.safetensors"), load_weights(tuned / "best.safetensors")
+    encoder = [name for name in after if ".encoder." in name]
+    assert encoder and all(torch.equal(before[name], after[name]) for name in encoder)
+    for name in ("model.heads.z_head.unfold.weight", "model.heads.teff_head.output.weight"):
+        assert 0.0 < float((after[name] - before[name]).abs().max()) < 0.01
+
+
+def test_the_peer_in_one_dimension_is_trained_alike(specformer_run: Path) -> None:
+    table = Predictor.load(specformer_run).predict_all(simulate(5, seed=3))
+    assert len(table) == 5 and np.isfinite(table["z"]).all() and (specformer_run / "report.html").is_file()
+
+
+def test_what_cannot_be_trained(run: Path, survey: Path, tmp_path: Path) -> None:
+    """Told before anything is read or written."""
+    small = {"out": tmp_path / "x", "model": "test_vit", "pretrained": False}
+    cases = [
+        (small | {"out": run}, ArgumentError, f"--out {run} already holds a run; continue it with --resume {run}"),
+        (small | {"model": "vit_enormous"}, ModelError, "'vit_enormous' is not one of timm's"),
+        (
+            small | {"checkpoint": survey},
+            RunError,
+            f"{survey} is not the folder of a finished run: it holds no model.json",
+        ),
+        (small | {"checkpoint": survey / "text.fits"}, ModelError, "weights are read from .safetensors files alone"),
+        (
+            small | {"model": "specformer", "checkpoint": survey / "text.fits"},
+            ModelError,
+            "specformer starts from a run folder alone",
+        ),
+    ]
+    for options, kind, message in cases:
+        with pytest.raises(kind) as error:
+            train(TrainConfig(**options))
+        assert message in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "x").exists()
+
+
+def test_data_that_cannot_be_learnt_from(tmp_path: Path, error_line: Callable[..., str]) -> None:
+    out = ["--out", str(tmp_path / "x"), *MODEL]
+    assert "no such file or folder" in error_line(train_main, [*out, "--data", str(tmp_path / "none")])
+    assert "split is empty" in error_line(train_main, [*out, "--simulated", "2"])
+    assert "target 'feh' has too few labels" in error_line(train_main, [*out, "--simulated", "20", "--targets", "feh"])
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.survey
+def test_real_files_train_and_predict(survey_data: Path, tmp_path: Path) -> None:
+    """A slice of the real catalogue: every class, all layouts."""
+    rows = (survey_data / "catalog.csv").read_text().splitlines()
+    table = list(csv.DictReader(rows))
+    kept = [i for i, row in enumerate(table) if row["class"] != "STAR" or i % 12 == 0]
+    lines = [rows[0], *(f"{survey_data}/{rows[i + 1]}" for i in kept)]
+    (tmp_path / "catalog.csv").write_text("\n".join(lines))
+    options = ["--data", str(tmp_path / "catalog.csv"), "--epochs", "1", "--split", "0.6", "0.2", "0.2"]
+    assert train_main([*options, *MODEL, "--out", str(tmp_path / "run")]) == 0
+    folder = survey_data / "spectra" / "YunyuG+Cmost"
+    assert predict_main([str(tmp_path / "run"), str(folder), "--out", str(tmp_path / "a.csv")]) == 0
+    found = Table.read(tmp_path / "a.csv")
+    assert len(found) + len(Table.read(tmp_path / "a.unreadable.csv")) == len(list(folder.rglob("*.fits*")))
