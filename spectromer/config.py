@@ -40,11 +40,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_targets(self.targets)
-        require(self.simulated >= 1, f"simulated must be at least 1, got {self.simulated}")
+        _check_count("simulated", self.simulated)
         valid = all(0.0 < part < 1.0 for part in self.split) and math.isclose(sum(self.split), 1.0, abs_tol=1e-6)
         require(valid, f"split must be three fractions above 0 that add up to 1, got {self.split}")
         require(math.isfinite(self.fold_offset), f"fold_offset must be finite, got {self.fold_offset}")
-        require(self.seed >= 0, f"seed must be at least 0, got {self.seed}")
+        _check_count("seed", self.seed, least=0, limit=32)
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,18 @@ class TrainConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
+        _check_count("batch_size", self.batch_size)
+        if self.epochs is not None:
+            _check_count("epochs", self.epochs)
         for name in ("lr", "save_minutes"):
             value = getattr(self, name)
             require(value is None or 0.0 < value < math.inf, f"{name} must be above 0, got {value}")
+        require(self.save_minutes <= 1e6, f"save_minutes must be at most 1e6, got {self.save_minutes}")
         for name in ("layer_decay", "keep_patches"):
             value = getattr(self, name)
             require(value is None or 0.0 < value <= 1.0, f"{name} must lie in (0, 1], got {value}")
         require(0.0 <= self.weight_decay < math.inf, f"weight_decay must be at least 0, got {self.weight_decay}")
-        require(self.workers >= 0, f"workers must be at least 0, got {self.workers}")
+        _check_count("workers", self.workers, least=0, limit=10)
         require(self.picture.dtype == "uint8", f"dtype must be uint8 for training, got {self.picture.dtype}")
 
 
@@ -140,7 +141,9 @@ class BaselineConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.max_train >= 1, f"max_train must be at least 1, got {self.max_train}")
+        _check_count("max_train", self.max_train)
+        if self.epochs is not None:
+            _check_count("epochs", self.epochs)
 
 
 #: Presets. Each is a picture style and options of TrainConfig; explicit options override them.
@@ -161,3 +164,9 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
+
+
+def _check_count(name: str, value: int, least: int = 1, limit: int = 31) -> None:
+    """Raise ArgumentError unless `value` is at least `least` and below 2 to the power of `limit`."""
+    require(value >= least, f"{name} must be at least {least}, got {value}")
+    require(value < 1 << limit, f"{name} must be below 2^{limit}, got {value}")

@@ -4,6 +4,7 @@ This module does not import torch, so that `--help` is fast.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
@@ -36,6 +37,8 @@ _MATPLOTLIB = {
 }
 # The thesis's folded pictures: squares of 3 x 3 pixels.
 _MAP = {"wavelength_range": None, "scale": "minmax", "block": 3, "margin": 0.0}
+
+_LARGEST, _MOST_BINS = 8192, 1 << 20  # limits for memory
 
 #: Options that each style sets. Any of them can be overridden by name.
 STYLES: dict[str, dict[str, Any]] = {
@@ -165,10 +168,11 @@ class Picture:
             bool(self.channels) and set(self.channels) <= set(quantities),
             f"channels must be some of {quantities}, got {self.channels}",
         )
-        require(
-            self.size >= 1 and self.panels >= 1,
-            f"size and panels must be at least 1, got {self.size} and {self.panels}",
-        )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            require(_finite(value), f"{field.name} must be finite, got {value}")
+        require(1 <= self.size <= _LARGEST, f"size must lie in [1, {_LARGEST}], got {self.size}")
+        require(self.panels >= 1, f"panels must be at least 1, got {self.panels}")
         require(
             not self.stacked or self.size % self.panels == 0,
             f"size must be a multiple of panels for panels in rows, got size {self.size} and panels {self.panels}",
@@ -187,6 +191,7 @@ class Picture:
             require(self.panels == 1, f"panels must be 1 where blocks are drawn, got {self.panels}")
         if self.wavelength_range is not None:
             require(self.bins >= 2, f"a picture must have at least 2 bins, got {self.bins}")
+        require(self.bins <= _MOST_BINS, f"a picture must have at most {_MOST_BINS} bins, got {self.bins}")
         self._check_regions()
         self._check_colors()
 
@@ -216,6 +221,11 @@ class Picture:
             self.colors is None or len(self.colors) == self.planes,
             f"colors must name one colour for each of the {self.planes} planes, got {self.colors}",
         )
+        if self.colors is not None:
+            from matplotlib.colors import is_color_like
+
+            named = all(is_color_like(color) for color in self.colors)
+            require(named, f"colors must be matplotlib's names of colours, or R, G and B in [0, 1], got {self.colors}")
         if self.colormap is not None:
             import matplotlib
 
@@ -270,6 +280,13 @@ def frozen(value: Any) -> Any:
     if hasattr(value, "tolist"):
         value = value.tolist()
     return tuple(frozen(v) for v in value) if isinstance(value, Sequence) else value
+
+
+def _finite(value: Any) -> bool:
+    """Whether no number in an option is infinite or NaN."""
+    if isinstance(value, tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def each(value: float | tuple[float, ...], count: int, name: str, what: str) -> tuple[float, ...]:

@@ -9,30 +9,36 @@ A run of `python -m spectromer.train` leaves
 - `metrics.json`, `report.html`, `predictions.parquet`, `plots/`, `tensorboard/`: how good it is;
 - `unreadable.csv`: the files that could not be read.
 
-JSON documents carry a version of their schema. Whatever is wrong with one ends in a RunError that names the file and the
-rule.
+JSON documents carry a version of their schema. Whatever is wrong with one ends in a RunError that names the file and
+the rule.
 """
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spectromer.config import TrainConfig
-from spectromer.errors import ArgumentError, RunError, SpectromerError
+from spectromer.errors import ArgumentError, RunError, require
 from spectromer.files import atomic
-from spectromer.picture import Picture
+from spectromer.labels import CATEGORIES, CLASSES, TARGETS
+from spectromer.picture import STYLES, Picture, Quantity
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from torch import Tensor
 
-__all__ = ["SCHEMA", "RunFolder", "parse_document"]
+__all__ = ["SCHEMA", "RunFolder", "parse_document", "parse_json"]
 
 #: Version of the documents that are written. Version 1 had no number; it is converted when it is read.
 SCHEMA = 2
 T = TypeVar("T")
+
+_KINDS = (*(name.lower() for name in CLASSES), "flagged")  # of redshifts, in metrics.json
+_PARTS = ("by_value", "by_survey", "by_snr", "reliability", "flagged")  # objects among the figures of a target
 
 
 class RunFolder:
@@ -97,12 +103,14 @@ class RunFolder:
         Raises
         ------
         RunError
-            When the file is missing or is not what `evaluate_predictions` gives.
+            When the file is missing, or its figures are not those that `evaluate_predictions` gives.
         """
-        saved = _load_json(self.find(self.metrics))
-        if isinstance(saved, dict) and "test" not in saved:  # a folder of `spectromer evaluate`
+        saved = _object(self.metrics, "the document", _load_json(self.find(self.metrics)))
+        if "test" not in saved:  # a folder of `spectromer evaluate`
             saved = {"test": saved}
-        _check_figures(self.metrics, saved["test"] if isinstance(saved, dict) else saved)
+        _check_figures(self.metrics, saved["test"])
+        for name, count in _object(self.metrics, "counts", saved.get("counts", {})).items():
+            _check_count(self.metrics, f"counts.{name}", count)
         return saved
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
@@ -114,7 +122,11 @@ class RunFolder:
         """The best weights, under the model's own names."""
         from spectromer.learning.checkpoints import load_weights
 
-        return {name.removeprefix("model."): tensor for name, tensor in load_weights(self.find(self.weights)).items()}
+        loaded = load_weights(self.find(self.weights))
+        weights = {name.removeprefix("model."): tensor for name, tensor in loaded.items()}
+        if len(weights) < len(loaded):
+            raise RunError(f"{self.weights}: every tensor must stand there once, with or without the prefix 'model.'")
+        return weights
 
     def _read(self, file: Path, kind: type[T], convert: Callable[[dict[str, Any]], dict[str, Any]]) -> T:
         return parse_document(self.find(file), _load_json(file), kind, convert)
@@ -122,13 +134,28 @@ class RunFolder:
     def _convert_config(self, saved: dict[str, Any]) -> dict[str, Any]:
         """Version 1 of config.json, whose picture stands in model.json."""
         saved["split"], saved["fold_offset"] = saved.pop("shares"), saved.pop("turn")
-        style = saved.pop("style")
-        options = {"size": saved.pop("size"), "channels": saved.pop("channels"), "panels": saved.pop("panels")}
-        options["block"] = saved.pop("block")
-        inputs = _load_json(self.model).get("inputs") if self.model.is_file() else None
-        inputs = inputs or {"style": style, **{name: value for name, value in options.items() if value is not None}}
-        saved["picture"] = json.loads(Picture.of(**inputs).to_json())
+        options = {field.name: saved.pop(field.name) for field in fields(_FirstOptions)}
+        parse_document(self.config, {"schema": SCHEMA, **options}, _FirstOptions, lambda first: first)
+        model = _object(self.model, "the document", _load_json(self.find(self.model)))
+        found, picture = _convert(self.model, model, _convert_model)["picture"], TrainConfig.picture
+        if found is not None:
+            picture = parse_document(self.model, {"schema": SCHEMA, **found}, Picture, lambda first: first)
+        saved["picture"] = json.loads(picture.to_json())
         return saved
+
+
+@dataclass(frozen=True)
+class _FirstOptions:
+    """The options that version 1 of config.json had in place of a picture; model.json says what came of them."""
+
+    style: str
+    size: int | None
+    channels: tuple[Quantity, ...]
+    panels: int | None
+    block: int | None
+
+    def __post_init__(self) -> None:
+        _check_style(self.style)
 
 
 def write_document(file: Path, document: Any) -> None:
@@ -161,45 +188,91 @@ def parse_document(file: Path, saved: Any, kind: type[T], convert: Callable[[dic
     """
     from pydantic import TypeAdapter, ValidationError
 
-    if not isinstance(saved, dict):
-        raise RunError(f"{file}: a JSON object is wanted, the file holds a {type(saved).__name__}")
+    saved = dict(_object(file, "the document", saved))
     version = saved.pop("schema", 1)
-    if version == 1:
-        try:
-            saved = convert(saved)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{file}: it has no version and is not of version 1 ({error!r}); train anew") from error
-        except SpectromerError as error:
-            raise RunError(f"{file}: {error}") from error
-    elif version != SCHEMA:
+    if type(version) is not int or version not in (1, SCHEMA):
         raise RunError(f"{file}: its schema is of version {version!r}, and this Spectromer reads 1 and {SCHEMA}")
+    if version == 1:
+        saved = _convert(file, saved, convert)
     adapter = TypeAdapter(kind)
     try:
         document = adapter.validate_json(json.dumps(saved), strict=True)
     except ValidationError as error:
-        raise RunError(f"{file}: {_sentence(error)}") from error
+        raise RunError(f"{file}: {_sentence(error, saved)}") from error
     missing = _missing(adapter.dump_python(document, mode="json"), saved)
     if missing:
         raise RunError(f"{file}: {missing} is missing")
     return document
 
 
-def _load_json(file: Path) -> Any:
+def parse_json(file: Path, text: str) -> Any:
+    """What JSON text that stands in `file` says.
+
+    Raises
+    ------
+    RunError
+        When it is not JSON.
+    """
     try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{file}: it is not readable as JSON ({error})") from error
 
 
-def _sentence(error: "ValidationError") -> str:
-    """The first fault that was found."""
-    fault = error.errors(include_url=False)[0]
-    where, message = ".".join(str(part) for part in fault["loc"]), str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] in ("unexpected_keyword_argument", "missing"):
-        return f"{where} is {'missing' if fault['type'] == 'missing' else 'not one of its keys'}"
-    got = repr(fault["input"])
-    shown = got if len(got) <= 60 else f"{got[:57]}..."
-    return f"{where}: {message[0].lower()}{message[1:]}" + ("" if "got" in message else f", got {shown}")
+def _convert(file: Path, saved: dict[str, Any], convert: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return convert(saved)
+    except KeyError as error:
+        raise RunError(f"{file}: it has neither a schema nor {error.args[0]}, which version 1 has") from error
+    except ArgumentError as error:
+        raise RunError(f"{file}: {error}") from error
+
+
+def _load_json(file: Path) -> Any:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{file}: it is not readable as text ({error})") from error
+    return parse_json(file, text)
+
+
+def _object(file: Path, name: str, found: Any) -> dict[str, Any]:
+    """`found`, which must be a JSON object."""
+    if not isinstance(found, dict):
+        raise RunError(f"{file}: {name} must be a JSON object, got {_shown(found)}")
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _sentence(error: "ValidationError", saved: dict[str, Any]) -> str:
+    """The first fault that was found in the document `saved`."""
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    if first["type"] in ("unexpected_keyword_argument", "missing"):
+        name = ".".join(str(part) for part in first["loc"])
+        return f"{_shown(name)[1:-1]} is {'missing' if first['type'] == 'missing' else 'not one of its keys'}"
+    where = _place(first["loc"], saved)
+    # A value that may be of several types has a fault for each of them.
+    here = (str(fault["msg"]).removeprefix("Value error, ") for fault in faults if _place(fault["loc"], saved) == where)
+    message = ", or ".join(dict.fromkeys(f"{text[0].lower()}{text[1:]}" for text in here))
+    name = f"{'.'.join(where)}: " if where else ""
+    return f"{name}{message}" + ("" if "got" in message else f", got {_shown(first['input'])}")
+
+
+def _place(loc: tuple[int | str, ...], saved: Any) -> list[str]:
+    """The keys that lead to a fault. Pydantic names the types of a union among them."""
+    keys = []
+    for part in loc:
+        try:
+            saved = saved[part]
+        except (LookupError, TypeError):
+            break
+        keys.append(str(part))
+    return keys
 
 
 def _missing(wanted: Any, saved: Any, where: str = "") -> str:
@@ -215,31 +288,58 @@ def _missing(wanted: Any, saved: Any, where: str = "") -> str:
 
 
 def _convert_model(saved: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 of model.json, which held the options of the picture that were given."""
+    """Version 1 of model.json, which held the style of the picture and the options that were given."""
     inputs = saved.pop("inputs")
-    saved["picture"] = json.loads(Picture.of(**inputs).to_json()) if inputs else None
+    require(isinstance(inputs, dict), f"inputs must be a JSON object, got {_shown(inputs)}")
+    saved["picture"] = None
+    if inputs:
+        style, size = inputs.pop("style"), inputs.pop("size")
+        _check_style(style)
+        saved["picture"] = json.loads(Picture.of(style, 224).to_json()) | inputs | {"size": size}
     return saved
 
 
+def _check_style(style: Any) -> None:
+    require(isinstance(style, str) and style in STYLES, f"style must be one of {tuple(STYLES)}, got {_shown(style)}")
+
+
 def _check_figures(file: Path, figures: Any) -> None:
-    """Check the headlines of `evaluate_predictions`, which are shown and compared."""
-    groups = {}
-    for name, found in _items(file, "test", figures):
-        single = isinstance(found, dict) and ("accuracy" in found or "r2" in found)
-        groups |= {name: found} if single else {f"{name}.{kind}": part for kind, part in _items(file, name, found)}
-    if not groups:
+    """Check what `evaluate_predictions` gave."""
+    if not _object(file, "test", figures):
         raise RunError(f"{file}: figures of targets are wanted, the file holds none")
-    for name, found in groups.items():
-        for key, value in _items(file, name, found):
-            numbers = _items(file, f"{name}.errors", value) if key == "errors" else [(key, value)]
-            for which, number in numbers:
-                if isinstance(number, str | bool | None):
-                    raise RunError(f"{file}: {name}.{which} must be a number, got {number!r}")
-        if not isinstance(found.get("n"), int):
-            raise RunError(f"{file}: {name}.n must be a whole number, got {found.get('n')!r}")
+    for name, found in figures.items():
+        if name not in TARGETS:
+            raise RunError(f"{file}: {_shown(name)} is not one of its keys")
+        if name != "z":
+            _check_group(file, name, found, "accuracy" if name in CATEGORIES else "r2")
+            continue
+        for kind, part in _object(file, name, found).items():
+            if kind not in _KINDS:
+                raise RunError(f"{file}: {name}.{_shown(kind)} is not one of its keys")
+            _check_group(file, f"{name}.{kind}", part)
 
 
-def _items(file: Path, name: str, found: Any) -> list[tuple[str, Any]]:
-    if not isinstance(found, dict):
-        raise RunError(f"{file}: {name} must be an object of figures, got {found!r}")
-    return list(found.items())
+def _check_group(file: Path, name: str, found: Any, *wanted: str) -> None:
+    """Check the figures of one target, or of one kind of redshifts."""
+    for key in ("n", "errors", *wanted):
+        if key not in _object(file, name, found):
+            raise RunError(f"{file}: {name}.{key} is missing")
+    _check_count(file, f"{name}.n", found["n"])
+    for key, number in _object(file, f"{name}.errors", found["errors"]).items():
+        if not _is_number(number) or number < 0 or number == math.inf:
+            raise RunError(f"{file}: {name}.errors.{key} must be a number of at least 0, got {_shown(number)}")
+    for key, value in found.items():
+        if key in _PARTS:
+            _object(file, f"{name}.{key}", value)
+        elif key != "errors" and not _is_number(value):
+            raise RunError(f"{file}: {name}.{key} must be a number, got {_shown(value)}")
+
+
+def _check_count(file: Path, name: str, value: Any) -> None:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise RunError(f"{file}: {name} must be a whole number of at least 0, got {_shown(value)}")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether JSON holds a number there; NaN is one, which stands for what cannot be measured."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 1 << 63)

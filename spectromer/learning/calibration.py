@@ -15,14 +15,14 @@ from torch import Tensor
 
 from spectromer.errors import RunError, require
 from spectromer.files import atomic
-from spectromer.labels import CATEGORIES, SCALARS
+from spectromer.labels import SCALARS
 from spectromer.learning.checkpoints import load_tensors
 from spectromer.learning.heads import is_known
 from spectromer.learning.metrics import CATASTROPHIC
 from spectromer.learning.model import SpectrumModel
 from spectromer.learning.redshift import RedshiftDistribution
 from spectromer.learning.targets import Targets
-from spectromer.runs import SCHEMA, parse_document
+from spectromer.runs import SCHEMA, parse_document, parse_json
 
 __all__ = ["Calibration", "Typicality"]
 
@@ -72,11 +72,13 @@ class Typicality:
         return found
 
     def sound(self) -> bool:
-        """Whether the shapes fit together and all numbers are finite."""
+        """Whether types and shapes fit together, all numbers are finite, and the distances ascend from 0 or above."""
         d, k = self.whiten.shape if self.whiten.ndim == 2 else (-1, -1)
         shapes = self.mean.shape == (d,) and self.known.shape[1:] == (k,) and self.distances.ndim == 1
         filled = shapes and len(self.known) > 0 and len(self.distances) > 0
-        return filled and all(bool(torch.isfinite(value).all()) for value in vars(self).values())
+        numbers = (value.dtype == torch.float32 and bool(torch.isfinite(value).all()) for value in vars(self).values())
+        ascending = filled and bool((self.distances.diff(prepend=torch.zeros(1)) >= 0.0).all())
+        return ascending and all(numbers)
 
     def distance(self, features: Tensor) -> Tensor:
         """[B, D] to [B]."""
@@ -136,7 +138,7 @@ class Calibration:
                 continue
 
             def loss(log_t: float, given: Tensor = given, true: Tensor = true, head: Any = head) -> float:
-                pairs = zip(given.split(_CHUNK), true.split(_CHUNK), strict=True)
+                pairs = zip(torch.split(given, _CHUNK), torch.split(true, _CHUNK), strict=True)
                 return sum(float(head.loss(g / math.exp(log_t), t).sum()) for g, t in pairs) / len(true)
 
             best = minimize_scalar(loss, bounds=_TEMPERATURES, method="bounded", options={"xatol": 0.01})
@@ -149,7 +151,7 @@ class Calibration:
     def _fit_redshift(self, model: SpectrumModel, out: dict[str, Tensor], z: Tensor) -> None:
         classes = self.classes(model, out)
         off, right, good = [], [], []
-        for rows in torch.arange(len(z)).split(_CHUNK):
+        for rows in torch.split(torch.arange(len(z)), _CHUNK):
             found = self.redshift(model, out["z"][rows])
             limit = catastrophic_limits([classes[i] for i in rows.tolist()])
             off.append((2.0 * found.cdf(z[rows, None])[:, 0] - 1.0).abs())
@@ -177,7 +179,8 @@ class Calibration:
 
     def redshift(self, model: SpectrumModel, logits: Tensor) -> RedshiftDistribution:
         """The distributions of [B, bins]."""
-        return model.head("z").distribution(logits.float() / self.temperature.get("z", 1.0))
+        found: RedshiftDistribution = model.head("z").distribution(logits.float() / self.temperature.get("z", 1.0))
+        return found
 
     def levels(self, shares: Iterable[float], classes: Iterable[str]) -> Tensor:
         """Where in each distribution to look for the quantiles `shares` [K] of the truth, [B, K] float64."""
@@ -218,26 +221,30 @@ class Calibration:
             When the file is damaged, or its numbers are not those of a calibration.
         """
         tensors, metadata = load_tensors(path)
-        try:
-            saved = json.loads(metadata["numbers"])
-        except (KeyError, ValueError) as error:
-            raise RunError(f"{path}: it does not hold the numbers of a calibration ({error!r})") from error
-        numbers = parse_document(path, saved, _Numbers, lambda first: first)
+        if "numbers" not in metadata:
+            raise RunError(f"{path}: the numbers of a calibration are missing")
+        numbers = parse_document(path, parse_json(path, metadata["numbers"]), _Numbers, lambda first: first)
         names = {field.name for field in fields(Typicality)}
         if tensors and tensors.keys() != names:
             raise RunError(f"{path}: its tensors must be {', '.join(sorted(names))}, got {', '.join(sorted(tensors))}")
         typicality = Typicality(**tensors) if tensors else None
         if typicality is not None and not typicality.sound():
-            raise RunError(f"{path}: the shapes of its tensors do not fit together, or a number is not finite")
+            raise RunError(f"{path}: its tensors must be finite float32 of shapes that fit, with ascending distances")
         return cls(**vars(numbers), typicality=typicality)
 
-    def check(self, path: Path, targets: Targets) -> None:
-        """Raise RunError unless the calibration, read from `path`, is one of a model with these targets."""
-        named = {"temperature": (*CATEGORIES, "z"), "sigma": SCALARS}
-        for what, possible in named.items():
-            unknown = sorted(getattr(self, what).keys() - (set(possible) & set(targets.names)))
-            if unknown:
-                raise RunError(f"{path}: {what} is given for {', '.join(unknown)}, which the model does not have")
+    def check(self, path: Path, targets: Targets, features: int) -> None:
+        """Raise RunError unless what was read from `path` fits a model of these targets and so many features."""
+        redshift = ["z"] if "z" in targets.names else []
+        fitting = {
+            "temperature": [*targets.vocabulary, *redshift],
+            "sigma": [name for name in SCALARS if name in targets.names],
+            "central": [_OTHERS, *targets.vocabulary.get("class", [])] if redshift else [],
+        }
+        for what, names in fitting.items():
+            if unknown := sorted(getattr(self, what).keys() - set(names)):
+                raise RunError(f"{path}: {what} has entries that are not the model's: {', '.join(unknown)}")
+        if self.typicality is not None and len(self.typicality.mean) != features:
+            raise RunError(f"{path}: mean must have the model's {features} features, got {len(self.typicality.mean)}")
 
 
 @dataclass(frozen=True)
@@ -252,16 +259,18 @@ class _Numbers:
     least: float
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "sigma"):
-            positive = all(0.0 < value < math.inf for value in getattr(self, name).values())
-            require(positive, f"{name} must be above 0, got {getattr(self, name)}")
+        low, high = (math.exp(bound) for bound in _TEMPERATURES)
+        for name, value in self.temperature.items():
+            require(low <= value <= high, f"temperature.{name} must lie in [{low:.4g}, {high:.4g}], got {value}")
+        for name, value in self.sigma.items():
+            require(0.0 < value < math.inf, f"sigma.{name} must be above 0, got {value}")
         require(0.0 <= self.least <= 1.0, f"least must lie in [0, 1], got {self.least}")
         require(not self.central or _OTHERS in self.central, "central must have an entry for all classes together")
         for kind, levels in self.central.items():
             rising = all(0.0 <= low <= high <= 1.0 for low, high in pairwise(levels))
             require(
                 len(levels) == len(SHARES) and rising,
-                f"central of {kind!r} must be {len(SHARES)} rising shares within [0, 1], got {levels}",
+                f"central of {kind!r} must be {len(SHARES)} rising shares within [0, 1]",
             )
 
 

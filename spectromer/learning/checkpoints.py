@@ -1,19 +1,21 @@
 """Lightning checkpoints as safetensors: tensors as tensors, everything else as JSON beside them, no pickle."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from spectromer.errors import RunError
 from spectromer.files import atomic
+from spectromer.runs import parse_json
 
 __all__ = ["SafetensorsIO", "check_resumable", "check_weights", "load_tensors", "load_weights"]
 
@@ -47,27 +49,47 @@ def _join(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
 
 
 class SafetensorsIO(CheckpointIO):
-    """Weights stand under their own names, so that any reader of safetensors finds them; see `load_weights`."""
+    """Weights stand under their own names, so that any reader of safetensors finds them; see `load_weights`.
+
+    The trainer's state is Lightning's own affair, so its digest is kept with it and says whether it is still whole.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write whole or not at all."""
         tensors: dict[str, torch.Tensor] = {}
         rest = {key: value for key, value in checkpoint.items() if key != _WEIGHTS}
-        state = _split(rest, "trainer", tensors)
+        state = json.dumps(_split(rest, "trainer", tensors))
         for name, tensor in checkpoint[_WEIGHTS].items():
             tensors[name] = tensor.detach().cpu().contiguous().clone()
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic(Path(path)) as part:
-            save_file(tensors, part, metadata={"format": "pt", "trainer": json.dumps(state)})
+            save_file(tensors, part, metadata={"format": "pt", "trainer": state, "digest": _digest(state)})
             part.chmod(0o644)  # safetensors writes files for their owner alone
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
-        """The checkpoint as Lightning saved it."""
-        tensors, metadata = load_tensors(Path(path))
+        """The checkpoint as Lightning saved it.
+
+        Raises
+        ------
+        RunError
+            When the file is damaged, or was saved by a version that kept no digest.
+        """
+        path = Path(path)
+        tensors, metadata = load_tensors(path)
+        if "trainer" in metadata and "digest" not in metadata:
+            raise RunError(
+                f"{path}: an earlier version saved it, and its training cannot go on; "
+                f"start another run from its weights with --checkpoint {path.parent}"
+            )
+        if "trainer" not in metadata:
+            raise RunError(f"{path}: it does not hold the state of a trainer")
+        state = metadata["trainer"]
+        if metadata["digest"] != _digest(state):
+            raise RunError(f"{path}: the state of the trainer is not what was written")
         try:
-            checkpoint = _join(json.loads(metadata["trainer"]), tensors)
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{path}: it does not hold the state of a trainer ({error!r})") from error
+            checkpoint = _join(parse_json(path, state), tensors)
+        except KeyError as error:
+            raise RunError(f"{path}: the tensor {error.args[0]} is missing") from error
         checkpoint[_WEIGHTS] = {k: v for k, v in tensors.items() if not k.startswith(_TRAINER)}
         return checkpoint
 
@@ -87,31 +109,58 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in load_tensors(path)[0].items() if not name.startswith(_TRAINER)}
 
 
-def check_weights(path: Path, weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
-    """Raise RunError unless the weights of the file `path` are those that a model wants, and finite."""
+def check_weights(
+    path: Path, weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], what: str = "weights"
+) -> None:
+    """Check the weights of the file `path`, or other tensors that `what` names, against those that a model wants.
+
+    Raises
+    ------
+    RunError
+        When names, shapes or types differ, or a number is not finite.
+    """
     if missing := sorted(wanted.keys() - weights.keys()):
-        raise RunError(f"{path}: the weights {', '.join(missing[:3])} of the model are missing")
+        raise RunError(f"{path}: the {what} {', '.join(missing[:3])} of the model are missing")
     if unknown := sorted(weights.keys() - wanted.keys()):
-        raise RunError(f"{path}: the model has no weights {', '.join(unknown[:3])}")
+        raise RunError(f"{path}: the model has no {what} {', '.join(unknown[:3])}")
     for name, tensor in weights.items():
-        if tensor.shape != wanted[name].shape:
-            shapes = f"{tuple(wanted[name].shape)}, got {tuple(tensor.shape)}"
-            raise RunError(f"{path}: the weights {name} of the model have shape {shapes}")
+        want = wanted[name]
+        if tensor.shape != want.shape:
+            raise RunError(
+                f"{path}: the {what} {name} of the model have shape {tuple(want.shape)}, got {tuple(tensor.shape)}"
+            )
+        if tensor.dtype != want.dtype:
+            raise RunError(f"{path}: the {what} {name} of the model are {want.dtype}, got {tensor.dtype}")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise RunError(f"{path}: the weights {name} are not finite")
+            raise RunError(f"{path}: the {what} {name} are not finite")
 
 
-def check_resumable(path: Path, task: nn.Module) -> None:
-    """Raise RunError unless a run can be resumed from the checkpoint `path`."""
+def check_resumable(path: Path, task: lightning.LightningModule) -> None:
+    """Raise RunError unless the training of `task` can go on from the checkpoint `path`."""
     checkpoint = SafetensorsIO().load_checkpoint(path)
     check_weights(path, checkpoint[_WEIGHTS], task.state_dict())
-    if missing := sorted({"optimizer_states", "lr_schedulers", "loops", "callbacks", "history"} - checkpoint.keys()):
-        raise RunError(f"{path}: the state of the trainer lacks {', '.join(missing)}")
-    for state in checkpoint["optimizer_states"]:
-        for moments in state["state"].values():
-            for name, tensor in moments.items():
-                if isinstance(tensor, torch.Tensor) and not bool(torch.isfinite(tensor).all()):
-                    raise RunError(f"{path}: the optimizer's {name} is not finite")
+    configured: Any = task.configure_optimizers()
+    groups = [group["params"] for group in configured["optimizer"].param_groups]
+    (saved,) = checkpoint["optimizer_states"]
+    counts = [[len(group) for group in found] for found in (groups, [g["params"] for g in saved["param_groups"]])]
+    if counts[0] != counts[1]:
+        raise RunError(f"{path}: the optimizer must have groups of {counts[0]} parameters, got {counts[1]}")
+    parameters = [parameter for group in groups for parameter in group]
+    found = {f"{i}.{name}": tensor for i, moments in saved["state"].items() for name, tensor in moments.items()}
+    step = torch.zeros(())
+    wanted = {
+        f"{i}.{name}": tensor
+        for i in saved["state"]
+        for name, tensor in {"step": step, "exp_avg": parameters[i], "exp_avg_sq": parameters[i]}.items()
+    }
+    check_weights(path, found, wanted, "moments")
+    for name, tensor in found.items():
+        if not name.endswith(".exp_avg") and bool((tensor < 0.0).any()):
+            raise RunError(f"{path}: the moments {name} must be at least 0")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

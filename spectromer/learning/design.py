@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from timm.models.vision_transformer import VisionTransformer
 
 from spectromer.config import SPECFORMER, HeadKind, RedshiftMethod
-from spectromer.errors import ModelError
+from spectromer.errors import ModelError, RunError, SpectromerError
 from spectromer.learning.backbone import create_backbone
+from spectromer.learning.checkpoints import check_weights
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.model import SpectrumModel
 from spectromer.learning.specformer import SpecFormer, SpectrumToSequence
 from spectromer.learning.targets import Targets
 from spectromer.picture import Picture
+from spectromer.runs import RunFolder
 from spectromer.transforms import SpectrumToImage
 
 __all__ = ["Design"]
@@ -48,11 +50,42 @@ class Design:
 
     def __post_init__(self) -> None:
         if (self.picture is None) != (self.model == SPECFORMER):
-            raise ModelError(f"a picture is for models other than {SPECFORMER}, got {self.model} and {self.picture}")
+            got = "None" if self.picture is None else "a picture"
+            raise ModelError(f"a picture is for models other than {SPECFORMER}, got {self.model} and {got}")
         if self.picture is not None and self.picture.dtype != "uint8":
             raise ModelError(f"dtype must be uint8 for the model's pictures, got {self.picture.dtype}")
         if not 0.0 < self.keep_patches <= 1.0:
             raise ModelError(f"keep_patches must lie in (0, 1], got {self.keep_patches}")
+
+    @classmethod
+    def read(cls, run: RunFolder) -> tuple["Design", SpectrumModel]:
+        """The design of a run, and a fresh model of it.
+
+        Raises
+        ------
+        RunError
+            When model.json is missing, is damaged or names a model that cannot be made.
+        """
+        design = run.read_model(cls)
+        try:
+            return design, design.build()
+        except SpectromerError as error:
+            raise RunError(f"{run.model}: {error}") from error
+
+    @classmethod
+    def load(cls, run: RunFolder) -> tuple["Design", SpectrumModel]:
+        """The design of a run, and the model with its best weights.
+
+        Raises
+        ------
+        RunError
+            When model.json or the weights are missing or damaged, or do not belong together.
+        """
+        design, model = cls.read(run)
+        weights = run.read_weights()
+        check_weights(run.weights, weights, model.state_dict())
+        model.load_state_dict(weights)
+        return design, model
 
     def transform(self) -> SpectrumToImage | SpectrumToSequence:
         """What brings spectra before the encoder."""

@@ -12,13 +12,12 @@ from rich.progress import track
 from torch import Tensor
 
 from spectromer.chunks import chunks
-from spectromer.errors import RunError, SpectromerError
 from spectromer.labels import CATEGORIES
 from spectromer.learning.calibration import Calibration, catastrophic_limits
-from spectromer.learning.checkpoints import check_weights
 from spectromer.learning.design import Design
+from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.model import SpectrumModel
-from spectromer.learning.specformer import SpectrumToSequence
+from spectromer.learning.specformer import SpecFormer, SpectrumToSequence
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import in_order
 from spectromer.shards.store import ShardSet
@@ -55,8 +54,18 @@ class Predictor:
     device: torch.device
 
     @classmethod
-    def load(cls, run: str | os.PathLike[str], device: str | None = None) -> "Predictor":
+    def load(
+        cls, run: str | os.PathLike[str], device: str | None = None, calibration: Calibration | None = None
+    ) -> "Predictor":
         """Load the best weights of a run folder, or what `python -m spectromer.export` made of it.
+
+        Parameters
+        ----------
+        run : path-like
+        device : str, optional
+            By default the GPU where there is one.
+        calibration : Calibration, optional
+            Stands in for that of the run folder.
 
         Raises
         ------
@@ -64,23 +73,13 @@ class Predictor:
             When `run` is no finished run folder, or a file in it is damaged.
         """
         files = RunFolder(run)
-        design, weights = files.read_model(Design), files.read_weights()
-        try:
-            model = design.build()
-        except SpectromerError as error:
-            raise RunError(f"{files.model}: {error}") from error
-        check_weights(files.weights, weights, model.state_dict())
-        model.load_state_dict(weights)
-        calibration = Calibration.load(files.calibration) if files.calibration.is_file() else Calibration()
-        calibration.check(files.calibration, design.targets)
+        design, model = Design.load(files)
+        if calibration is None:
+            calibration = Calibration.load(files.find(files.calibration))
+            features = 2 * len(_read_blocks(model.encoder)) * model.encoder.width
+            calibration.check(files.calibration, design.targets, features)
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(
-            model.to(where).eval(),
-            design,
-            design.transform(),
-            calibration,
-            where,
-        )
+        return cls(model.to(where).eval(), design, design.transform(), calibration, where)
 
     @torch.no_grad()
     def outputs(self, batch: SpectrumBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -97,9 +96,7 @@ class Predictor:
             tokens = tokens[:, encoder.prefix :].float()
             features.extend((tokens.mean(1), tokens.std(1)))
 
-        depth = len(encoder.layers)
-        chosen = sorted({max(1, depth // 4), max(1, depth // 2), depth})
-        hooks = [encoder.layers[i - 1].register_forward_hook(keep) for i in chosen]
+        hooks = [encoder.layers[i].register_forward_hook(keep) for i in _read_blocks(encoder)]
         try:
             out = self.model(inputs)
         finally:
@@ -186,7 +183,7 @@ class Predictor:
         targets = self.model.targets
         values = np.array(targets.vocabulary[name])
         allowed = np.ones(p.shape, dtype=bool)
-        if name == "subclass" and "class" in table.colnames:
+        if name == "subclass" and targets.subclasses and "class" in table.colnames:
             fitting = {kind: np.isin(values, found) for kind, found in targets.subclasses.items()}
             allowed = np.array([fitting.get(kind, np.zeros(len(values), bool)) for kind in table["class"]])
             allowed = allowed.reshape(p.shape)
@@ -207,3 +204,9 @@ class Predictor:
         """Predict any number of batches."""
         parts = [self.predict(batch) for batch in batches]
         return vstack(parts, metadata_conflicts="silent") if parts else Table()
+
+
+def _read_blocks(encoder: ImageEncoder | SpecFormer) -> list[int]:
+    """The blocks of a transformer whose tokens give the features: after a quarter, a half and all of them."""
+    depth = len(encoder.layers)
+    return sorted({max(1, depth // 4) - 1, max(1, depth // 2) - 1, depth - 1})

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,14 +30,15 @@ class Targets:
     vocabulary : dict
         For class and subclass, the values that are told apart, in alphabetical order.
     subclasses : dict
-        For each class, the subclasses that it came with.
+        For each class, the subclasses that it came with; where it is empty, a class may have any subclass.
     scale : dict
         For teff (as ln), logg and feh: mean and standard deviation. For z: 0 and the highest z that is told apart.
 
     Raises
     ------
     ArgumentError
-        When a target is unknown or stands twice, or its vocabulary or scale is missing or not sound.
+        When a target is unknown or stands twice, or when a vocabulary or a scale breaks its rule or is that of no
+        target.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
@@ -51,15 +52,26 @@ class Targets:
         check_targets(self.names)
         for name in self.names:
             values = self.vocabulary.get(name, [])
-            if name in CATEGORIES and (not values or len(set(values)) < len(values)):
+            if name in CATEGORIES and (not values or len(set(values)) < len(values) or "" in values):
                 raise ArgumentError(f"the vocabulary of {name} must name each value once, got {values}")
+            if values != sorted(values):
+                raise ArgumentError(f"the vocabulary of {name} must be in alphabetical order, got {values}")
             mean, width = self.scale.get(name, (0.0, 0.0))
             if name not in CATEGORIES and not (math.isfinite(mean) and 0.0 < width < math.inf):
                 raise ArgumentError(f"the scale of {name} must be two numbers, the second above 0, got {mean}, {width}")
-        unknown = {value for values in self.subclasses.values() for value in values}
-        unknown -= set(self.vocabulary.get("subclass", []))
+            if name == "z" and mean != 0.0:
+                raise ArgumentError(f"the scale of z must begin with 0, got {mean}")
+        _check_keys("vocabulary", self.vocabulary, [name for name in self.names if name in CATEGORIES])
+        _check_keys("scale", self.scale, [name for name in self.names if name not in CATEGORIES])
+        classes, values = self.vocabulary.get("class", []), self.vocabulary.get("subclass", [])
+        _check_keys("subclasses", self.subclasses, classes)
+        if self.subclasses and values and len(self.subclasses) < len(classes):
+            raise ArgumentError(f"subclasses must have each class, got {', '.join(self.subclasses)}")
+        unknown = {value for found in self.subclasses.values() for value in found} - set(values)
         if unknown:
             raise ArgumentError(f"subclasses must be of the vocabulary of subclass, got {', '.join(sorted(unknown))}")
+        if any(found != sorted(set(found)) for found in self.subclasses.values()):
+            raise ArgumentError(f"subclasses must be in alphabetical order, each once, got {self.subclasses}")
 
     @classmethod
     def fit(cls, names: Sequence[str], labels: BelievedLabels, least: int = 5) -> "Targets":
@@ -113,3 +125,8 @@ class Targets:
             else:
                 encoded[name] = torch.from_numpy(labels[name].astype(np.float32))
         return encoded
+
+
+def _check_keys(what: str, found: Iterable[str], possible: Sequence[str]) -> None:
+    if unknown := sorted(set(found) - set(possible)):
+        raise ArgumentError(f"{what} must be of {', '.join(possible) or 'nothing'}, got {', '.join(unknown)}")

@@ -19,7 +19,7 @@ from rich.console import Console
 from torch import Tensor
 
 from spectromer.config import SPECFORMER, TrainConfig
-from spectromer.errors import ArgumentError, ModelError
+from spectromer.errors import ArgumentError, ModelError, RunError
 from spectromer.files import write_rejected
 from spectromer.learning import plots
 from spectromer.learning.backbone import create_backbone, has_published_weights
@@ -65,6 +65,12 @@ def _with_defaults(config: TrainConfig, spectra: int) -> TrainConfig:
     return replace(config, epochs=epochs, lr=lr)
 
 
+def _told(design: Design, config: TrainConfig) -> dict[str, Any]:
+    """The options of a run that its model settles. A model without a picture leaves that as it is."""
+    names = ("model", "picture", "heads", "redshift_head", "keep_patches")
+    return {name: getattr(design, name) for name in names} | {"picture": design.picture or config.picture}
+
+
 def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Targets], tuple[Design, SpectrumModel]]:
     """Return a function that makes the design and the model once the targets are known.
 
@@ -72,16 +78,18 @@ def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Tar
     checkpoint. If the option checkpoint is a run folder, that run sets the model and the picture.
     """
     if resume:
-        design = run.read_model(Design)
-        return lambda targets: (design, design.build())
+        design, model = Design.read(run)
+        for name, value in {**_told(design, config), "targets": design.targets.names}.items():
+            if getattr(config, name) != value:
+                raise RunError(f"{run.config}: {name} must be that of {run.model.name} in a run that goes on")
+        return lambda targets: (design, model)
     if config.checkpoint is not None and config.checkpoint.is_dir():
-        source = RunFolder(config.checkpoint)
-        earlier, weights = source.read_model(Design), source.read_weights()
+        earlier, teacher = Design.load(RunFolder(config.checkpoint))
 
         def following(targets: Targets) -> tuple[Design, SpectrumModel]:
             design = replace(earlier, targets=targets.following(earlier.targets))
             model = design.build()
-            heads = model.take_over(weights, earlier.targets)
+            heads = model.take_over(teacher.state_dict(), earlier.targets)
             print(f"Loaded from {config.checkpoint}: the encoder and the heads of {', '.join(heads) or 'no target'}.")
             return design, model
 
@@ -158,7 +166,7 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume:
 
 def _calibrate(run: RunFolder, shards: ShardSet, rows: dict[str, np.ndarray], values: dict[str, Tensor]) -> None:
     """Fit the calibration to the validation split, and the measure of typical spectra to training features."""
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load(run.path, calibration=Calibration())
     chosen = {
         name: some(rows[name], limit) for name, limit in (("train", _CALIBRATION_TRAIN), ("val", _CALIBRATION_VAL))
     }
@@ -206,8 +214,7 @@ def train(config: TrainConfig, resume: bool = False, division: Division | None =
     division = division or divide(config)
     shards, rows = division.shards, division.rows
     design, model = build(Targets.fit(config.targets, shards.believed.take(rows["train"])))
-    picture = design.picture or config.picture
-    config = replace(_with_defaults(config, len(rows["train"])), model=design.model, picture=picture, out=run.path)
+    config = replace(_with_defaults(config, len(rows["train"])), **_told(design, config), out=run.path)
     if config.frozen:
         model.encoder.requires_grad_(False)
 

@@ -1,0 +1,471 @@
+"""Run folders: what is written is read back, version 1 is converted, and each fault is told in one sentence."""
+
+import json
+import math
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spectromer.config import TrainConfig
+from spectromer.errors import RunError
+from spectromer.learning.calibration import Calibration
+from spectromer.learning.checkpoints import check_resumable
+from spectromer.learning.design import Design
+from spectromer.learning.predictor import Predictor
+from spectromer.learning.targets import Targets
+from spectromer.learning.task import SpectrumTask
+from spectromer.predict import main as predict_main
+from spectromer.report import main as report_main
+from spectromer.runs import SCHEMA, RunFolder
+from spectromer.train import main as train_main
+
+pytestmark = pytest.mark.filterwarnings(
+    "default"  # Lightning's, TensorBoard's and rich's own warnings are not this package's to mend
+)
+
+NAN, INF = math.nan, math.inf
+GONE: Any = object()
+Edit = Callable[[dict[str, Tensor], dict[str, str]], Any]
+
+
+@pytest.fixture
+def broken(run: Path, tmp_path: Path) -> Path:
+    """A copy of a good run folder, to be broken."""
+    folder = tmp_path / "broken"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("plots", "tensorboard", "*.parquet", "*.html"))
+    return folder
+
+
+def set_key(file: Path, keys: str, value: Any) -> None:
+    """Set or remove the value at "key.key" in a JSON file."""
+    saved = json.loads(file.read_text())
+    *above, last = keys.split(".")
+    inner = saved
+    for key in above:
+        inner = inner[key]
+    if value is GONE:
+        del inner[last]
+    else:
+        inner[last] = value
+    file.write_text(json.dumps(saved))
+
+
+def rewrite(file: Path, edit: Edit) -> None:
+    """Change the tensors and the metadata of a safetensors file in place."""
+    with safe_open(file, framework="pt") as opened:
+        tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
+        metadata = opened.metadata()
+    edit(tensors, metadata)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file, metadata=metadata)
+
+
+def set_number(keys: str, value: Any) -> Edit:
+    """Set or remove the number at "key.key" in the metadata of a calibration."""
+
+    def edit(_: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        numbers = json.loads(metadata["numbers"])
+        *above, last = keys.split(".")
+        inner = numbers
+        for key in above:
+            inner = inner[key]
+        if value is GONE:
+            del inner[last]
+        else:
+            inner[last] = value
+        metadata["numbers"] = json.dumps(numbers)
+
+    return edit
+
+
+def to_version_1(folder: Path) -> None:
+    """Turn a run folder into what the version before schemas left."""
+    model, config = (json.loads((folder / name).read_text()) for name in ("model.json", "config.json"))
+    picture = model.pop("picture")
+    kept = {name: picture[name] for name in ("size", "channels", "panels")}
+    model["inputs"] = {"style": "panels", **kept}
+    config |= {"style": "panels", **kept, "block": None}
+    config |= {"shares": config.pop("split"), "turn": config.pop("fold_offset")}
+    del model["schema"], config["schema"], config["picture"]
+    (folder / "model.json").write_text(json.dumps(model))
+    (folder / "config.json").write_text(json.dumps(config))
+    rewrite(folder / "calibration.safetensors", set_number("schema", GONE))
+    rewrite(folder / "last.safetensors", lambda _, metadata: metadata.pop("digest"))
+
+
+def make_task(folder: Path) -> SpectrumTask:
+    """What a resumed run trains."""
+    run = RunFolder(folder)
+    design, model = Design.read(run)
+    return SpectrumTask(model, design.transform(), run.read_config(), steps=14)
+
+
+def refuses(read: Callable[[], object], file: Path, rule: str) -> None:
+    """`read` has to end in one sentence that begins with the file and then tells the rule."""
+    with pytest.raises(RunError, match=rule) as caught:
+        read()
+    message = str(caught.value)
+    assert message.startswith(f"{file}: ") and "\n" not in message and len(message) < 400, message
+
+
+def test_a_good_folder_is_read(broken: Path) -> None:
+    run, predictor = RunFolder(broken), Predictor.load(broken, device="cpu")
+    assert run.read_config().picture == predictor.design.picture
+    assert run.read_metrics()["test"].keys() == {"class", "subclass", "z", "teff"}
+    check_resumable(run.last, make_task(broken))
+    run.write_config(run.read_config())
+    run.write_model(predictor.design)
+    for file in (run.config, run.model):
+        assert json.loads(file.read_text())["schema"] == SCHEMA
+    assert run.read_model(Design) == predictor.design
+
+
+def test_version_1_is_converted(run: Path, broken: Path) -> None:
+    to_version_1(broken)
+    new, old = (Predictor.load(folder, device="cpu") for folder in (run, broken))
+    assert old.design == new.design and old.calibration.central == new.calibration.central
+    assert RunFolder(broken).read_config() == RunFolder(run).read_config()
+    last = broken / "last.safetensors"
+    refuses(lambda: check_resumable(last, make_task(broken)), last, f"start another run .* --checkpoint {broken}$")
+
+
+def test_version_1_of_a_model_without_a_picture(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    config = TrainConfig(model="specformer", targets=("class",))
+    design = Design("specformer", None, Targets(("class",), {"class": ["QSO", "STAR"]}))
+    run.write_config(config)
+    run.write_model(design)
+    old, told = (json.loads(file.read_text()) for file in (run.model, run.config))
+    del old["schema"], old["picture"], told["schema"], told["picture"]
+    run.model.write_text(json.dumps(old | {"inputs": {}}))
+    told |= {"style": "panels", "size": None, "channels": ["flux"], "panels": None, "block": None}
+    told |= {"shares": told.pop("split"), "turn": told.pop("fold_offset")}
+    run.config.write_text(json.dumps(told))
+    assert (run.read_model(Design), run.read_config()) == (design, config)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "value", "rule"),
+    [
+        ("model.json", "inputs", GONE, "neither a schema nor inputs"),
+        ("model.json", "inputs", [], r"inputs must be a JSON object, got \[\]"),
+        ("model.json", "inputs.style", GONE, "neither a schema nor style"),
+        ("model.json", "inputs.style", [], r"style must be one of .*, got \[\]"),
+        ("model.json", "inputs.size", GONE, "neither a schema nor size"),
+        ("model.json", "inputs.size", "big", "picture.size: input should be a valid integer, got 'big'"),
+        ("model.json", "inputs.wavelength_range", [1, 2, 3], "picture.wavelength_range: tuple should have at most 2"),
+        ("model.json", "inputs.colour", 1, "picture.colour is not one of its keys"),
+        ("config.json", "shares", GONE, "neither a schema nor shares"),
+        ("config.json", "style", "x", "style must be one of"),
+        ("config.json", "size", "x", "size: input should be a valid integer"),
+        ("config.json", "colour", 1, "colour is not one of its keys"),
+    ],
+)
+def test_a_broken_folder_of_version_1(broken: Path, name: str, keys: str, value: Any, rule: str) -> None:
+    to_version_1(broken)
+    set_key(broken / name, keys, value)
+    run = RunFolder(broken)
+    refuses(lambda: run.read_model(Design) if name == "model.json" else run.read_config(), broken / name, rule)
+
+
+def read_by_name(name: str, folder: Path) -> object:
+    """Read one JSON document of a run."""
+    run = RunFolder(folder)
+    readers = {"config.json": run.read_config, "metrics.json": run.read_metrics}
+    return readers.get(name, lambda: run.read_model(Design))()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.json", "metrics.json"])
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (b"", "not readable as JSON"),
+        (b"hello", "not readable as JSON"),
+        (b'{"schema": 2, "model"', "not readable as JSON"),
+        (b"\xff\xfe{", "not readable as text"),
+        (b"[1]", r"the document must be a JSON object, got \[1\]"),
+        (b"null", "the document must be a JSON object, got None"),
+        (b"[" * 100_000, "not readable as JSON"),
+        (b'{"n": ' + b"9" * 5000 + b"}", "not readable as JSON"),
+    ],
+    ids=["empty", "text", "cut", "utf-16", "list", "null", "deep", "digits"],
+)
+def test_what_is_no_json_object(broken: Path, name: str, content: bytes, rule: str) -> None:
+    (broken / name).write_bytes(content)
+    refuses(lambda: read_by_name(name, broken), broken / name, rule)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.json"])
+@pytest.mark.parametrize("schema", [3, 0, "2", 2.0, True, None, [], NAN])
+def test_a_version_that_is_not_known(broken: Path, name: str, schema: Any) -> None:
+    set_key(broken / name, "schema", schema)
+    refuses(lambda: read_by_name(name, broken), broken / name, "its schema is of version .* reads 1 and 2$")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.json"])
+def test_every_key_is_wanted_and_no_other(broken: Path, name: str) -> None:
+    file = broken / name
+    good = file.read_text()
+
+    def walk(value: Any, above: str = "") -> list[tuple[str, Any]]:
+        found = [(f"{above}{key}", inner) for key, inner in value.items()]
+        deeper = [pair for keys, inner in found if isinstance(inner, dict) for pair in walk(inner, f"{keys}.")]
+        return found + deeper
+
+    for keys, value in [("", {}), *walk(json.loads(good))]:
+        if keys not in ("", "schema"):
+            set_key(file, keys, GONE)
+            refuses(lambda: read_by_name(name, broken), file, f"{keys} is missing|vocabulary|scale|subclasses")
+            file.write_text(good)
+        if isinstance(value, dict):
+            set_key(file, f"{keys}.colour".removeprefix("."), 1)
+            refuses(lambda: read_by_name(name, broken), file, r"colour is not one of its keys|colour: input should be")
+            file.write_text(good)
+    set_key(file, "schema", GONE)
+    refuses(lambda: read_by_name(name, broken), file, "neither a schema nor")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "rule"),
+    [
+        ("simulated", 0, "simulated must be at least 1, got 0"),
+        ("simulated", 1 << 40, "simulated must be below"),
+        ("simulated", "many", "simulated: input should be a valid integer, got 'many'"),
+        ("seed", 1 << 40, "seed must be below"),
+        ("split", [0.5, 0.5], "split.2|split: "),
+        ("fold_offset", NAN, "fold_offset must be"),
+        ("targets", ["colour"], "targets must be some of"),
+        ("epochs", 1.5, "epochs: input should be a valid"),
+        ("batch_size", True, "batch_size: input should be a valid integer"),
+        ("lr", INF, "lr must be above 0, got inf"),
+        ("save_minutes", 1e300, "save_minutes must be at most"),
+        ("heads", "deep", "heads: input should be 'linear' or 'mlp', got 'deep'"),
+        ("picture.size", 0, r"picture: size must lie in \[1, 8192\], got 0"),
+        ("picture.points", 10**9, "picture: a picture must have at most"),
+        ("picture.scale", [0.0, INF], "picture: scale must be finite"),
+        ("picture.scale", 3, "picture.scale: input should be .*, or input should be .*, got 3"),
+        ("picture.colors", ["nothing"], "picture: colors must be matplotlib's names"),
+        ("picture.dtype", "float32", "dtype must be uint8"),
+    ],
+)
+def test_types_and_ranges_of_the_configuration(broken: Path, keys: str, value: Any, rule: str) -> None:
+    set_key(broken / "config.json", keys, value)
+    refuses(RunFolder(broken).read_config, broken / "config.json", rule)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "rule"),
+    [
+        ("model", "nonsense", "model 'nonsense' is not one of timm's"),
+        ("model", "resnet18", "model 'resnet18' could not be made"),
+        ("model", "specformer", "a picture is for models other than specformer"),
+        ("picture", None, "a picture is for models other than specformer"),
+        ("picture.panels", 3, "picture: size must be a multiple of panels"),
+        ("keep_patches", NAN, "keep_patches must lie in"),
+        ("targets.names", [], "targets: targets must be some of"),
+        ("targets.vocabulary.class", [], "the vocabulary of class must name each value once"),
+        ("targets.vocabulary.class", ["STAR", "QSO", "GALAXY"], "the vocabulary of class must be in alphabetical"),
+        ("targets.vocabulary.feh", ["A"], "vocabulary must be of class, subclass, got feh"),
+        ("targets.subclasses.STAR", ["X"], "subclasses must be of the vocabulary of subclass, got X"),
+        ("targets.subclasses.COMET", ["A"], "subclasses must be of GALAXY, QSO, STAR, got COMET"),
+        ("targets.subclasses.STAR", GONE, "subclasses must have each class"),
+        ("targets.scale.z", [0.0, INF], "the scale of z must be two numbers"),
+        ("targets.scale.z", [1.0, 2.0], "the scale of z must begin with 0"),
+        ("targets.scale.logg", [1.0, 2.0], "scale must be of z, teff, got logg"),
+        ("targets.scale.teff", ["x", 1.0], "targets.scale.teff.0: input should be a valid number, got 'x'"),
+    ],
+)
+def test_types_and_ranges_of_the_model(broken: Path, keys: str, value: Any, rule: str) -> None:
+    set_key(broken / "model.json", keys, value)
+    refuses(lambda: Predictor.load(broken), broken / "model.json", rule)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "rule"),
+    [
+        ("model", "vit_nano_patch16_128", "the model has no weights"),
+        ("picture.size", 32, "of the model have shape"),
+        ("picture.channels", ["flux", "error"], "of the model have shape"),
+        ("heads", "mlp", "of the model are missing"),
+        ("redshift_head", "pooled", "the model has no weights"),
+        ("targets.scale.z", [0.0, 1.0], "of the model have shape"),
+    ],
+)
+def test_another_model_than_that_of_the_weights(broken: Path, keys: str, value: Any, rule: str) -> None:
+    set_key(broken / "model.json", keys, value)
+    refuses(lambda: Predictor.load(broken), broken / "best.safetensors", rule)
+
+
+WEIGHT = "model.heads.class_head.output.weight"
+WEIGHTS: dict[str, tuple[Edit, str]] = {
+    "NaN": (lambda tensors, _: tensors[WEIGHT].view(-1)[3:4].fill_(NAN), "are not finite"),
+    "infinite": (lambda tensors, _: tensors[WEIGHT].view(-1)[3:4].fill_(INF), "are not finite"),
+    "shape": (lambda tensors, _: tensors.update({WEIGHT: tensors[WEIGHT][:-1]}), r"have shape \(3, .*, got \(2, "),
+    "half": (
+        lambda tensors, _: tensors.update({WEIGHT: tensors[WEIGHT].half()}),
+        "are torch.float32, got torch.float16",
+    ),
+    "missing": (lambda tensors, _: tensors.pop(WEIGHT), "of the model are missing"),
+    "extra": (lambda tensors, _: tensors.update({"model.colour": torch.zeros(2)}), "the model has no weights colour"),
+}
+TWICE: Edit = lambda tensors, _: tensors.update({WEIGHT.removeprefix("model."): tensors[WEIGHT].clone()})  # noqa: E731
+
+
+@pytest.mark.parametrize(("edit", "rule"), [*WEIGHTS.values(), (TWICE, "once")], ids=[*WEIGHTS, "twice"])
+def test_weights_that_are_broken(broken: Path, edit: Edit, rule: str) -> None:
+    rewrite(broken / "best.safetensors", edit)
+    refuses(lambda: Predictor.load(broken), broken / "best.safetensors", rule)
+    refuses(lambda: Design.load(RunFolder(broken)), broken / "best.safetensors", rule)
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "calibration.safetensors", "last.safetensors"])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", pickle.dumps({"a": 1}), None], ids=["empty", "text", "pickle", "cut"]
+)
+def test_files_of_tensors_that_are_not_whole(broken: Path, name: str, content: bytes | None) -> None:
+    file = broken / name
+    file.write_bytes(file.read_bytes()[:-100] if content is None else content)
+
+    def read() -> None:
+        Predictor.load(broken)
+        check_resumable(broken / "last.safetensors", make_task(broken))
+
+    refuses(read, file, "not a whole safetensors file")
+
+
+def first_moments(tensors: dict[str, Tensor], ending: str) -> str:
+    return next(name for name in tensors if name.startswith("trainer.") and name.endswith(f".{ending}"))
+
+
+TRAINER: dict[str, tuple[Edit, str]] = {
+    "none": (lambda _, metadata: metadata.pop("trainer"), "does not hold the state of a trainer"),
+    "no digest": (lambda _, metadata: metadata.pop("digest"), "an earlier version saved it"),
+    "changed": (lambda _, metadata: metadata.update(trainer="{}"), "the state of the trainer is not what was written"),
+    "missing": (lambda tensors, _: tensors.pop(first_moments(tensors, "exp_avg")), r"the tensor .*exp_avg is missing"),
+    "NaN": (lambda tensors, _: tensors[first_moments(tensors, "exp_avg")].fill_(NAN), "the moments .* are not finite"),
+    "shape": (
+        lambda tensors, _: tensors.update({first_moments(tensors, "exp_avg"): torch.zeros(7)}),
+        r"the moments 0.exp_avg of the model have shape .*, got \(7,\)",
+    ),
+    "negative": (lambda tensors, _: tensors[first_moments(tensors, "exp_avg_sq")].fill_(-1.0), "must be at least 0"),
+}
+
+
+@pytest.mark.parametrize(("edit", "rule"), [*WEIGHTS.values(), *TRAINER.values()], ids=[*WEIGHTS, *TRAINER])
+def test_a_checkpoint_that_a_run_cannot_go_on_from(broken: Path, edit: Edit, rule: str) -> None:
+    task, last = make_task(broken), broken / "last.safetensors"
+    rule = rule.replace("weights colour", "weights model.colour")
+    rewrite(last, edit)
+    refuses(lambda: check_resumable(last, task), last, rule)
+
+
+def test_a_checkpoint_of_other_parameters(broken: Path) -> None:
+    task, last = make_task(broken), broken / "last.safetensors"
+    task.model.encoder.requires_grad_(False)
+    refuses(lambda: check_resumable(last, task), last, r"the optimizer must have groups of \[")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [("model", "vit_nano_patch16_128"), ("targets", ["class"]), ("heads", "mlp"), ("picture.points", 3)],
+)
+def test_a_run_goes_on_as_the_model_that_it_is(broken: Path, keys: str, value: Any, error_line: Any) -> None:
+    set_key(broken / "config.json", keys, value)
+    sentence = error_line(train_main, ["--resume", str(broken)])
+    assert sentence.startswith(f"{broken / 'config.json'}: {keys.split('.')[0]} must be that of model.json")
+
+
+CALIBRATION: dict[str, tuple[Edit, str]] = {
+    "no numbers": (lambda _, metadata: metadata.pop("numbers"), "the numbers of a calibration are missing"),
+    "no JSON": (lambda _, metadata: metadata.update(numbers="hello"), "not readable as JSON"),
+    "list": (lambda _, metadata: metadata.update(numbers="[]"), "must be a JSON object"),
+    "version": (set_number("schema", 3), "its schema is of version 3"),
+    "missing": (set_number("least", GONE), "least is missing"),
+    "unknown": (set_number("colour", 1), "colour is not one of its keys"),
+    "type": (set_number("temperature.class", "warm"), "temperature.class: input should be a valid number, got 'warm'"),
+    "cold": (set_number("temperature.class", 1e-300), r"temperature.class must lie in \[0.2, 8\], got 1e-300"),
+    "not a number": (set_number("temperature.class", NAN), "temperature.class must lie in"),
+    "sigma": (set_number("sigma.teff", 0.0), "sigma.teff must be above 0"),
+    "least": (set_number("least", 1.5), "least must lie in"),
+    "central": (set_number("central.", [0.0, 1.0]), "central of '' must be 22 rising shares"),
+    "no common entry": (set_number("central", {"STAR": [0.0] * 22}), "central must have an entry for all classes"),
+    "no such class": (set_number("central.COMET", [0.0] * 22), "central has entries that are not the model's: COMET"),
+    "no such category": (set_number("temperature.feh", 1.0), "temperature has entries that are not the model's: feh"),
+    "no such number": (set_number("sigma.logg", 1.0), "sigma has entries that are not the model's: logg"),
+    "no tensor": (lambda tensors, _: tensors.pop("mean"), "its tensors must be distances, known, mean, whiten"),
+    "extra tensor": (lambda tensors, _: tensors.update(colour=torch.zeros(2)), "its tensors must be"),
+    "shapes": (lambda tensors, _: tensors.update(known=tensors["known"][:, 1:]), "of shapes that fit"),
+    "NaN": (lambda tensors, _: tensors["known"].fill_(NAN), "its tensors must be finite"),
+    "half": (lambda tensors, _: tensors.update(mean=tensors["mean"].half()), "its tensors must be finite float32"),
+    "order": (lambda tensors, _: tensors.update(distances=tensors["distances"].flip(0)), "with ascending distances"),
+    "features": (
+        lambda tensors, _: tensors.update(mean=tensors["mean"][1:], whiten=tensors["whiten"][1:]),
+        "mean must have the model's 384 features, got 383",
+    ),
+}
+
+
+@pytest.mark.parametrize(("edit", "rule"), CALIBRATION.values(), ids=CALIBRATION)
+def test_a_calibration_that_is_broken(broken: Path, edit: Edit, rule: str) -> None:
+    rewrite(broken / "calibration.safetensors", edit)
+    refuses(lambda: Predictor.load(broken), broken / "calibration.safetensors", rule)
+    assert Predictor.load(broken, calibration=Calibration()).calibration.central == {}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "rule"),
+    [
+        ("test", {}, "figures of targets are wanted"),
+        ("test", [], r"test must be a JSON object, got \[\]"),
+        ("test.colour", {}, "'colour' is not one of its keys"),
+        ("test.class", None, "class must be a JSON object"),
+        ("test.class.n", GONE, "class.n is missing"),
+        ("test.class.n", -1, "class.n must be a whole number of at least 0"),
+        ("test.class.accuracy", GONE, "class.accuracy is missing"),
+        ("test.class.accuracy", {}, "class.accuracy must be a number"),
+        ("test.class.accuracy", 10**400, "class.accuracy must be a number"),
+        ("test.class.errors.accuracy", INF, "class.errors.accuracy must be a number of at least 0, got inf"),
+        ("test.class.by_value", [], "class.by_value must be a JSON object"),
+        ("test.z.comet", {}, "'comet' is not one of its keys"),
+        ("test.z.star.r2", "x", "z.star.r2 must be a number, got 'x'"),
+        ("test.teff.errors", [], "teff.errors must be a JSON object"),
+        ("counts.train", "x", "counts.train must be a whole number"),
+    ],
+)
+def test_metrics_that_are_broken(broken: Path, keys: str, value: Any, rule: str) -> None:
+    set_key(broken / "metrics.json", keys, value)
+    refuses(RunFolder(broken).read_metrics, broken / "metrics.json", rule)
+
+
+def test_metrics_that_could_not_be_measured_are_read(broken: Path) -> None:
+    set_key(broken / "metrics.json", "test.class.accuracy", NAN)
+    set_key(broken / "metrics.json", "test.class.errors.accuracy", NAN)
+    assert math.isnan(RunFolder(broken).read_metrics()["test"]["class"]["accuracy"])
+
+
+@pytest.mark.parametrize("folder", [False, True])
+@pytest.mark.parametrize(
+    ("name", "main"),
+    [
+        ("model.json", predict_main),
+        ("best.safetensors", predict_main),
+        ("calibration.safetensors", predict_main),
+        ("metrics.json", report_main),
+        ("config.json", train_main),
+        ("last.safetensors", train_main),
+    ],
+)
+def test_files_that_are_missing(broken: Path, name: str, main: Any, folder: bool, error_line: Any) -> None:
+    (broken / name).unlink()
+    if folder:
+        (broken / name).mkdir()
+    argv = {predict_main: [str(broken), "none", "--out", str(broken / "a.csv")], report_main: [str(broken)]}
+    sentence = error_line(main, argv.get(main, ["--resume", str(broken)]))
+    assert str(broken) in sentence and name in sentence
