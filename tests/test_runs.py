@@ -346,7 +346,6 @@ def first_moments(tensors: dict[str, Tensor], ending: str) -> str:
 
 TRAINER: dict[str, tuple[Edit, str]] = {
     "none": (lambda _, metadata: metadata.pop("trainer"), "does not hold the state of a trainer"),
-    "no digest": (lambda _, metadata: metadata.pop("digest"), "an earlier version saved it"),
     "changed": (lambda _, metadata: metadata.update(trainer="{}"), "the state of the trainer is not what was written"),
     "missing": (lambda tensors, _: tensors.pop(first_moments(tensors, "exp_avg")), r"the tensor .*exp_avg is missing"),
     "NaN": (lambda tensors, _: tensors[first_moments(tensors, "exp_avg")].fill_(NAN), "the moments .* are not finite"),

@@ -17,11 +17,10 @@ from spectromer.__main__ import main as spectromer_main
 from spectromer.config import TrainConfig
 from spectromer.errors import ArgumentError, ModelError, RunError
 from spectromer.evaluate import main as evaluate_main
-from spectromer.learning.checkpoints import load_weights
 from spectromer.learning.design import Design
 from spectromer.learning.training import train
 from spectromer.predict import main as predict_main
-from spectromer.runs import RunFolder
+from spectromer.runs import RunFolder, load_weights
 from spectromer.surveys.simulated import simulate
 from spectromer.train import main as train_main
 

@@ -14,9 +14,8 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from spectromer.errors import RunError, require
-from spectromer.files import atomic
+from spectromer.files import atomic, read_tensors
 from spectromer.labels import SCALARS
-from spectromer.learning.checkpoints import load_tensors
 from spectromer.learning.heads import is_known
 from spectromer.learning.metrics import CATASTROPHIC
 from spectromer.learning.model import SpectrumModel
@@ -220,7 +219,7 @@ class Calibration:
         RunError
             When the file is damaged, or its numbers are not those of a calibration.
         """
-        tensors, metadata = load_tensors(path)
+        tensors, metadata = read_tensors(path)
         if "numbers" not in metadata:
             raise RunError(f"{path}: the numbers of a calibration are missing")
         numbers = parse_document(path, parse_json(path, metadata["numbers"]), _Numbers, lambda first: first)
