@@ -16,9 +16,9 @@ from pyarrow import parquet
 from rich.console import Console
 
 from spectromer.config import BaselineConfig, TrainConfig
-from spectromer.learning.evaluation import judge
+from spectromer.learning.baselines import baselines
+from spectromer.learning.evaluation import evaluate_table
 from spectromer.learning.figures import compare, show_comparison
-from spectromer.learning.peers import baselines
 from spectromer.learning.targets import Targets
 from spectromer.learning.training import train
 from spectromer.runs import RunFolder
@@ -79,7 +79,7 @@ def main(options: Options) -> None:
         rows = np.array([row_of[str(row["id"]), str(row["survey"])] for row in table])
         pooled = RunFolder(options.out / name.replace(" ", "-"))
         pooled.create()
-        metrics = judge(table, shards, rows, targets, pooled)
+        metrics = evaluate_table(table, shards, rows, targets, pooled)
         pooled.write_metrics(metrics)
         found.append((name, metrics))
     lines = compare(found)

@@ -7,7 +7,7 @@ import torch
 
 from spectromer.errors import ModelError
 from spectromer.learning.design import Design
-from spectromer.learning.redshift import STRETCHES
+from spectromer.learning.redshift import COARSE_EDGES
 from spectromer.learning.targets import Targets
 from spectromer.picture import Picture
 
@@ -20,7 +20,7 @@ def test_each_target_has_a_head() -> None:
     for heads in ("linear", "mlp"):
         model = Design("test_vit", picture, targets, heads=heads).build()
         assert list(model.heads) == ["class_head", "z_head", "teff_head"]
-        assert model.head("class").output.in_features == model.encoder.width + len(STRETCHES) + 1
+        assert model.head("class").output.in_features == model.encoder.width + len(COARSE_EDGES) + 1
         assert model.head("teff").output.in_features == model.encoder.width
         assert isinstance(model.head("teff").hidden, torch.nn.Sequential) == (heads == "mlp")
     pooled = Design("test_vit", picture, targets, redshift_head="pooled").build()
@@ -51,16 +51,16 @@ def test_what_another_run_learnt_is_taken_over() -> None:
         {"subclass": ["F", "G", "M"]},
         {},
         {"z": (0.0, 1.0), "teff": (5000.0, 500.0), "logg": (4.0, 1.0)},
-    ).following(old)
+    ).with_scales_of(old)
     assert new.scale == {"z": (0.0, 2.0), "teff": (6000.0, 900.0), "logg": (4.0, 1.0)}
     picture = Picture.of("panels", 64, panels=4)
     teacher, pupil = Design("test_vit", picture, old).build(), Design("test_vit", picture, new).build()
     fresh = pupil.head("subclass").output.weight[1].clone()
-    assert pupil.take_over(teacher.state_dict(), old) == ["subclass", "teff", "z"]
+    assert pupil.load_matching(teacher.state_dict(), old) == ["subclass", "teff", "z"]
     rows = teacher.head("subclass").output.weight
     assert torch.equal(pupil.head("subclass").output.weight, torch.stack((rows[1], fresh, rows[2])))
     images = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
     theirs, ours = teacher.eval()(images), pupil.eval()(images)
     assert torch.equal(theirs["z"], ours["z"]) and torch.equal(theirs["teff"], ours["teff"])
     with pytest.raises(ModelError, match="encoder is not the one asked for"):
-        Design("vit_nano_patch16_128", Picture.of("plot", 128), new).build().take_over(teacher.state_dict(), old)
+        Design("vit_nano_patch16_128", Picture.of("plot", 128), new).build().load_matching(teacher.state_dict(), old)

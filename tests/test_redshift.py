@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from spectromer.learning.redshift import STRETCHES, LogAxis, RedshiftDistribution, RedshiftHead
+from spectromer.learning.redshift import COARSE_EDGES, LogAxis, RedshiftDistribution, RedshiftHead
 from spectromer.picture import Picture
 
 
@@ -120,8 +120,8 @@ def test_coarse_stretches_add_up() -> None:
     head = RedshiftHead(8, None, highest=0.5)
     logits = torch.full((1, head.bins), -50.0)
     logits[0, round(0.01 / head.step)] = 0.0
-    found = head.coarse(logits)[0]
-    assert found.shape == (len(STRETCHES) + 1,) and float(found.sum()) == pytest.approx(1.0)
+    found = head.coarse_probabilities(logits)[0]
+    assert found.shape == (len(COARSE_EDGES) + 1,) and float(found.sum()) == pytest.approx(1.0)
     assert float(found[1]) == pytest.approx(1.0) and float(found[-1]) == 0.0
 
 
@@ -132,7 +132,7 @@ def test_follows_a_head_for_other_redshifts(highest: float) -> None:
     axis = LogAxis(rows=4, columns=4, panels=4, stacked=True, patch=16, step=0.004)
     earlier, head = RedshiftHead(8, axis, 1.5), RedshiftHead(8, axis, highest)
     torch.nn.init.normal_(earlier.pooled.weight)
-    head.load_state_dict(head.following(earlier.state_dict()))
+    head.load_state_dict(head.adapt_weights(earlier.state_dict()))
     tokens, pooled = torch.randn(3, 16, 8), torch.randn(3, 8)
     shared = min(head.bins, earlier.bins)
     assert head.bins != earlier.bins

@@ -82,7 +82,7 @@ def test_following_keeps_the_scales_of_another_run() -> None:
     other = Targets(("z", "teff"), {}, {}, {"z": (0.0, 2.0), "teff": (8.0, 0.5)})
     for highest, want in ((1.0, 2.0), (3.0, 3.0)):
         own = Targets(("z", "teff", "logg"), {}, {}, {"z": (0.0, highest), "teff": TEFF, "logg": (4.0, 1.0)})
-        found = own.following(other)
+        found = own.with_scales_of(other)
         assert found.scale == {"z": (0.0, want), "teff": (8.0, 0.5), "logg": (4.0, 1.0)} and found.names == own.names
 
 

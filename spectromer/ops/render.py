@@ -11,7 +11,7 @@ from spectromer.ops.composite import composite
 from spectromer.ops.raster import COVERAGES
 from spectromer.ops.resample import ResampleCall, check_spectra
 from spectromer.ops.tables import DTYPES, Tables, wavelength_grid
-from spectromer.picture import Picture, frozen
+from spectromer.picture import Picture, hashable
 from spectromer.regions import mark_regions
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def render(
 
 def _checked(style: str, size: int, **options: Any) -> str:
     """The options of the picture, as the operator's schema carries them."""
-    return _checked_once(style, size, tuple((name, frozen(value)) for name, value in options.items()))
+    return _checked_once(style, size, tuple((name, hashable(value)) for name, value in options.items()))
 
 
 # torch.compile takes the result as constant. This is all that torch.compiler.assume_constant_result does, which also

@@ -19,15 +19,15 @@ from sklearn.svm import SVC, SVR
 from spectromer.config import SPECFORMER, BaselineConfig, DataConfig, TrainConfig
 from spectromer.errors import ArgumentError
 from spectromer.labels import CATEGORIES
-from spectromer.learning.evaluation import judge
-from spectromer.learning.heads import is_known
+from spectromer.learning.evaluation import evaluate_table
+from spectromer.learning.heads import known_mask
 from spectromer.learning.specformer import SpectrumToSequence
 from spectromer.learning.targets import Targets
 from spectromer.learning.training import train
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import in_order
 from spectromer.shards.sources import Division, divide
-from spectromer.shards.splits import some
+from spectromer.shards.splits import subsample
 from spectromer.shards.store import ShardSet
 
 __all__ = ["baselines"]
@@ -80,7 +80,7 @@ def _classical(
 
     The final fit uses the training and validation splits.
     """
-    shards, rows = division.shards, {name: some(indices, max_train) for name, indices in division.rows.items()}
+    shards, rows = division.shards, {name: subsample(indices, max_train) for name, indices in division.rows.items()}
     rows["test"] = division.rows["test"]
     encoded = targets.encode(shards.believed)
     names = shards.names(rows["test"])
@@ -89,7 +89,7 @@ def _classical(
     started = time.time()
     for name in targets.names:
         fitted = np.concatenate([rows["train"], rows["val"]])
-        known = is_known(encoded[name][fitted]).numpy()
+        known = known_mask(encoded[name][fitted]).numpy()
         held_out = np.where(np.arange(len(fitted)) < len(rows["train"]), -1, 0)[known]
         x, y = np.concatenate([spectra["train"], spectra["val"]])[known], encoded[name][fitted].numpy()[known]
         pipeline, grid = make(name)
@@ -106,7 +106,7 @@ def _classical(
     run = RunFolder(folder)
     run.create()
     metrics = {
-        "test": judge(table, shards, rows["test"], targets, run),
+        "test": evaluate_table(table, shards, rows["test"], targets, run),
         "training": {"chosen": chosen, "seconds": round(time.time() - started, 1)},
     }
     run.write_metrics(metrics)
@@ -163,7 +163,7 @@ def baselines(config: BaselineConfig) -> list[tuple[str, dict[str, Any]]]:
         if not spectra:
             transform = SpectrumToSequence()
             for name, rows in division.rows.items():
-                rows = rows if name == "test" else some(rows, config.max_train)
+                rows = rows if name == "test" else subsample(rows, config.max_train)
                 spectra[name] = _sequences(transform, division.shards, rows, f"resampling ({name})")
         make = {"forest": _forest, "svm": _svm}[method]
         results.append((method, _classical(make, division, targets, config.max_train, spectra, out / method)))
