@@ -35,29 +35,28 @@ __all__ = ["baselines"]
 _BATCH = 256
 
 
-def _forest(name: str) -> tuple[Any, dict[str, list[Any]]]:
-    """Random Forest on the bins or on principal components, and the grid of options to search."""
+def _forest(name: str, most: int) -> tuple[Any, dict[str, list[Any]]]:
+    """Random Forest on the bins or on principal components, `most` at most, and the grid of options to search."""
     options = {"n_estimators": 200, "n_jobs": -1, "random_state": 0}
+    pca = PCA(min(64, most), random_state=0)
     if name in CATEGORIES:
         model = RandomForestClassifier(max_features="sqrt", **options)
-        return Pipeline([("pca", PCA(64, random_state=0)), ("model", model)]), {
-            "pca": ["passthrough", PCA(64, random_state=0)],
-            "model__min_samples_leaf": [1, 3],
-        }
-    model = _of_target(name, RandomForestRegressor(min_samples_leaf=2, **options))
-    return Pipeline([("pca", PCA(64, random_state=0)), ("model", model)]), {
-        "model__regressor__max_features": ["sqrt", 0.33]
-    }
+        grid: dict[str, list[Any]] = {"pca": ["passthrough", pca], "model__min_samples_leaf": [1, 3]}
+    else:
+        model = _of_target(name, RandomForestRegressor(min_samples_leaf=2, **options))
+        grid = {"model__regressor__max_features": ["sqrt", 0.33]}
+    return Pipeline([("pca", pca), ("model", model)]), grid
 
 
-def _svm(name: str) -> tuple[Any, dict[str, list[Any]]]:
+def _svm(name: str, most: int) -> tuple[Any, dict[str, list[Any]]]:
     """Support vector machine with a radial kernel on principal components, and the grid of options to search."""
     if name in CATEGORIES:
         model, prefix, costs = SVC(class_weight="balanced"), "model__", [1.0, 10.0, 100.0]
     else:
         model, prefix, costs = _of_target(name, SVR(epsilon=0.01)), "model__regressor__", [1.0, 10.0]
-    steps = [("pca", PCA(64, random_state=0)), ("scale", StandardScaler(with_std=False)), ("model", model)]
-    return Pipeline(steps), {"pca__n_components": [64, 200], f"{prefix}C": costs}
+    components = [count for count in (64, 200) if count <= most] or [most]
+    steps = [("pca", PCA(random_state=0)), ("scale", StandardScaler(with_std=False)), ("model", model)]
+    return Pipeline(steps), {"pca__n_components": components, f"{prefix}C": costs}
 
 
 def _of_target(name: str, regressor: Any) -> TransformedTargetRegressor:
@@ -92,9 +91,7 @@ def _classical(
         known = known_mask(encoded[name][fitted]).numpy()
         held_out = np.where(np.arange(len(fitted)) < len(rows["train"]), -1, 0)[known]
         x, y = np.concatenate([spectra["train"], spectra["val"]])[known], encoded[name][fitted].numpy()[known]
-        pipeline, grid = make(name)
-        smallest = min(len(x) // 2, x.shape[1])
-        grid = {key: [v for v in values if not isinstance(v, int) or v < smallest] for key, values in grid.items()}
+        pipeline, grid = make(name, max(1, min(len(x) // 2, x.shape[1]) - 1))
         scoring = "f1_macro" if name in CATEGORIES else "neg_median_absolute_error"
         search = GridSearchCV(pipeline, grid, scoring=scoring, cv=PredefinedSplit(held_out)).fit(x, y)
         chosen[name] = {key: str(value) for key, value in search.best_params_.items()}
