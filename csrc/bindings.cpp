@@ -53,7 +53,8 @@ struct InPython<Value[kCount]> {
 
 enum class Given { always, optionally };  // an optional field is 0, false or null where it is left out
 
-// Binds a struct of arguments field by field. In Python, its fields are the keywords of its constructor, and properties.
+// Binds a struct of arguments field by field. In Python, its fields are the keywords of its constructor, and
+// properties.
 template <class Args>
 class Struct {
  public:
@@ -67,9 +68,8 @@ class Struct {
     using Value = std::remove_reference_t<decltype(std::declval<Args>().*kField)>;
     using Python = InPython<Value>;
     using Type = typename Python::type;
-    fields_.push_back({py::reinterpret_steal<py::object>(PyUnicode_InternFromString(name)), given, [](Args& args, py::handle value) {
-                         Python::set(args.*kField, py::cast<Type>(value));
-                       }});
+    fields_.push_back({py::reinterpret_steal<py::object>(PyUnicode_InternFromString(name)), given,
+                       [](Args& args, py::handle value) { Python::set(args.*kField, py::cast<Type>(value)); }});
     class_.def_property(
         name, [](const Args& args) { return Python::get(args.*kField); },
         [](Args& args, Type value) { Python::set(args.*kField, value); });
@@ -266,7 +266,8 @@ void bind_cpu(py::module_& m) {
 }
 
 void check(int code) {
-  if (code == kTooLarge) throw std::runtime_error("too large for the CUDA operators: an image, or the number of images");
+  if (code == kTooLarge)
+    throw std::runtime_error("too large for the CUDA operators: an image, or the number of images");
   if (code != 0) throw std::runtime_error(std::string("CUDA launch failed: ") + cuda_error_string(code));
 }
 

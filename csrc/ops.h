@@ -28,7 +28,7 @@ struct ResampleArgs {
   const int64_t* shift;      // [rows] index into the shared wavelength at which each spectrum begins; null means 0
   int64_t rows, pixels, bins;
   bool shared_wavelength, shared_grid;
-  float coverage;         // share of a bin, in [0, 1], that good pixels must cover for it not to be masked
+  float coverage;  // share of a bin, in [0, 1], that good pixels must cover for it not to be masked
   Method method;
   float* out_flux;        // [rows, bins]; 0 where masked. Not used by the backward operator.
   float* out_ivar;        // [rows, bins]; 0 where masked. Not used by the backward operator.
@@ -56,24 +56,24 @@ struct RasterizeArgs {
 // panel, or one plane with all panels under one another. Planes become channels of the image in one of three ways: each
 // is a channel, all are laid over one another as inks, or a single one goes through a colour map.
 struct RenderArgs {
-  ResampleArgs spectra;  // the spectra and the bins in which they are drawn; its outputs are not used. With bins = 0,
-                         // each spectrum's own pixels are drawn, from its first good one to its last.
-  int64_t size;          // height and width of the image
-  int64_t panels;        // segments of the wavelength range, with equally many bins
-  bool stacked;          // panels lie under one another in one plane (size is a multiple of panels)
-  bool log_axis;         // own pixels are placed by ln(wavelength)
-  const int* quantities; // [quantity_count] of Quantity
+  ResampleArgs spectra;   // the spectra and the bins in which they are drawn; its outputs are not used. With bins = 0,
+                          // each spectrum's own pixels are drawn, from its first good one to its last.
+  int64_t size;           // height and width of the image
+  int64_t panels;         // segments of the wavelength range, with equally many bins
+  bool stacked;           // panels lie under one another in one plane (size is a multiple of panels)
+  bool log_axis;          // own pixels are placed by ln(wavelength)
+  const int* quantities;  // [quantity_count] of Quantity
   int64_t quantity_count;
   int64_t block;       // height and width of the square that stands for a bin; 0 draws lines
   bool boustrophedon;  // every other row of squares runs from right to left
   Scale scale;
-  float fixed_low, fixed_high;    // flux at the bottom and at the top, for Scale::fixed
-  double percentiles[2];          // for Scale::percentile, and for derivatives unless the scale is Scale::minmax
-  bool per_panel;                 // each panel has a scale of its own
-  float margin;                   // share of the height left free at the bottom and at the top
-  float side_margin;              // share of the width left free on the left and on the right, for own pixels
-  float linewidth;                // pixels
-  int subcolumns;                 // as in RasterizeArgs
+  float fixed_low, fixed_high;  // flux at the bottom and at the top, for Scale::fixed
+  double percentiles[2];        // for Scale::percentile, and for derivatives unless the scale is Scale::minmax
+  bool per_panel;               // each panel has a scale of its own
+  float margin;                 // share of the height left free at the bottom and at the top
+  float side_margin;            // share of the width left free on the left and on the right, for own pixels
+  float linewidth;              // pixels
+  int subcolumns;               // as in RasterizeArgs
   Coverage coverage;
   const uint8_t* marks;  // whether bins lie in regions: [bins] if shared, else [rows, bins]; for own pixels like flux
   bool shared_marks;
@@ -91,8 +91,8 @@ struct RenderArgs {
   int64_t channels() const { return inks != nullptr || colormap != nullptr ? 3 : planes(); }
 };
 
-// Index of the first row that is not finite and strictly increasing, or -1. values: [rows, count], or ragged if `offsets`
-// [rows + 1] is not null.
+// Index of the first row that is not finite and strictly increasing, or -1. values: [rows, count], or ragged if
+// `offsets` [rows + 1] is not null.
 int64_t first_not_increasing(const double* values, int64_t rows, int64_t count, const int64_t* offsets);
 
 // Both return the first row whose own wavelengths are not finite and increasing, or -1. The results of all other rows
@@ -105,8 +105,8 @@ void rasterize_cpu(const RasterizeArgs& args, int threads);
 
 // The CUDA operators return a CUDA error code, which is 0 for success, or kTooLarge, in which case they have done
 // nothing. The tables of RenderArgs lie on the device, except for `quantities`.
-constexpr int kTooLarge = -1;  // a spectrum or image needs more memory than a block of threads shares, or there are more
-                               // than 2^31 of them
+constexpr int kTooLarge = -1;  // a spectrum or image needs more memory than a block of threads shares, or there are
+                               // more than 2^31 of them
 
 // The bytes of a plan: the weights of a shared grid over shared wavelengths, which resampling and rendering read; 0 if
 // they need none. A plan serves any flux, ivar, offsets and shifts.

@@ -1,5 +1,5 @@
-// Takes the place of tests/emulation/emulation.h. A launch does not run the C++ kernel, but is passed to Python, which plays
-// the kernel's machine code.
+// Takes the place of tests/emulation/emulation.h. A launch does not run the C++ kernel, but is passed to Python, which
+// plays the kernel's machine code.
 #pragma once
 
 #define launch played_launch
@@ -15,8 +15,8 @@ namespace spectromer {
 
 inline PyObject* listener = nullptr;
 
-// Calls listener(place, blocks, threads, shared, arguments) with the kernel's place in this library, the bytes of shared
-// memory, and the kernel's arguments as bytes, aligned as a kernel takes them.
+// Calls listener(place, blocks, threads, shared, arguments) with the kernel's place in this library, the bytes of
+// shared memory, and the kernel's arguments as bytes, aligned as a kernel takes them.
 template <class... Parameters>
 int launch(void (*kernel)(Parameters...), Grid grid, void*, Parameters... arguments) {
   std::string bytes;

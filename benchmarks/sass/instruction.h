@@ -146,8 +146,8 @@ struct Instruction {
   std::bitset<kModifierCount> set;
   int comparison = kNoComparison, rounding = FE_TONEAREST, width = 4;
 
-  // The method that plays it, for all lanes of a warp at once or lane by lane. A uniform one is played for the first lane
-  // only.
+  // The method that plays it, for all lanes of a warp at once or lane by lane. A uniform one is played for the first
+  // lane only.
   LanesMethod lanes = nullptr;
   LaneMethod lane = nullptr;
   bool uniform = false;

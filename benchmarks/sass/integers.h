@@ -113,8 +113,8 @@ inline void Warp::shift_add(const Instruction& i, int lane) {
   set(i[0], lane, static_cast<uint32_t>(result));
 }
 
-// LEA.HI target, a carry out, a, b, the upper half of a, shift, a carry in. Adds to b what is shifted out of a's lower half.
-// With SX32 the upper half is a's sign.
+// LEA.HI target, a carry out, a, b, the upper half of a, shift, a carry in. Adds to b what is shifted out of a's lower
+// half. With SX32 the upper half is a's sign.
 inline void Warp::shift_add_high(const Instruction& i, int lane, size_t first) {
   if (i[first].signs() || (i[first + 1].negated && i.has(kX))) fail("a sign is not known here");
   const uint32_t low = raw(i[first], lane);

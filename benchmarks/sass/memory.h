@@ -34,8 +34,7 @@ inline uint8_t* Warp::shared(int64_t place, int size) {
 
 inline uint8_t* Warp::global(uint64_t place, int size) {
   if (place >> 32 == kWindow) return shared(static_cast<int64_t>(place & 0xffffffffu), size);
-  if (place % static_cast<uint64_t>(size) != 0)
-    fail("misaligned access to global memory at " + std::to_string(place));
+  if (place % static_cast<uint64_t>(size) != 0) fail("misaligned access to global memory at " + std::to_string(place));
   return reinterpret_cast<uint8_t*>(place);
 }
 
@@ -98,8 +97,12 @@ inline void Warp::store_shared(const Instruction& i, Mask lanes) {
   each(lanes, [&](int lane) { store(i, lane, shared(place_32(i[0], lane), i.width)); });
 }
 
-inline void Warp::load_local(const Instruction& i, int lane) { load(i, lane, local(place_32(i[1], lane), i.width, lane)); }
+inline void Warp::load_local(const Instruction& i, int lane) {
+  load(i, lane, local(place_32(i[1], lane), i.width, lane));
+}
 
-inline void Warp::store_local(const Instruction& i, int lane) { store(i, lane, local(place_32(i[0], lane), i.width, lane)); }
+inline void Warp::store_local(const Instruction& i, int lane) {
+  store(i, lane, local(place_32(i[0], lane), i.width, lane));
+}
 
 }  // namespace sass

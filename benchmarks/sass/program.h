@@ -1,5 +1,5 @@
-// A kernel's instructions. An instruction that cannot be parsed keeps the reason as its problem, which is an error only if a
-// warp gets there.
+// A kernel's instructions. An instruction that cannot be parsed keeps the reason as its problem, which is an error only
+// if a warp gets there.
 #pragma once
 
 #include "parser.h"

@@ -60,9 +60,12 @@ SPECTROMER_HD_INLINE Stretch clip_segment(float x0, float y0, float x1, float y1
   const double bx = static_cast<double>(x1), by = static_cast<double>(y1);
   clip_range(ax, bx, -1.0, static_cast<double>(right), begin, end);
   clip_range(ay, by, -1.0, static_cast<double>(bottom), begin, end);
-  return Stretch{static_cast<float>(ax + begin * (bx - ax)), static_cast<float>(ay + begin * (by - ay)),
-                 static_cast<float>(ax + end * (bx - ax)),   static_cast<float>(ay + end * (by - ay)),
-                 begin < end,                                begin > 0.0};
+  return Stretch{static_cast<float>(ax + begin * (bx - ax)),
+                 static_cast<float>(ay + begin * (by - ay)),
+                 static_cast<float>(ax + end * (bx - ax)),
+                 static_cast<float>(ay + end * (by - ay)),
+                 begin < end,
+                 begin > 0.0};
 }
 
 // Cuts a line into its unbroken pieces within a pixel of the image, as matplotlib does before it strokes them. Calls

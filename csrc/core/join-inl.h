@@ -1,7 +1,7 @@
 // Where segments meet in a stroke as Anti-Grain Geometry draws it.
 //
-// This file is included within a namespace that has Float, Mask and their functions: core/agg.h includes it for one join
-// at a time, cpu/agg-inl.h for the lanes of each vector target.
+// This file is included within a namespace that has Float, Mask and their functions: core/agg.h includes it for one
+// join at a time, cpu/agg-inl.h for the lanes of each vector target.
 #if defined(__INCLUDE_LEVEL__) && __INCLUDE_LEVEL__ == 0  // opened by itself, as in an editor
 #include "stroke.h"
 namespace spectromer::one_lane {
@@ -10,15 +10,16 @@ namespace spectromer::one_lane {
 // AGG rounds its vertices to 1/256 pixel.
 SPECTROMER_HD_INLINE Float snapped(Float v) { return floor(v * 256.0f + 0.5f) * (1.0f / 256.0f); }
 
-// AGG's grey level of an area, which is still to be rounded down. AGG has 256 steps of area; the last two share a level.
+// AGG's grey level of an area, which is still to be rounded down. AGG has 256 steps of area; the last two share a
+// level.
 SPECTROMER_HD_INLINE Float agg_level(Float area) {
   const Float steps = 256.0f * select(lt(area, splat(0.0f)), -area, area) + 1e-3f;
   return select(lt(steps, splat(255.0f)), steps, splat(255.0f));
 }
 
-// One join per lane: a point where segments of directions (u1x, u1y) and (u2x, u2y), both of length 1, meet. On the left
-// (walking along the line, with y downwards) the sides of the segments lie at n1 and n2 from the point, on the right at
-// -n1 and -n2.
+// One join per lane: a point where segments of directions (u1x, u1y) and (u2x, u2y), both of length 1, meet. On the
+// left (walking along the line, with y downwards) the sides of the segments lie at n1 and n2 from the point, on the
+// right at -n1 and -n2.
 struct Join {
   Float n1x, n1y, n2x, n2y;
   Float mx, my;        // where the two sides intersect
@@ -45,7 +46,8 @@ struct Join {
   // The greater value, or NaN where `a` is NaN.
   static SPECTROMER_HD_INLINE Float maximum(Float a, float b) { return select(lt(a, splat(b)), splat(b), a); }
 
-  SPECTROMER_HD_INLINE Join(const StrokeShape& shape, Float u1x, Float u1y, Float length1, Float u2x, Float u2y, Float length2) {
+  SPECTROMER_HD_INLINE Join(const StrokeShape& shape, Float u1x, Float u1y, Float length1, Float u2x, Float u2y,
+                            Float length2) {
     const float half = shape.half;
     n1x = half * u1y, n1y = -half * u1x, n2x = half * u2y, n2y = -half * u2x;
     turn = u2x * u1y - u2y * u1x;
@@ -60,9 +62,7 @@ struct Join {
     const Float angle = arc_cosine(dot), whole = angle * (1.0f / shape.arc);
     // `whole` rounded down. There are never many steps.
     steps = splat(0.0f);
-    for (float k = 1.0f; k <= shape.most_steps(); k += 1.0f) {
-      steps = select(le(splat(k), whole), splat(k), steps);
-    }
+    for (float k = 1.0f; k <= shape.most_steps(); k += 1.0f) { steps = select(le(splat(k), whole), splat(k), steps); }
     const Float quarter = 0.25f * angle / (steps + 1.0f), q2 = quarter * quarter;
     Float s = quarter * (1.0f - q2 * (1.0f / 6.0f - q2 * (1.0f / 120.0f - q2 * (1.0f / 5040.0f))));
     Float c = 1.0f - q2 * (0.5f - q2 * (1.0f / 24.0f - q2 * (1.0f / 720.0f - q2 * (1.0f / 40320.0f))));

@@ -20,9 +20,9 @@ struct Interval {
 
 SPECTROMER_HD Interval nothing() { return Interval{INFINITY, -INFINITY}; }
 
-// What a stroke of radius r covers between two points in addition to the discs around them: a strip whose two long sides
-// are the segment, shifted by r at right angles. With slope m, the lower side lies `peak` = r m / sqrt(1 + m^2) further
-// back along x and `drop` = r / sqrt(1 + m^2) further down. The upper side lies as far the other way.
+// What a stroke of radius r covers between two points in addition to the discs around them: a strip whose two long
+// sides are the segment, shifted by r at right angles. With slope m, the lower side lies `peak` = r m / sqrt(1 + m^2)
+// further back along x and `drop` = r / sqrt(1 + m^2) further down. The upper side lies as far the other way.
 struct Segment {
   float x, y;  // its middle
   float half;  // half its length along x; negative for an upright segment, which has no sides
@@ -46,8 +46,8 @@ SPECTROMER_HD Sides make_sides(float x0, float y0, float x1, float y1, float r) 
 
 SPECTROMER_HD Segment make_segment(float x0, float y0, float x1, float y1, Sides s) {
   const float dx = x1 - x0;
-  return Segment{x0 + 0.5f * dx, 0.5f * y0 + 0.5f * y1, dx > 0.0f ? 0.5f * dx : -1.0f, s.slope, s.slope * s.drop,
-                 s.drop};
+  return Segment{x0 + 0.5f * dx, 0.5f * y0 + 0.5f * y1, dx > 0.0f ? 0.5f * dx : -1.0f,
+                 s.slope,        s.slope * s.drop,      s.drop};
 }
 
 // Widens `hit` by the part of the vertical line at `at` between the two sides of a segment.
@@ -79,7 +79,8 @@ SPECTROMER_HD Index first_point(X x, Index points, float at, float r) {
   Index low = 0, high = points > 0 ? points - 1 : 0;
   while (low < high) {
     const Index middle = (low + high) / 2;
-    if (x[middle + 1] < at - r) low = middle + 1; else high = middle;
+    if (x[middle + 1] < at - r) low = middle + 1;
+    else high = middle;
   }
   return low;
 }
@@ -98,8 +99,8 @@ SPECTROMER_HD Index first_point(EvenX x, Index points, float at, float r) {
 // vertical line at `at` and begins highest up there. Sets `next` to its interval and `found` to whether there is one.
 // Returns how many pieces meet the vertical line at all. sides(i) are those of the segment from point i to the next.
 template <class X, class Y, class SidesOf, class Index>
-SPECTROMER_HD int next_interval(X x, Y y, SidesOf sides, Index points, Index first, float at, float r,
-                                float covered, Interval& next, bool& found) {
+SPECTROMER_HD int next_interval(X x, Y y, SidesOf sides, Index points, Index first, float at, float r, float covered,
+                                Interval& next, bool& found) {
   int pieces = 0;
   found = false;
   Interval piece = nothing();
@@ -123,8 +124,7 @@ SPECTROMER_HD int next_interval(X x, Y y, SidesOf sides, Index points, Index fir
 
 // Calls emit(interval) for disjoint intervals whose union is what the stroke covers of the vertical line at `at`.
 template <class X, class Y, class SidesOf, class Index, class Emit>
-SPECTROMER_HD void visit_column(X x, Y y, SidesOf sides, Index points, Index first, float at, float r,
-                                Emit emit) {
+SPECTROMER_HD void visit_column(X x, Y y, SidesOf sides, Index points, Index first, float at, float r, Emit emit) {
   float covered = -INFINITY;
   for (;;) {
     Interval next{0.0f, 0.0f};
@@ -157,9 +157,9 @@ SPECTROMER_HD float level_scale(int subcolumns) {
   return 255.0f / static_cast<float>(subcolumn_weight(subcolumns) * subcolumns);
 }
 
-// weight * clamp(edge - j, 0, 1) for all rows j, as two differences, from which a prefix sum down the column restores it:
-// `here` in `row` and `next` in the row below. (The constant `weight` is left out, as it cancels between the two edges of
-// an interval.)
+// weight * clamp(edge - j, 0, 1) for all rows j, as two differences, from which a prefix sum down the column restores
+// it: `here` in `row` and `next` in the row below. (The constant `weight` is left out, as it cancels between the two
+// edges of an interval.)
 struct Deposit {
   int row, here, next;
 };
@@ -177,8 +177,8 @@ SPECTROMER_HD uint8_t to_level(int sum, float scale) {
   return static_cast<uint8_t>(static_cast<int>(scale * static_cast<float>(sum) + 0.5f));
 }
 
-// to_level of a growing sum, without a conversion. Added to the bits of the float 2^23, a sum below 2^23 makes the float
-// 2^23 + sum. As a fused product rounds once, scale * (2^23 + sum) - scale * 2^23 equals scale * sum rounded.
+// to_level of a growing sum, without a conversion. Added to the bits of the float 2^23, a sum below 2^23 makes the
+// float 2^23 + sum. As a fused product rounds once, scale * (2^23 + sum) - scale * 2^23 equals scale * sum rounded.
 class LevelSum {
  public:
   SPECTROMER_HD LevelSum(int sum, float scale) : bits_(sum + kBits), scale_(scale), offset_(-scale * 8388608.0f) {}

@@ -118,8 +118,8 @@ SPECTROMER_HD_INLINE float inked(float value, float ink, float share, uint8_t le
   return value + (ink - value) * (share * static_cast<float>(level));
 }
 
-// Where panel `panel` of `panels` begins among `count` bins. If the panels cannot have equally many, the first ones have
-// one bin more.
+// Where panel `panel` of `panels` begins among `count` bins. If the panels cannot have equally many, the first ones
+// have one bin more.
 SPECTROMER_HD int64_t panel_start(int64_t count, int64_t panels, int64_t panel) {
   const int64_t extra = count % panels;
   return panel * (count / panels) + (panel < extra ? panel : extra);

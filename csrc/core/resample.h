@@ -5,8 +5,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "macros.h"
 #include "../ops.h"
+#include "macros.h"
 
 namespace spectromer {
 
@@ -37,8 +37,12 @@ struct SpectrumRow {
 template <bool kStretch = true>
 SPECTROMER_HD SpectrumRow spectrum_row(const ResampleArgs& a, int64_t row) {
   if (!kStretch) {
-    return SpectrumRow{a.flux + row * a.pixels, a.ivar + row * a.pixels,
-                       a.wavelength + (a.shared_wavelength ? 0 : row * a.pixels), a.pixels, 0, a.pixels};
+    return SpectrumRow{a.flux + row * a.pixels,
+                       a.ivar + row * a.pixels,
+                       a.wavelength + (a.shared_wavelength ? 0 : row * a.pixels),
+                       a.pixels,
+                       0,
+                       a.pixels};
   }
   const int64_t start = a.offsets != nullptr ? a.offsets[row] : row * a.pixels;
   const int64_t count = a.offsets != nullptr ? a.offsets[row + 1] - start : a.pixels;
@@ -79,13 +83,14 @@ SPECTROMER_HD int64_t first_pixel(Method method, const double* wavelength, int64
   int64_t low = 0, high = pixels;
   while (low < high) {
     const int64_t middle = (low + high) / 2;
-    if (pixel_is_behind(method, wavelength, pixels, middle, start)) low = middle + 1; else high = middle;
+    if (pixel_is_behind(method, wavelength, pixels, middle, start)) low = middle + 1;
+    else high = middle;
   }
   return low;
 }
 
-// Calls visit(pixel, share) for each pixel, from `first` on, that covers a share of the bin from `low` to `high`. edge(i)
-// is the left edge of pixel i, which is the right edge of the pixel before.
+// Calls visit(pixel, share) for each pixel, from `first` on, that covers a share of the bin from `low` to `high`.
+// edge(i) is the left edge of pixel i, which is the right edge of the pixel before.
 template <class Edge, class Index, class Visit>
 SPECTROMER_HD void visit_overlaps(Edge edge, Index pixels, double low, double high, Index first, Visit visit) {
   const double per_width = 1.0 / (high - low);
@@ -98,8 +103,8 @@ SPECTROMER_HD void visit_overlaps(Edge edge, Index pixels, double low, double hi
   }
 }
 
-// Calls visit(pixel, weight) for each pixel that bin m meets; `first` is first_pixel(...) of the bin. The weights are the
-// shares of the bin that the pixels cover (flux_conserving) or the two interpolation weights (linear).
+// Calls visit(pixel, weight) for each pixel that bin m meets; `first` is first_pixel(...) of the bin. The weights are
+// the shares of the bin that the pixels cover (flux_conserving) or the two interpolation weights (linear).
 template <class Visit>
 SPECTROMER_HD void visit_bin(Method method, const double* wavelength, int64_t pixels, const double* grid, int64_t bins,
                              int64_t m, int64_t first, Visit visit) {
@@ -174,8 +179,8 @@ SPECTROMER_HD void resample_bin(Method method, const SpectrumRow& s, const doubl
 }
 
 // The weight by which the sum of bin m is divided: sum(w) over good pixels, or 0 if the bin is masked.
-SPECTROMER_HD double bin_normalisation(Method method, const SpectrumRow& s, const double* grid, int64_t bins,
-                                       int64_t m, int64_t first, float required) {
+SPECTROMER_HD double bin_normalisation(Method method, const SpectrumRow& s, const double* grid, int64_t bins, int64_t m,
+                                       int64_t first, float required) {
   double weight = 0.0;
   visit_bin(method, s.wavelength, s.pixels, grid, bins, m, first, [&](int64_t i, double w) {
     if (s.good(i)) weight += w;

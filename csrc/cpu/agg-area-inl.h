@@ -13,7 +13,7 @@
 SPECTROMER_BEGIN_TARGET;
 namespace spectromer::SPECTROMER_TARGET {
 
-constexpr int64_t kTile = 16;  // columns brought to the image together
+constexpr int64_t kTile = 16;       // columns brought to the image together
 constexpr int kRows = kShortLanes;  // rows handled at once: few edges cross more
 
 // Adds to kRows values.
@@ -27,15 +27,15 @@ SPECTROMER_INLINE void add_short(float* to, const Short& v) {
 // The signed area that edges cover of each pixel, as differences from column to column, whose prefix sum is the winding
 // integral. Rows of a column lie one behind the other.
 //
-// The edges in all lanes are cut into parts at the borders of columns, and the parts into blocks of kRows rows. The blocks
-// wait in a list, so that adding them takes no branches.
+// The edges in all lanes are cut into parts at the borders of columns, and the parts into blocks of kRows rows. The
+// blocks wait in a list, so that adding them takes no branches.
 class Area {
  public:
   // cells: [width + 2, column_stride], where the stride is the height, rounded up to a multiple of kTile. room: kRoom
   // values.
   SPECTROMER_INLINE Area(float* cells, int64_t column_stride, int64_t image_height, int64_t image_width, float* room)
-      : cell(cells), stride(column_stride), height(static_cast<float>(image_height)), width(static_cast<float>(image_width)),
-        parts_(room), part_count_(0), block_count_(0) {}
+      : cell(cells), stride(column_stride), height(static_cast<float>(image_height)),
+        width(static_cast<float>(image_width)), parts_(room), part_count_(0), block_count_(0) {}
 
   float* const cell;
   const int64_t stride;
@@ -107,8 +107,8 @@ class Area {
     }
   }
 
-  // Adds an edge that leaves the image at the left or at the right. What lies left of the image counts at its border; what
-  // lies right of it does not count.
+  // Adds an edge that leaves the image at the left or at the right. What lies left of the image counts at its border;
+  // what lies right of it does not count.
   inline void add_across(float from, float top, float to, float bottom, float slope, float sign) {
     const float x0 = from, y0 = top;
     const auto y_at = [&](float x) { return clamp(y0 + (x - x0) / slope, top, bottom); };
@@ -121,7 +121,8 @@ class Area {
     if (min(from, to) < 0.0f) {
       const bool outside = max(from, to) < 0.0f, enters = from < to;
       const float at = outside ? (enters ? bottom : top) : y_at(0.0f);
-      add_parts(Int{}, Float{}, splat(enters ? top : at), splat(enters ? at : bottom), Float{}, splat(sign), mask_from_bits(1));
+      add_parts(Int{}, Float{}, splat(enters ? top : at), splat(enters ? at : bottom), Float{}, splat(sign),
+                mask_from_bits(1));
       if (outside) return;
       (enters ? top : bottom) = at;
       (enters ? from : to) = 0.0f;
@@ -129,7 +130,8 @@ class Area {
     add_inside(splat(from), splat(top), splat(to), splat(bottom), splat(slope), splat(sign), mask_from_bits(1));
   }
 
-  // Adds parts of edges that lie in one column each; x is where a part's line would be at y = 0, counted from the column.
+  // Adds parts of edges that lie in one column each; x is where a part's line would be at y = 0, counted from the
+  // column.
   SPECTROMER_INLINE void add_parts(const Int& column, const Float& x, const Float& top, const Float& bottom,
                                    const Float& slope, const Float& sign, Mask wanted) {
     if (part_count_ > kMost - kLanes) {

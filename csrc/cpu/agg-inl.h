@@ -24,10 +24,10 @@ struct OutlineEnd {
   float x, y;
 };
 
-// Adds the edges of one side of the outline at `count` joins at (x, y), from where the side ends so far to where it leaves
-// the last join.
-SPECTROMER_INLINE void add_joins(const Join& j, const StrokeShape& shape, const Float& x, const Float& y,
-                                 float side, int count, OutlineEnd& end, Area& area) {
+// Adds the edges of one side of the outline at `count` joins at (x, y), from where the side ends so far to where it
+// leaves the last join.
+SPECTROMER_INLINE void add_joins(const Join& j, const StrokeShape& shape, const Float& x, const Float& y, float side,
+                                 int count, OutlineEnd& end, Area& area) {
   const Mask wanted = mask_from_bits((1u << count) - 1u);
   const Mask inner = lt(Float{}, side * j.turn), once = (inner & j.mitred) | (~inner & j.straight);
   const Mask curved = ~(inner | j.straight);
@@ -77,7 +77,8 @@ SPECTROMER_INLINE void add_stroke(const StrokeShape& shape, const float* x, cons
   for (int64_t i = 0; i < n; i += kLanes) {
     const Float dx = load_partial(x, i + 1, points) - load_partial(x, i, points);
     const Float dy = load_partial(y, i + 1, points) - load_partial(y, i, points);
-    // (Rounded as on a GPU. Vertices are snapped, so that the last digit may change the side of a stroke by a grey level.)
+    // (Rounded as on a GPU. Vertices are snapped, so that the last digit may change the side of a stroke by a grey
+    // level.)
     const Float size = sqrt(max(dx * dx + dy * dy, splat(1e-30f)));
     store(ux + i, dx / size);
     store(uy + i, dy / size);
@@ -88,16 +89,17 @@ SPECTROMER_INLINE void add_stroke(const StrokeShape& shape, const float* x, cons
   OutlineEnd left{start.left_x, start.left_y}, right{start.right_x, start.right_y};
   const float margin = 2.0f * shape.half + 1.0f;
   for (int64_t i = 1; i <= n; i += kLanes) {
-    // Lane 0 has the join of segments i - 1 and i. The extents are those of all points from i - 1 to the one after the last
-    // join.
+    // Lane 0 has the join of segments i - 1 and i. The extents are those of all points from i - 1 to the one after the
+    // last join.
     const Float in_y = load_partial(y, i - 1, points), out_y = load_partial(y, i + 1, points);
     const Float here_y = load_partial(y, i, points);
     const int count = static_cast<int>(std::min<int64_t>(kLanes, n - i));
-    const Mask wanted = mask_from_bits((1u << count) - 1u), ends = mask_from_bits((1u << std::min<int64_t>(kLanes, n - i + 1)) - 1u);
+    const Mask wanted = mask_from_bits((1u << count) - 1u),
+               ends = mask_from_bits((1u << std::min<int64_t>(kLanes, n - i + 1)) - 1u);
     const Float above = min(select(ends, min(in_y, here_y), splat(INFINITY)), select(wanted, out_y, splat(INFINITY)));
     const Float below = min(select(ends, -max(in_y, here_y), splat(INFINITY)), select(wanted, -out_y, splat(INFINITY)));
     extents.add(x[i - 1] - margin, x[std::min(i + kLanes, n)] + margin, reduce_min(above) - margin,
-             margin - reduce_min(below));
+                margin - reduce_min(below));
     if (count == 0) break;
     const Join joins(shape, load(ux + i - 1), load(uy + i - 1), load(length + i - 1), load(ux + i), load(uy + i),
                      load(length + i));
@@ -154,7 +156,8 @@ SPECTROMER_INLINE bool is_whole(const Canvas& canvas, const float* x, const floa
   for (int64_t i = 0; i < points && whole; i += kLanes) {
     const Float at = load_partial(x, i, points), height = load_partial(y, i, points);
     const Mask inside = le(splat(-1.0f), min(at, height)) & le(at, splat(right)) & le(height, splat(bottom));
-    const Mask last = mask_from_bits(i + kLanes >= points ? ~0u << (points - 1 - i) : 0u);  // of the points, and lanes behind it
+    const Mask last =
+        mask_from_bits(i + kLanes >= points ? ~0u << (points - 1 - i) : 0u);  // of the points, and lanes behind it
     whole = all_true(inside & (lt(at, load_partial(x, i + 1, points)) | last));
   }
   return whole;

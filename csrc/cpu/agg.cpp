@@ -8,8 +8,7 @@
 
 namespace spectromer {
 
-void draw_agg(const Canvas& canvas, const float* x, const float* y, int64_t points, uint8_t* out,
-              AggScratch& scratch) {
+void draw_agg(const Canvas& canvas, const float* x, const float* y, int64_t points, uint8_t* out, AggScratch& scratch) {
   SPECTROMER_DISPATCH(draw_stroke)(canvas, x, y, points, out, scratch);
 }
 

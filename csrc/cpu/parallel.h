@@ -12,7 +12,8 @@
 
 namespace spectromer {
 
-// Scratch memory that outlives a call and is lent to one thread at a time, as fresh memory costs a page fault every 4 KiB.
+// Scratch memory that outlives a call and is lent to one thread at a time, as fresh memory costs a page fault every 4
+// KiB.
 template <class Scratch>
 class Lent {
  public:

@@ -63,15 +63,16 @@ struct Keys {
       const int middle = static_cast<int>((static_cast<int64_t>(low) + high) >> 1);
       const int64_t reached = up_to(middle);
       if (reached == rank + 1) return greatest_up_to(middle);
-      if (reached > rank) high = middle; else low = middle + 1;
+      if (reached > rank) high = middle;
+      else low = middle + 1;
     }
     return low;
   }
 };
 
-// Finds ranks in a series of values without sorting it. The values are divided into sets of about equal size. As the least
-// value of each set is a value of its own, at least n values, and seldom many more, are as low as the n-th least of these.
-// So only few values have to be looked at for ranks near either end.
+// Finds ranks in a series of values without sorting it. The values are divided into sets of about equal size. As the
+// least value of each set is a value of its own, at least n values, and seldom many more, are as low as the n-th least
+// of these. So only few values have to be looked at for ranks near either end.
 class Ranking {
  public:
   inline Ranking(const float* values, int64_t count, std::vector<int>& room) : values_(values), count_(count) {
@@ -96,8 +97,8 @@ class Ranking {
 
   int64_t finite;  // how many values are not NaN
 
-  // Finds the values of a rank below `finite` and of the next rank, or the former twice if there is none. Ranks count from
-  // the lowest value (side 0) or from the highest (side 1).
+  // Finds the values of a rank below `finite` and of the next rank, or the former twice if there is none. Ranks count
+  // from the lowest value (side 0) or from the highest (side 1).
   inline void find(int64_t rank, int side, float* found) {
     const Keys& sets = sets_[side];
     const int bound = sets.up_to(kNone - 1) >= rank + 2 ? sets.of_rank(rank + 1) : kNone - 1;

@@ -37,9 +37,10 @@ inline void make_room(std::vector<T>& table, int64_t values) {
   if (static_cast<int64_t>(table.size()) < values) table.resize(static_cast<size_t>(values));
 }
 
-// How the two ends of an interval are stored until they are summed, and how they are summed. An end at height e adds its
-// part of row j, e - j ("part"), to that row, and subtracts a whole sub-column ("weight") from that row and all rows
-// below. A cell, of one row and column, holds both sums: the parts in its lower half, the weights in its upper half.
+// How the two ends of an interval are stored until they are summed, and how they are summed. An end at height e adds
+// its part of row j, e - j ("part"), to that row, and subtracts a whole sub-column ("weight") from that row and all
+// rows below. A cell, of one row and column, holds both sums: the parts in its lower half, the weights in its upper
+// half.
 //
 // 16 bits for each are enough for few sub-columns and rows, which is the usual case.
 struct NarrowCells {
@@ -110,8 +111,8 @@ struct WideCells {
   };
 };
 
-// Turns the cells of one tile of an image into grey levels. Only the rows [from, to) may have been drawn on; the others are
-// 0 already.
+// Turns the cells of one tile of an image into grey levels. Only the rows [from, to) may have been drawn on; the others
+// are 0 already.
 template <class Cells>
 SPECTROMER_INLINE void resolve_tile(typename Cells::Cell* cells, int64_t from, int64_t to, float scale, int64_t columns,
                                     int64_t height, int64_t width, uint8_t* out) {

@@ -86,8 +86,8 @@ SPECTROMER_INLINE void sides(const UnionScratch& s, int64_t i, float at, Float& 
   upper = select(le(abs(up), half), y + slope * up - drop, nowhere);
 }
 
-// What the stroke covers of the vertical line at `at`, in one interval per lane. This is right unless the line is broken
-// near there.
+// What the stroke covers of the vertical line at `at`, in one interval per lane. This is right unless the line is
+// broken near there.
 SPECTROMER_INLINE Hits meet(const UnionScratch& s, int64_t points, const NearPoints& w, float at, float r) {
   Hits hits, others;  // two chains of comparisons take half the time of one
   const auto disc = [&](int64_t i, Hits& to) SPECTROMER_INLINE_LAMBDA {
@@ -119,7 +119,7 @@ SPECTROMER_INLINE Hits meet(const UnionScratch& s, int64_t points, const NearPoi
 // The same for one lane whose line is broken near there. Returns the number of its pieces, and sets their intervals if
 // there are two. Returns more than two if the points are too many to tell.
 inline int meet_two(const UnionScratch& s, const float* line, int64_t points, const NearPoints& w, float at, float r,
-                     int lane, Interval& one, Interval& other) {
+                    int lane, Interval& one, Interval& other) {
   constexpr int64_t kMost = 64;  // points
   const int64_t count = w.last + 1 - w.first;
   if (count > kMost) return 3;
@@ -135,10 +135,12 @@ inline int meet_two(const UnionScratch& s, const float* line, int64_t points, co
   if (second == 0) return 1;
   if ((second & (second - 1)) != 0) return 3;
   const uint64_t before = second - 1;  // points of the first piece
-  Float top[2] = {splat(INFINITY), splat(INFINITY)}, raised[2] = {splat(INFINITY), splat(INFINITY)};  // raised = -bottom
+  Float top[2] = {splat(INFINITY), splat(INFINITY)},
+        raised[2] = {splat(INFINITY), splat(INFINITY)};  // raised = -bottom
   for (int64_t i = 0; i < count; i += kLanes) {
     const Float y = load_partial(line, w.first + i, points), reach = load(s.reach.data() + w.first + i);
-    const Mask here = mask_from_bits(static_cast<unsigned>(drawn >> i)) & le(splat(at - r), load(s.x.data() + w.first + i));
+    const Mask here =
+        mask_from_bits(static_cast<unsigned>(drawn >> i)) & le(splat(at - r), load(s.x.data() + w.first + i));
     const Mask first = mask_from_bits(static_cast<unsigned>(before >> i));
     for (int k = 0; k < 2; ++k) {
       const Mask mine = k == 0 ? here & first : here & ~first;
@@ -161,8 +163,8 @@ inline int meet_two(const UnionScratch& s, const float* line, int64_t points, co
   return 2;
 }
 
-// Corrects the lanes whose lines are broken near there, as their pieces may leave a space between them. A lane keeps one
-// interval, and its other intervals are added to s.rest.
+// Corrects the lanes whose lines are broken near there, as their pieces may leave a space between them. A lane keeps
+// one interval, and its other intervals are added to s.rest.
 SPECTROMER_INLINE void mend(UnionScratch& s, const float* const* lines, int64_t points, const NearPoints& w, float at,
                             float r, int64_t slot, Hits& hits) {
   unsigned broken = 0;
@@ -194,8 +196,8 @@ template <class Cells>
 SPECTROMER_INLINE void draw_union_as(const Canvas& canvas, const float* x, const float* const* y, int64_t points,
                                      uint8_t* const* out, UnionScratch& s) {
   const float r = 0.5f * canvas.linewidth;
-  // The `count` points from `begin` on can touch the tile, the last one only as the end of a segment. They are few enough
-  // to stay in the cache from their loading to their last use.
+  // The `count` points from `begin` on can touch the tile, the last one only as the end of a segment. They are few
+  // enough to stay in the cache from their loading to their last use.
   int64_t begin = 0, end = 0, count = 0;
   const float* near_y[kLanes];
   NearPoints w{0, -1};
@@ -223,8 +225,8 @@ SPECTROMER_INLINE void draw_union_as(const Canvas& canvas, const float* x, const
 }
 
 // Draws kLanes lines, except for lanes whose out[lane] is null.
-inline void draw_lines(const Canvas& canvas, const float* x, const float* const* y, int64_t points,
-                       uint8_t* const* out, UnionScratch& s) {
+inline void draw_lines(const Canvas& canvas, const float* x, const float* const* y, int64_t points, uint8_t* const* out,
+                       UnionScratch& s) {
   if (canvas.subcolumns <= NarrowCells::kMostSubcolumns && canvas.height <= NarrowCells::kMostRows) {
     draw_union_as<NarrowCells>(canvas, x, y, points, out, s);
   } else {

@@ -35,7 +35,8 @@ void draw_band(const Canvas& canvas, const float* x, const float* const* upper, 
                int64_t points, int64_t images, uint8_t* const* out, UnionScratch& scratch) {
   uint8_t* planes[kMostLanes] = {};
   std::copy_n(out, images, planes);
-  SPECTROMER_DISPATCH(draw_bands)(canvas, x, Repeated(upper, images).line, Repeated(lower, images).line, points, planes, scratch);
+  SPECTROMER_DISPATCH(draw_bands)(canvas, x, Repeated(upper, images).line, Repeated(lower, images).line, points, planes,
+                                  scratch);
 }
 
 void rasterize_cpu(const RasterizeArgs& args, int threads) {

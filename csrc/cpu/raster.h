@@ -1,4 +1,5 @@
-// Drawing on the CPU, for rasterize and render. Images whose points share their x are drawn side by side in vector lanes.
+// Drawing on the CPU, for rasterize and render. Images whose points share their x are drawn side by side in vector
+// lanes.
 #pragma once
 
 #include <vector>
@@ -62,7 +63,6 @@ void draw_band(const Canvas& canvas, const float* x, const float* const* upper, 
                int64_t points, int64_t images, uint8_t* const* out, UnionScratch& scratch);
 
 // Draws one line as matplotlib does.
-void draw_agg(const Canvas& canvas, const float* x, const float* y, int64_t points, uint8_t* out,
-              AggScratch& scratch);
+void draw_agg(const Canvas& canvas, const float* x, const float* y, int64_t points, uint8_t* out, AggScratch& scratch);
 
 }  // namespace spectromer

@@ -72,8 +72,8 @@ inline void error_levels(const float* values, const float* ivar, int64_t count, 
 
 constexpr int kStrip = 64;  // pixels handled at a time
 
-// Writes `count` pixels, from `begin` on, of one channel of an image from its planes [planes, pixels]. Most strips of most
-// pictures are blank.
+// Writes `count` pixels, from `begin` on, of one channel of an image from its planes [planes, pixels]. Most strips of
+// most pictures are blank.
 template <class Value>
 SPECTROMER_INLINE void put_strip(const RenderArgs& a, int64_t channel, const uint8_t* planes, int64_t begin,
                                  int64_t count, Value* to) {

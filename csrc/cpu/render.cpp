@@ -64,11 +64,11 @@ bool shows(const RenderArgs& a, Quantity quantity) {
 struct RenderScratch {
   ResampleScratch resample;
   RasterScratch raster;
-  std::vector<float> flux, ivar;        // [spectra, bins] resampled
-  std::vector<float> x;                 // [spectra, bins] where own pixels are drawn
-  std::vector<float> value, series;     // [spectra, bins] good fluxes of own pixels; derivatives
-  std::vector<float> y, upper, lower;   // [spectra, bins] heights
-  std::vector<float> cover;             // [size + 1]
+  std::vector<float> flux, ivar;       // [spectra, bins] resampled
+  std::vector<float> x;                // [spectra, bins] where own pixels are drawn
+  std::vector<float> value, series;    // [spectra, bins] good fluxes of own pixels; derivatives
+  std::vector<float> y, upper, lower;  // [spectra, bins] heights
+  std::vector<float> cover;            // [size + 1]
   std::vector<int> ranking;
   std::vector<uint8_t> marked, levels;  // [bins]
   std::vector<uint8_t> line;            // [size + 8] one row of pixels, of squares
@@ -85,7 +85,8 @@ class Renderer {
     direct_ = a_.plain && a_.type == PixelType::uint8;
     if (!own_) {
       const int64_t points = stride_ / a_.panels;
-      const float step = static_cast<float>(static_cast<double>(a_.size) / static_cast<double>(std::max<int64_t>(points, 1)));
+      const float step =
+          static_cast<float>(static_cast<double>(a_.size) / static_cast<double>(std::max<int64_t>(points, 1)));
       for (int64_t i = 0; i < points; ++i) x_.push_back((static_cast<float>(i) + 0.5f) * step);
     }
   }
@@ -240,17 +241,15 @@ class Renderer {
         } else {
           SPECTROMER_DISPATCH(to_heights)(values + from, count, range, a_.margin, height, s.y.data() + at);
           if (quantity == Quantity::error) {
-            SPECTROMER_DISPATCH(to_band)(s.y.data() + at, spectra.ivar[r] + from, count, height * sigma, s.upper.data() + at,
-                    s.lower.data() + at);
+            SPECTROMER_DISPATCH(to_band)(s.y.data() + at, spectra.ivar[r] + from, count, height * sigma,
+                                         s.upper.data() + at, s.lower.data() + at);
           }
           continue;
         }
         draw_blocks(s.levels.data(), count, a_, s.line, plane);
       }
     }
-    if (a_.block == 0 && !is_mark(quantity)) {
-      draw_lines(spectra, q, quantity, planes, s);
-    }
+    if (a_.block == 0 && !is_mark(quantity)) { draw_lines(spectra, q, quantity, planes, s); }
   }
 
   // Draws the lines or bands whose heights have been computed, side by side if they share their x.
@@ -294,10 +293,9 @@ class Renderer {
 
 int64_t render_cpu(const RenderArgs& args, int threads) {
   const Renderer renderer(args);
-  parallel_for<RenderScratch>(args.spectra.rows, threads, renderer.group(),
-                              [&](int64_t begin, int64_t end, RenderScratch& scratch) {
-                                renderer.run(begin, end, scratch);
-                              });
+  parallel_for<RenderScratch>(
+      args.spectra.rows, threads, renderer.group(),
+      [&](int64_t begin, int64_t end, RenderScratch& scratch) { renderer.run(begin, end, scratch); });
   return renderer.first_bad();
 }
 

@@ -1,5 +1,5 @@
-// Resampling of rows whose wavelengths or grid are their own. Edges of pixels and bins are found in vector lanes, and kept
-// as pairs of single-precision numbers. One target's code.
+// Resampling of rows whose wavelengths or grid are their own. Edges of pixels and bins are found in vector lanes, and
+// kept as pairs of single-precision numbers. One target's code.
 #include <algorithm>
 
 #include "resample-pixels-inl.h"
@@ -46,7 +46,8 @@ struct Wavelengths {
   }
 };
 
-// Fills in the edges of all bins, in double precision and as Wavelengths, and 1 / width, up to a whole number of vectors.
+// Fills in the edges of all bins, in double precision and as Wavelengths, and 1 / width, up to a whole number of
+// vectors.
 inline void fill_bins(const double* grid, int64_t bins, BinScratch& scratch) {
   const int64_t padded = (bins + kLanes - 1) / kLanes * kLanes;
   const size_t size = static_cast<size_t>(padded + kLanes);
@@ -109,7 +110,7 @@ class Edges {
 
   // (It is seldom needed and therefore not inlined.)
   __attribute__((noinline)) static void prepare_ends(const SpectrumRow& s, int64_t pixel, float* near, float* rest,
-                                                  bool& increasing) {
+                                                     bool& increasing) {
     for (int64_t i = pixel; i < pixel + kPiece; ++i) {
       const double edge = std::clamp<double>(edge_of(s, i), -kFar, kFar);
       *near++ = static_cast<float>(edge);
@@ -193,19 +194,22 @@ struct EdgeWindow {
 
 // Adds what the pixels of a window contribute to bins from `low` to `high`.
 template <bool kInside>
-SPECTROMER_INLINE void add_between(const Window& window, const EdgeWindow& edges, const Places& low,
-                                   const Places& high, const Float& share, Sums& sums) {
+SPECTROMER_INLINE void add_between(const Window& window, const EdgeWindow& edges, const Places& low, const Places& high,
+                                   const Float& share, Sums& sums) {
   const Mask one = eq(low.pixel, high.pixel);
   const Float after = low.after * share, before = high.before * share;
   const Float whole = kInside ? splat(1.0f) : min(splat(1.0f), min(after, before));
-  sums.add<kInside>(select(one, whole, after), table_lookup(window.flux, low.pixel), table_lookup(window.variance, low.pixel));
-  sums.add<kInside>(select_or_zero(~one, before), table_lookup(window.flux, high.pixel), table_lookup(window.variance, high.pixel));
+  sums.add<kInside>(select(one, whole, after), table_lookup(window.flux, low.pixel),
+                    table_lookup(window.variance, low.pixel));
+  sums.add<kInside>(select_or_zero(~one, before), table_lookup(window.flux, high.pixel),
+                    table_lookup(window.variance, high.pixel));
   Int pixel = low.pixel + 1;
   Mask inner = lt(pixel, high.pixel);
   if (!any_true(inner)) return;
   const Pair width = edges.width();
   do {
-    sums.add<kInside>(select_or_zero(inner, table_lookup(width, pixel) * share), table_lookup(window.flux, pixel), table_lookup(window.variance, pixel));
+    sums.add<kInside>(select_or_zero(inner, table_lookup(width, pixel) * share), table_lookup(window.flux, pixel),
+                      table_lookup(window.variance, pixel));
     pixel += 1;
     inner = lt(pixel, high.pixel);
   } while (any_true(inner));
@@ -306,8 +310,8 @@ SPECTROMER_INLINE Outcome resample_own_as(const SpectrumRow& s, const double* gr
   return pixels.unusual ? Outcome::unusual : Outcome::done;
 }
 
-// Resamples a row whose wavelengths or grid are its own. `fresh` means that the scratch does not yet hold the bins of the
-// grid.
+// Resamples a row whose wavelengths or grid are its own. `fresh` means that the scratch does not yet hold the bins of
+// the grid.
 inline Outcome resample_own(const SpectrumRow& s, const double* grid, int64_t bins, bool fresh, float required,
                             bool ivar, ResampleScratch& scratch, float* out_flux, float* out_ivar) {
   return ivar ? resample_own_as<true>(s, grid, bins, fresh, required, scratch, out_flux, out_ivar)

@@ -1,5 +1,5 @@
-// Resampling in vector lanes, a bin per lane: the pixels of a row, prepared piece by piece and read through windows, and
-// the sums over them. One target's code (see simd/foreach_target.h).
+// Resampling in vector lanes, a bin per lane: the pixels of a row, prepared piece by piece and read through windows,
+// and the sums over them. One target's code (see simd/foreach_target.h).
 #include <cfloat>
 #include <cmath>
 #include <limits>
@@ -115,8 +115,8 @@ class Pixels {
     unusual |= any_true(good(flux.low, ivar.low) & ~low) || any_true(good(flux.high, ivar.high) & ~high);
     const Float none = splat(INFINITY);
     const Float least_flux = splat(reduce_min(min(select(low, bright.low, none), select(high, bright.high, none))));
-    const unsigned bits = bits_from_mask(le(bright.low, least_flux) & low) |
-                           bits_from_mask(le(bright.high, least_flux) & high) << kLanes;
+    const unsigned bits =
+        bits_from_mask(le(bright.low, least_flux) & low) | bits_from_mask(le(bright.high, least_flux) & high) << kLanes;
     add_piece(pixel, false, bits != 0 ? f[__builtin_ctz(bits)] : INFINITY);
   }
 
@@ -149,8 +149,7 @@ class Pixels {
 
  private:
   SPECTROMER_INLINE Mask usual(const Float& flux, const Float& ivar) const {
-    return le(abs(flux), splat(limits.bright)) & le(splat(limits.lowest), ivar) &
-           le(ivar, splat(limits.highest));
+    return le(abs(flux), splat(limits.bright)) & le(splat(limits.lowest), ivar) & le(ivar, splat(limits.highest));
   }
 
   SPECTROMER_INLINE Float variance(const Float& ivar) const {
@@ -207,8 +206,8 @@ struct Sums {
     variance += other.variance;
   }
 
-  // Stores the first `count` bins. `total` is the weight of a bin if all of its pixels are good. Masked bins become 0, or
-  // NaN without variances.
+  // Stores the first `count` bins. `total` is the weight of a bin if all of its pixels are good. Masked bins become 0,
+  // or NaN without variances.
   template <bool kAllGood, bool kVariance>
   SPECTROMER_INLINE void finish(const Weight& total, float required, float pivot, float scale, int64_t count,
                                 float* out_flux, float* out_ivar) const {

@@ -28,9 +28,8 @@ struct PlannedRows {
                                 ResampleScratch& scratch, float* const* to_flux, float* const* to_ivar)
       : one(spectra[0], scratch.row[0]), other(spectra[kRows - 1], scratch.row[kRows - 1]),
         ready(start_of_piece(plan.window[0].pixel)), bins(static_cast<int64_t>(plan.grid.size())),
-        window(plan.window.data()), indices(plan.index.data()), weights(plan.weight.data()),
-        totals(plan.total.data()), per_totals(plan.per_total.data()), required(least_weight), out_flux(to_flux),
-        out_ivar(to_ivar) {}
+        window(plan.window.data()), indices(plan.index.data()), weights(plan.weight.data()), totals(plan.total.data()),
+        per_totals(plan.per_total.data()), required(least_weight), out_flux(to_flux), out_ivar(to_ivar) {}
 
   // Returns whether single precision was enough.
   SPECTROMER_INLINE bool run() {
@@ -51,7 +50,8 @@ struct PlannedRows {
     for (const PlanWindow* next = window; next <= end; ++next) {
       whole &= one.whole(next->pixel) && (kRows == 1 || other.whole(next->pixel));
     }
-    if (whole) add_block<true>(bin, count, end); else add_block<false>(bin, count, end);
+    if (whole) add_block<true>(bin, count, end);
+    else add_block<false>(bin, count, end);
   }
 
   template <bool kAllGood>
@@ -88,7 +88,8 @@ struct PlannedRows {
       const Int index = load_bytes(indices);
       const Float weight = load(weights);
       sums[0].template add<kAllGood>(weight, table_lookup(here.flux, index), table_lookup(here.variance, index));
-      if (kRows > 1) sums[1].template add<kAllGood>(weight, table_lookup(there.flux, index), table_lookup(there.variance, index));
+      if (kRows > 1)
+        sums[1].template add<kAllGood>(weight, table_lookup(there.flux, index), table_lookup(there.variance, index));
     }
     ++window;
   }

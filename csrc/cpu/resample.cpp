@@ -16,8 +16,7 @@ namespace {
 // Calls visit(bin, first pixel) for all bins in order. Pixels behind a bin are behind all later ones, so each is passed
 // once.
 template <class Visit>
-void walk_bins(Method method, const double* wavelength, int64_t pixels, const double* grid, int64_t bins,
-               Visit visit) {
+void walk_bins(Method method, const double* wavelength, int64_t pixels, const double* grid, int64_t bins, Visit visit) {
   int64_t first = 0;
   for (int64_t m = 0; m < bins; ++m) {
     const double start = bin_start(method, grid, bins, m);
@@ -130,8 +129,7 @@ Resampler::Resampler(const ResampleArgs& args, bool ivar) : args_(args), require
 
 void Resampler::found_bad(int64_t row) const {
   int64_t known = first_bad_.load();
-  while (row < known && !first_bad_.compare_exchange_weak(known, row)) {
-  }
+  while (row < known && !first_bad_.compare_exchange_weak(known, row)) {}
 }
 
 int64_t Resampler::first_bad() const { return first_bad_.load() == INT64_MAX ? -1 : first_bad_.load(); }
@@ -148,8 +146,7 @@ Outcome Resampler::run_own(const SpectrumRow& s, const double* grid, float* out_
   const bool fresh = scratch.call != call_ || scratch.grid != grid;
   scratch.call = call_;
   scratch.grid = grid;
-  return SPECTROMER_DISPATCH(resample_own)(s, grid, args_.bins, fresh, required_, ivar_, scratch, out_flux,
-                                       out_ivar);
+  return SPECTROMER_DISPATCH(resample_own)(s, grid, args_.bins, fresh, required_, ivar_, scratch, out_flux, out_ivar);
 }
 
 void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_ivar, ResampleScratch& scratch) const {

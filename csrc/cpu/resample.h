@@ -36,8 +36,8 @@ struct PlanWindow {
   bool ends_block;
 };
 
-// Which pixels each bin of a shared grid meets, and with what weights, for pixels at shared wavelengths. Bins are handled
-// in blocks of `lanes`.
+// Which pixels each bin of a shared grid meets, and with what weights, for pixels at shared wavelengths. Bins are
+// handled in blocks of `lanes`.
 struct ResamplePlan {
   Method method;
   int lanes;

@@ -20,8 +20,8 @@ struct BinPlan {
 
   BinPlan() = default;
 
-  // Groups follow one another along the pixels and share two pixels at most. So the rows of group g can begin at its first
-  // pixel + 2 g, and need not be counted beforehand.
+  // Groups follow one another along the pixels and share two pixels at most. So the rows of group g can begin at its
+  // first pixel + 2 g, and need not be counted beforehand.
   explicit BinPlan(const ResampleArgs& a)
       : groups(static_cast<int>((a.bins + kWarp - 1) / kWarp)), rows(static_cast<int>(a.pixels) + 2 * groups),
         weight(static_cast<double*>(a.plan)), first(reinterpret_cast<int*>(weight + int64_t{rows} * kWarp)),
@@ -39,8 +39,8 @@ struct BinPlan {
   }
 };
 
-// The weight if `good`, else next to nothing: less than 1e-313, which is lost when it is added to weights. This takes one
-// instruction where 0 would take two.
+// The weight if `good`, else next to nothing: less than 1e-313, which is lost when it is added to weights. This takes
+// one instruction where 0 would take two.
 __device__ __forceinline__ double weight_if(bool good, double weight) {
   uint64_t bits;
   memcpy(&bits, &weight, sizeof bits);
@@ -50,8 +50,8 @@ __device__ __forceinline__ double weight_if(bool good, double weight) {
   return weight;
 }
 
-// Sums over the good pixels of a spectrum for a group of bins, one per lane. With kStretch the spectrum may be a stretch
-// of the wavelengths, so that bins may meet pixels that it does not have.
+// Sums over the good pixels of a spectrum for a group of bins, one per lane. With kStretch the spectrum may be a
+// stretch of the wavelengths, so that bins may meet pixels that it does not have.
 template <bool kVariance, bool kStretch>
 __device__ __forceinline__ BinSums<kVariance> planned_sums(const BinPlan& plan, int group, const SpectrumRow& s) {
   const int count = static_cast<int>(s.end - s.begin);

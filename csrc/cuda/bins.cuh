@@ -24,7 +24,8 @@ class Bins {
   // Loads a spectrum; the caller must synchronise the block afterwards.
   __device__ __forceinline__ void gather(int row) {
     row_ = row;
-    if (own_pixels()) gather_pixels(row); else gather_bins(row);
+    if (own_pixels()) gather_pixels(row);
+    else gather_bins(row);
     const unsigned next = static_cast<unsigned>(renewed(row)) + gridDim.x;
     if (next < a_.spectra.rows) prefetch_row(spectrum_row<false>(a_.spectra, next));
   }
@@ -102,7 +103,8 @@ class Bins {
 
   __device__ __forceinline__ void gather_bins(int row) {
     const SpectrumRow spectrum = spectrum_row<false>(a_.spectra, row);
-    if (p_.variance) resample<true>(spectrum); else resample<false>(spectrum);
+    if (p_.variance) resample<true>(spectrum);
+    else resample<false>(spectrum);
   }
 
   template <bool kVariance>

@@ -44,7 +44,8 @@ class Heights {
         __syncthreads();
       }
       const ValueRange scale = scales[r];
-      if (kLines) put_heights(drawn, series, begin, end, scale); else put_levels(drawn, series, begin, end, scale);
+      if (kLines) put_heights(drawn, series, begin, end, scale);
+      else put_levels(drawn, series, begin, end, scale);
     }
     __syncthreads();
     if (kShapes == Shapes::areas && drawn.quantity != Quantity::error) {
@@ -144,8 +145,7 @@ class Heights {
 #pragma unroll 1
       for (int i = thread_index() - padding; i < end; i += block_threads()) {
         const float here = y[i], next = y[i + 1];
-        if (bins_.near_points())
-          sides[i] = sides_of((next - here) * p_.near.per_step, r);
+        if (bins_.near_points()) sides[i] = sides_of((next - here) * p_.near.per_step, r);
         else if (p_.sides) sides[i] = make_sides(x[i], here, x[i + 1], next, r);
         if (here == here && next != next) {
           note_gap(x, y, points, i, r, p_.image.size, [&](int first, int last) {

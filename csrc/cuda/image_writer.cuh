@@ -16,10 +16,10 @@ struct ImageLayout {
   Mixing mixing;
   int planes, size;
   unsigned pixels;  // of an image, in all channels
-  int access;      // bytes written at a time: row_access
-  bool direct;     // levels are stored 16 at a time as soon as they are made; else a strip of one or all planes is staged
-  Reserved shown;  // [planes, 256] what a level is shown as: a byte, or three (red first) for Mixing::table
-  Reserved staged; // [planes or 1, rows, 32] levels of a strip
+  int access;       // bytes written at a time: row_access
+  bool direct;  // levels are stored 16 at a time as soon as they are made; else a strip of one or all planes is staged
+  Reserved shown;   // [planes, 256] what a level is shown as: a byte, or three (red first) for Mixing::table
+  Reserved staged;  // [planes or 1, rows, 32] levels of a strip
 };
 
 // The largest power of two, up to 16, on a multiple of which every row of an image begins.

@@ -1,5 +1,5 @@
-// What every kernel and every launch needs. The tests run blocks of threads on the CPU, with tests/emulation/emulation.h in
-// place of CUDA's own header.
+// What every kernel and every launch needs. The tests run blocks of threads on the CPU, with
+// tests/emulation/emulation.h in place of CUDA's own header.
 #pragma once
 
 #include <algorithm>
@@ -20,8 +20,8 @@ struct Reserved {
   SPECTROMER_HD explicit operator bool() const { return offset >= 0; }
 };
 
-// Threads of a block for __launch_bounds__(threads, 2), where two blocks run at once: the most that leave each thread so
-// many registers.
+// Threads of a block for __launch_bounds__(threads, 2), where two blocks run at once: the most that leave each thread
+// so many registers.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800  // no more than 1,024 threads run at once
 constexpr int kFor48Registers = 512;
 #else
@@ -83,7 +83,9 @@ __device__ __forceinline__ int warp_min(int value) {
 __device__ __forceinline__ int warp_max(int value) {
   return warp_reduce(value, [](int a, int b) { return max(a, b); });
 }
-__device__ __forceinline__ int warp_sum(int value) { return warp_reduce(value, [](int a, int b) { return a + b; }); }
+__device__ __forceinline__ int warp_sum(int value) {
+  return warp_reduce(value, [](int a, int b) { return a + b; });
+}
 #endif
 
 // Prefetches the cache line at `address`.
@@ -104,8 +106,8 @@ __device__ __forceinline__ float kept(float number) {
   return number;
 }
 
-// The same number, which the compiler takes for a new one. Results that depend on it are computed here, instead of ahead
-// of a loop, where they would be kept in registers throughout the loop.
+// The same number, which the compiler takes for a new one. Results that depend on it are computed here, instead of
+// ahead of a loop, where they would be kept in registers throughout the loop.
 __device__ __forceinline__ int renewed(int number) {
   asm volatile("" : "+r"(number));
   return number;
@@ -181,8 +183,10 @@ int64_t resident_blocks(void (*kernel)(Parameters...), int threads, int64_t shar
 
 template <class... Parameters>
 int launch(void (*kernel)(Parameters...), Grid grid, void* stream, Parameters... arguments) {
+  // clang-format off
   kernel<<<static_cast<unsigned>(grid.blocks), static_cast<unsigned>(grid.threads), static_cast<size_t>(grid.shared),
            static_cast<cudaStream_t>(stream)>>>(arguments...);
+  // clang-format on
   return cudaGetLastError();
 }
 

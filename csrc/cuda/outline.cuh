@@ -83,8 +83,8 @@ struct Stroke {
   bool skipped;  // nothing is drawn, but the line goes on
 };
 
-// A line of which segments [range.begin, range.end) are drawn on a canvas that ends a pixel before `right` and `bottom`.
-// The coordinates of its edges are relative to `origin`.
+// A line of which segments [range.begin, range.end) are drawn on a canvas that ends a pixel before `right` and
+// `bottom`. The coordinates of its edges are relative to `origin`.
 template <class X, class Y>
 struct OutlinedLine {
   X x;
@@ -118,13 +118,14 @@ struct OutlinedLine {
   // The segment that follows segment i (step = 1) or precedes it (step = -1).
   __device__ Stroke neighbour(int i, int step) const {
     Stroke other;
-    do other = stroke(i += step); while (other.skipped);
+    do other = stroke(i += step);
+    while (other.skipped);
     return other;
   }
 };
 
-// The end of a segment, at the join with the next one or at a cap: the corners of the outline on its left side (1) and on
-// its right side (-1).
+// The end of a segment, at the join with the next one or at a cap: the corners of the outline on its left side (1) and
+// on its right side (-1).
 struct SegmentEnd {
   one_lane::Join join;
   Vertex at;
@@ -156,8 +157,8 @@ struct SegmentEnd {
   }
 };
 
-// Adds the edges of segment i, and of the join or cap at its end, to the queue if the segment is this lane's own. The lanes
-// hold neighbouring segments, of which the first and the last one of a warp only serve their neighbours.
+// Adds the edges of segment i, and of the join or cap at its end, to the queue if the segment is this lane's own. The
+// lanes hold neighbouring segments, of which the first and the last one of a warp only serve their neighbours.
 template <class X, class Y, class Draw>
 __device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int i, bool own, EdgeQueue& queue,
                                             Draw draw) {
@@ -191,8 +192,8 @@ __device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int 
     const Cap cap = make_cap(s.at.x0, s.at.y0, line.shape.half * s.uy, -line.shape.half * s.ux, true);
     left = Vertex{cap.left_x, cap.left_y}, right = Vertex{cap.right_x, cap.right_y};
   }
-  // The left side is added first, then the right one reversed, and before them the edges that close the outline where it
-  // begins and ends.
+  // The left side is added first, then the right one reversed, and before them the edges that close the outline where
+  // it begins and ends.
   const bool drawn = own && !s.broken && !s.skipped, ends = end.capped;
   const int lefts = end.corners(1.0f), edges = drawn ? lefts + end.corners(-1.0f) : 0;
   if (__any_sync(kAllLanes, drawn && (starts || ends))) {

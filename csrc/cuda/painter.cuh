@@ -84,7 +84,8 @@ class Painter {
       top_ = 0;
       do {
         column_ = 0;
-        do draw_strip(); while ((column_ += kWarp) < p_.image.size);
+        do draw_strip();
+        while ((column_ += kWarp) < p_.image.size);
       } while (!kAtOnce && (top_ += kMostRows) < p_.passes.canvas);
     } while (!kAtOnce && (first_panel_ += p_.passes.panels) < p_.passes.stacked_panels);
   }
@@ -93,7 +94,8 @@ class Painter {
     int q = 0;
     do {
       int sheet = 0;
-      do draw_plane(q, sheet); while (++sheet < p_.passes.sheets);
+      do draw_plane(q, sheet);
+      while (++sheet < p_.passes.sheets);
     } while (++q < p_.quantity_count);
     if (kSource != Source::planned && p_.image.mixing == Mixing::layers) put_staged(0);
   }
@@ -132,7 +134,7 @@ class Painter {
     } else {
       const bool layers = p_.image.mixing == Mixing::layers;
       return StagedRowWriter{shared_at<uint4>(p_.image.staged) +
-                        ((layers ? plane : 0) * p_.passes.rows * (kWarp / kPiece) + lane_piece())};
+                             ((layers ? plane : 0) * p_.passes.rows * (kWarp / kPiece) + lane_piece())};
     }
   }
 
@@ -145,7 +147,8 @@ class Painter {
     __device__ void put(int row, const uint4& levels) const { to[row * (kWarp / kPiece)] = levels; }
   };
 
-  // Writes the staged levels of a strip to the image, of one plane or of all planes over one another, by the whole block.
+  // Writes the staged levels of a strip to the image, of one plane or of all planes over one another, by the whole
+  // block.
   __device__ void put_staged(int plane) const {
     __syncthreads();
     const Shared<unsigned> staged = shared_at<unsigned>(p_.image.staged);
@@ -208,8 +211,8 @@ class Painter {
     const Shared<PanelLine> lines = shared_at<PanelLine>(p_.stroke) + (drawn.stroke * p_.panels + first_panel);
     const int strip = renewed(column_), column = strip + lane_index();
     const unsigned here = 1u << (static_cast<unsigned>(strip) / kWarp & 31u);  // of PanelLine::gaps
-    // The gaps of all lines that this warp visits. A warp without a sub-column visits none here, so it has to look at all
-    // lines below.
+    // The gaps of all lines that this warp visits. A warp without a sub-column visits none here, so it has to look at
+    // all lines below.
     unsigned gaps = (warp_index() & p_.subcolumn_mask) < a_.subcolumns ? 0u : ~0u;
     visit_subcolumns([&](int k) {
       const NearPoints near = bins_.near_points() ? near_.points(column, k) : NearPoints{};
@@ -267,10 +270,8 @@ class Painter {
     float r;
 
     __device__ __forceinline__ AnyLine(const Painter& painter, const DrawnQuantity& drawn, const PanelLine& line)
-        : x(painter.bins_.x_of(line.y - drawn.line * painter.p_.bins.room)),
-          y(shared_at<float>(painter.p_.y) + line.y),
-          sides(shared_at<Sides>(painter.p_.sides) + line.sides),
-          has_sides(painter.p_.sides),
+        : x(painter.bins_.x_of(line.y - drawn.line * painter.p_.bins.room)), y(shared_at<float>(painter.p_.y) + line.y),
+          sides(shared_at<Sides>(painter.p_.sides) + line.sides), has_sides(painter.p_.sides),
           r(0.5f * painter.a_.linewidth) {}
 
     // The sides of segment i, which are computed anew if there is no room for them.
@@ -357,8 +358,8 @@ class Painter {
   const NearPainter near_;
   const AggStrip agg_;
   int first_panel_ = 0;  // of the pass at hand
-  int top_ = 0;     // first row of each panel's canvas
-  int column_ = 0;  // where the strip at hand begins
+  int top_ = 0;          // first row of each panel's canvas
+  int column_ = 0;       // where the strip at hand begins
 };
 
 }  // namespace spectromer

@@ -1,4 +1,5 @@
-// The values at the bottom and the top of a picture, found by a block of threads: extremes, or numpy's linear percentiles.
+// The values at the bottom and the top of a picture, found by a block of threads: extremes, or numpy's linear
+// percentiles.
 #pragma once
 
 #include <cfloat>
@@ -100,11 +101,14 @@ class RangeFinder {
 
   // Numbers that the block computes together, in pairs for the lower and the upper percentile.
   enum State {
-    kCount, kLow, kHigh,             // of all values
-    kBin, kNextBin = kBin + 2,       // bins of the rank and of the next
-    kBelow = kNextBin + 2,           // values in earlier bins
-    kListed = kBelow + 2,            // members of the two bins
-    kHere = kListed + 2,             // the values of the rank and of the next, as orders
+    kCount,
+    kLow,
+    kHigh,  // of all values
+    kBin,
+    kNextBin = kBin + 2,    // bins of the rank and of the next
+    kBelow = kNextBin + 2,  // values in earlier bins
+    kListed = kBelow + 2,   // members of the two bins
+    kHere = kListed + 2,    // the values of the rank and of the next, as orders
     kNext = kHere + 2,
     kTally = kNext + 2
   };
@@ -135,9 +139,7 @@ class RangeFinder {
     for (int i = thread_index(); i < kBins + kBins / kWarp; i += block_threads()) *histogram(i) = 0;
   }
 
-  __device__ void clear_state() const {
-    *state(kCount) = 0, *state(kLow) = INT_MAX, *state(kHigh) = INT_MIN;
-  }
+  __device__ void clear_state() const { *state(kCount) = 0, *state(kLow) = INT_MAX, *state(kHigh) = INT_MIN; }
 
   __device__ void count(int begin, int end) const {
     int finite = 0;
@@ -226,7 +228,8 @@ class RangeFinder {
     int low = *state(kLow), high = *state(kHigh);
     while (low < high) {
       const int middle = low + static_cast<int>((static_cast<unsigned>(high) - static_cast<unsigned>(low)) / 2);
-      if (up_to(middle) > rank) high = middle; else low = middle + 1;
+      if (up_to(middle) > rank) high = middle;
+      else low = middle + 1;
     }
     int above = INT_MAX;
 #pragma unroll 1

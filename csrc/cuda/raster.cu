@@ -15,14 +15,14 @@ struct RasterPlan {
   StripLayout strip;
   AggLayout agg;
   StrokeShape shape{1.0f};
-  int weight;         // of a sub-column
-  float step;         // between sub-columns
-  float level_scale;  // from weights to levels
-  Reserved x, y;    // [points] of the line
-  Reserved sides;   // [points]
-  Reserved starts;  // [width] first point that can touch a pixel column
-  Reserved gaps;    // [strips] whether the line has a gap near its columns
-  Reserved segments;  // [strips] of SegmentRange, near each strip, of lines as AGG draws them
+  int weight;          // of a sub-column
+  float step;          // between sub-columns
+  float level_scale;   // from weights to levels
+  Reserved x, y;       // [points] of the line
+  Reserved sides;      // [points]
+  Reserved starts;     // [width] first point that can touch a pixel column
+  Reserved gaps;       // [strips] whether the line has a gap near its columns
+  Reserved segments;   // [strips] of SegmentRange, near each strip, of lines as AGG draws them
   int64_t pixels = 0;  // of an image
   int rows = 0, access = 1;
   int64_t bytes = 0;
@@ -89,8 +89,8 @@ struct RasterRowWriter {
   }
 };
 
-__device__ __forceinline__ RasterRowWriter row_writer(const RasterizeArgs& a, const RasterPlan& p, unsigned image, int column,
-                                              int top) {
+__device__ __forceinline__ RasterRowWriter row_writer(const RasterizeArgs& a, const RasterPlan& p, unsigned image,
+                                                      int column, int top) {
   const int width = static_cast<int>(a.width), own = column + lane_piece() * kPiece;
   uint8_t* at = a.out + image * p.pixels + uint64_t{static_cast<unsigned>(top)} * static_cast<unsigned>(width) + own;
   return RasterRowWriter{kept(at), width, width - own, p.access};
@@ -101,8 +101,7 @@ template <class Cover>
 __device__ __forceinline__ void draw_subcolumns(const Strip& strip, const RasterizeArgs& a, const RasterPlan& p,
                                                 int column, int top, int rows, Cover cover) {
   const int own = column + lane_index(), width = static_cast<int>(a.width);
-  const float above = static_cast<float>(top),
-              height = static_cast<float>(rows);
+  const float above = static_cast<float>(top), height = static_cast<float>(rows);
   RowRange touched;
   for (int k = warp_index(); own < width && k < a.subcolumns; k += kImageWarps) {
     cover(own, static_cast<float>(own) + (static_cast<float>(k) + 0.5f) * p.step, [&](Interval hit) {
@@ -139,14 +138,9 @@ struct StagedLine {
   float r;
 
   __device__ StagedLine(const RasterizeArgs& a, const RasterPlan& p)
-      : x(shared_at<float>(p.x)),
-        y(shared_at<float>(p.y)),
-        sides(shared_at<Sides>(p.sides)),
-        starts(shared_at<int>(p.starts)),
-        gaps(shared_at<int>(p.gaps)),
-        points(static_cast<int>(a.points)),
-        width(static_cast<int>(a.width)),
-        r(0.5f * a.linewidth) {}
+      : x(shared_at<float>(p.x)), y(shared_at<float>(p.y)), sides(shared_at<Sides>(p.sides)),
+        starts(shared_at<int>(p.starts)), gaps(shared_at<int>(p.gaps)), points(static_cast<int>(a.points)),
+        width(static_cast<int>(a.width)), r(0.5f * a.linewidth) {}
 
   // Loads a line, by the whole block. A height that does not belong to the line becomes NaN.
   __device__ void load(const RasterizeArgs& a, unsigned image) const {

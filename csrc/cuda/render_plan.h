@@ -27,15 +27,15 @@ struct DrawnQuantity {
   bool first;  // the first quantity that needs this range
 };
 
-// Where the bins of a spectrum lie. Common bins lie panel after panel, with `padding` values that are NaN before the first
-// panel and behind each panel.
+// Where the bins of a spectrum lie. Common bins lie panel after panel, with `padding` values that are NaN before the
+// first panel and behind each panel.
 struct BinLayout {
-  bool own;       // the bins are own pixels, from the first good one to the last
-  int most;       // bins of a spectrum
-  int of_panel;   // of common bins
+  bool own;      // the bins are own pixels, from the first good one to the last
+  int most;      // bins of a spectrum
+  int of_panel;  // of common bins
   int padding;
-  int places;     // of all of them and the padding
-  int room;       // for these, in steps of 4
+  int places;       // of all of them and the padding
+  int room;         // for these, in steps of 4
   float step;       // pixels from bin to bin, of common bins
   float per_panel;  // 1 / of_panel
 };
@@ -49,28 +49,28 @@ struct alignas(16) Panel {
 
 // One line of a panel, and the sides of its segments.
 struct alignas(16) PanelLine {
-  int y, sides;   // index of its first point in RenderPlan::y and RenderPlan::sides
+  int y, sides;  // index of its first point in RenderPlan::y and RenderPlan::sides
   int points;
   unsigned gaps;  // as bits: strips near whose columns the line has a gap
 };
 
-// An image is drawn in passes of as many rows as a strip has room for. A pass covers several stacked panels, one panel, or
-// a part of one.
+// An image is drawn in passes of as many rows as a strip has room for. A pass covers several stacked panels, one panel,
+// or a part of one.
 struct PassLayout {
-  int canvas;    // height of a panel
-  int shown;     // rows of a panel that are drawn at a time, at most
-  float height;  // shown, as a float
-  int panels;    // in one pass; 1 if a panel needs several passes
-  int rows;      // of all of them
+  int canvas;          // height of a panel
+  int shown;           // rows of a panel that are drawn at a time, at most
+  float height;        // shown, as a float
+  int panels;          // in one pass; 1 if a panel needs several passes
+  int rows;            // of all of them
   int stacked_panels;  // panels that lie under one another
-  int sheets;    // panels that are drawn as separate planes
-  bool at_once;  // all rows are drawn together
+  int sheets;          // panels that are drawn as separate planes
+  bool at_once;        // all rows are drawn together
 };
 
 // Pictures of squares, with `side` squares per line.
 struct SquareLayout {
-  int block, side, lines;  // pixels of a square's side; lines of squares, the last of which may be cut off
-  int pieces;              // of 16 columns
+  int block, side, lines;       // pixels of a square's side; lines of squares, the last of which may be cut off
+  int pieces;                   // of 16 columns
   int lines_step, pieces_step;  // from a thread's piece to its next
   float per_block, per_piece;   // 1 / block, 1 / pieces
 
@@ -89,17 +89,17 @@ __device__ __forceinline__ int quotient(int a, float per) {
 struct RenderPlan {
   DrawnQuantity quantities[kMostQuantities];
   int quantity_count, lines, strokes;
-  bool bands;              // errors are drawn as bands
-  int panels, ranges;      // ranges of each quantity: one, or one for each panel
+  bool bands;          // errors are drawn as bands
+  int panels, ranges;  // ranges of each quantity: one, or one for each panel
   BinLayout bins;
   BinPlan weights;
-  bool variance;           // variances of bins are computed
+  bool variance;  // variances of bins are computed
   PassLayout passes;
   // A warp takes some sub-columns, from warp & subcolumn_mask on, of some panels, from warp >> part_shift on.
   int subcolumn_mask, part_shift, parts_step;
-  int weight;              // of a sub-column
-  float step;              // between sub-columns
-  float level_scale;       // from weights to levels
+  int weight;         // of a sub-column
+  float step;         // between sub-columns
+  float level_scale;  // from weights to levels
   ImageLayout image;
   RangeLayout finder;
   StripLayout strip;
@@ -107,21 +107,21 @@ struct RenderPlan {
   StrokeShape shape{1.0f};  // of lines as AGG draws them
   NearLayout near;
   SquareLayout squares;
-  bool in_place;           // the heights of the only line take the place of the values
-  Reserved panel;          // [panels] of Panel
-  Reserved value;          // [bins] good fluxes, NaN elsewhere
-  Reserved ivar;           // [bins] of common bins, for errors
-  Reserved x;              // [bins] of own pixels
-  Reserved edges;          // [pixels + 1] while bins are gathered from own wavelengths; overlaps strips and lines
-  Reserved state;          // first good pixel and end of the last, of own pixels
-  Reserved scales;         // [3, ranges] of values
-  Reserved y;              // [lines, bins] heights
-  Reserved sides;          // [strokes, bins], or none if they are computed wherever they are needed
-  Reserved stroke;         // [strokes, panels] of PanelLine
-  Reserved starts;         // [panels or 1, size] first point near each pixel column, without NearPoints
-  Reserved segments;       // [panels, strips] of SegmentRange, near each strip, of lines as AGG draws them
-  Reserved columns;        // [panels drawn together, 32] levels of marks
-  Reserved levels;         // [quantities, bins] of squares
+  bool in_place;      // the heights of the only line take the place of the values
+  Reserved panel;     // [panels] of Panel
+  Reserved value;     // [bins] good fluxes, NaN elsewhere
+  Reserved ivar;      // [bins] of common bins, for errors
+  Reserved x;         // [bins] of own pixels
+  Reserved edges;     // [pixels + 1] while bins are gathered from own wavelengths; overlaps strips and lines
+  Reserved state;     // first good pixel and end of the last, of own pixels
+  Reserved scales;    // [3, ranges] of values
+  Reserved y;         // [lines, bins] heights
+  Reserved sides;     // [strokes, bins], or none if they are computed wherever they are needed
+  Reserved stroke;    // [strokes, panels] of PanelLine
+  Reserved starts;    // [panels or 1, size] first point near each pixel column, without NearPoints
+  Reserved segments;  // [panels, strips] of SegmentRange, near each strip, of lines as AGG draws them
+  Reserved columns;   // [panels drawn together, 32] levels of marks
+  Reserved levels;    // [quantities, bins] of squares
   int threads;
   int64_t bytes;
 };
@@ -205,7 +205,7 @@ class RenderPlanner {
     image.planes = static_cast<int>(a_.planes());
     image.size = static_cast<int>(a_.size);
     image.pixels = static_cast<unsigned>(a_.channels() * a_.size * a_.size);
-    image.mixing = a_.inks != nullptr && image.planes > 1              ? Mixing::layers
+    image.mixing = a_.inks != nullptr && image.planes > 1         ? Mixing::layers
                    : a_.inks != nullptr || a_.colormap != nullptr ? Mixing::table
                                                                   : Mixing::channels;
     const int64_t pixel = a_.type == PixelType::uint8 ? 1 : a_.type == PixelType::bfloat16 ? 2 : 4;
@@ -251,7 +251,8 @@ class RenderPlanner {
       p.agg.reserve(layout, a_.size, p.passes.canvas, p.passes.rows, p.threads / kWarp);
       p.segments = layout.reserve<SegmentRange>(p.panels * ((a_.size + kWarp - 1) / kWarp));
     }
-    if (p.in_place) p.y = p.value; else if (p.lines > 0) p.y = layout.reserve<float>(p.lines * room);
+    if (p.in_place) p.y = p.value;
+    else if (p.lines > 0) p.y = layout.reserve<float>(p.lines * room);
     p.sides = area && sided ? layout.reserve<Sides>(p.strokes * room) : Reserved{};
     if (area) p.stroke = layout.reserve<PanelLine>(int64_t{p.strokes} * p.panels);
     if (a_.block == 0 && has_marks(p)) p.columns = layout.reserve<uint4>(int64_t{p.passes.panels} * kWarp / kPiece);

@@ -9,8 +9,8 @@ namespace {
 constexpr int kRowThreads = 256, kPlanThreads = 128;
 
 // Makes a plan, with a warp for each group of bins.
-__global__ void __launch_bounds__(kPlanThreads) bin_plan_kernel(const __grid_constant__ ResampleArgs a,
-                                                                const __grid_constant__ BinPlan plan) {
+__global__ void __launch_bounds__(kPlanThreads)
+    bin_plan_kernel(const __grid_constant__ ResampleArgs a, const __grid_constant__ BinPlan plan) {
   const int group = static_cast<int>(blockIdx.x) * block_warps() + warp_index();
   if (group >= plan.groups) return;
   const int m = group * kWarp + lane_index(), pixels = static_cast<int>(a.pixels);
@@ -39,8 +39,8 @@ __global__ void __launch_bounds__(kPlanThreads) bin_plan_kernel(const __grid_con
 
 // Resamples spectra with shared wavelengths to a shared grid, with a lane for each bin.
 template <bool kStretch>
-__global__ void __launch_bounds__(kRowThreads) resample_planned_kernel(const __grid_constant__ ResampleArgs a,
-                                                                    const __grid_constant__ BinPlan plan) {
+__global__ void __launch_bounds__(kRowThreads)
+    resample_planned_kernel(const __grid_constant__ ResampleArgs a, const __grid_constant__ BinPlan plan) {
   const int bins = static_cast<int>(a.bins);
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
@@ -59,8 +59,8 @@ __global__ void __launch_bounds__(kRowThreads) resample_planned_kernel(const __g
 }
 
 // Resamples spectra with wavelengths of their own, whose pixels' edges fit in shared memory.
-__global__ void __launch_bounds__(kRowThreads) resample_own_kernel(const __grid_constant__ ResampleArgs a,
-                                                                const __grid_constant__ Reserved reserved) {
+__global__ void __launch_bounds__(kRowThreads)
+    resample_own_kernel(const __grid_constant__ ResampleArgs a, const __grid_constant__ Reserved reserved) {
   const Shared<double> edge = shared_at<double>(reserved);
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
@@ -96,8 +96,8 @@ __global__ void __launch_bounds__(kRowThreads) resample_any_kernel(const __grid_
   }
 }
 
-// The gradient of the flux, with a thread for each bin, which adds to the pixels that the bin meets. grad_flux is zeroed
-// beforehand.
+// The gradient of the flux, with a thread for each bin, which adds to the pixels that the bin meets. grad_flux is
+// zeroed beforehand.
 __global__ void __launch_bounds__(kRowThreads) resample_backward_kernel(const __grid_constant__ ResampleArgs a) {
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {

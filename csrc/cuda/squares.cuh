@@ -44,8 +44,8 @@ class Squares {
   }
 
  private:
-  // Calls draw(line, piece) for each piece of 16 columns of each line of squares, by some thread. The last line may be cut
-  // off.
+  // Calls draw(line, piece) for each piece of 16 columns of each line of squares, by some thread. The last line may be
+  // cut off.
   template <class Draw>
   __device__ __forceinline__ void visit_pieces(Draw draw) const {
     int line = quotient(thread_index(), s_.per_piece), piece = thread_index() - line * s_.pieces;

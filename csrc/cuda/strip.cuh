@@ -1,5 +1,5 @@
-// A strip of an image: 32 columns, one per lane, and up to 256 rows that are drawn at a time. Coverage is summed in cells,
-// as differences from row to row, and a prefix sum turns them into levels.
+// A strip of an image: 32 columns, one per lane, and up to 256 rows that are drawn at a time. Coverage is summed in
+// cells, as differences from row to row, and a prefix sum turns them into levels.
 #pragma once
 
 #include "../core/raster.h"
@@ -8,7 +8,7 @@
 
 namespace spectromer {
 
-constexpr int kMostRows = 256;   // drawn at a time
+constexpr int kMostRows = 256;                                 // drawn at a time
 constexpr int kGroupShift = 4, kGroupRows = 1 << kGroupShift;  // of a group, which one warp turns into levels
 constexpr int kGroupCells = kGroupRows * kWarp;
 
@@ -43,8 +43,8 @@ struct StripLayout {
   }
 };
 
-// The order in which the warps of a block take the groups of rows of a strip, one each: first the touched groups, then the
-// others. If `touched` is 0 or negative, no group is touched.
+// The order in which the warps of a block take the groups of rows of a strip, one each: first the touched groups, then
+// the others. If `touched` is 0 or negative, no group is touched.
 struct GroupOrder {
   int first, touched, count;
 
@@ -104,8 +104,8 @@ class Strip {
 
   __device__ __forceinline__ void touch(const RowRange& touched) const { note_rows(l_.touched, touched); }
 
-  // Turns the cells into levels. Calls to.put(row, pixels) for this lane's half of each row that it writes, where pixels are
-  // to.pixels(levels) or to.blank(). Leaves the cells ready for the next strip.
+  // Turns the cells into levels. Calls to.put(row, pixels) for this lane's half of each row that it writes, where
+  // pixels are to.pixels(levels) or to.blank(). Leaves the cells ready for the next strip.
   template <class RowWriter>
   __device__ __forceinline__ void put_levels(int rows, float scale, const RowWriter& to) const {
     __syncthreads();

@@ -1,9 +1,9 @@
 // Lines as Anti-Grain Geometry draws them, in a strip of an image. See core/agg.h.
 //
-// In each row that an edge of the outline crosses, the cell with the edge gets the area to the right of the edge, and the
-// next cell the rest of the row's height. These are differences along the row, whose prefix sum is the winding integral.
-// Within one column the area is linear from row to row. So cells hold second differences down the column, and an edge
-// changes six of them in each of two columns, however many rows it crosses.
+// In each row that an edge of the outline crosses, the cell with the edge gets the area to the right of the edge, and
+// the next cell the rest of the row's height. These are differences along the row, whose prefix sum is the winding
+// integral. Within one column the area is linear from row to row. So cells hold second differences down the column, and
+// an edge changes six of them in each of two columns, however many rows it crosses.
 #pragma once
 
 #include "outline.cuh"
@@ -11,18 +11,18 @@
 
 namespace spectromer {
 
-constexpr int kAggColumns = kWarp + 1;        // the last one is never shown
-// The sum of a fully covered cell. Sums are whole numbers, so that their order does not matter. The sums of 4096 strokes in
-// one cell overflow.
+constexpr int kAggColumns = kWarp + 1;  // the last one is never shown
+// The sum of a fully covered cell. Sums are whole numbers, so that their order does not matter. The sums of 4096
+// strokes in one cell overflow.
 constexpr float kWholeArea = 1 << 20;
 
 struct AggLayout {
   float right, bottom;  // a pixel beyond the canvas
-  int groups;        // of the rows that are drawn at a time, and the two behind them
-  Reserved cells;    // [groups, 16, 33] zeros between strips
-  Reserved touched;  // as of a StripLayout
-  Reserved sums;     // [2, 2, warps, 32]
-  Reserved queue;    // [warps, 64]
+  int groups;           // of the rows that are drawn at a time, and the two behind them
+  Reserved cells;       // [groups, 16, 33] zeros between strips
+  Reserved touched;     // as of a StripLayout
+  Reserved sums;        // [2, 2, warps, 32]
+  Reserved queue;       // [warps, 64]
 
   void reserve(SharedLayout& layout, int64_t width, int64_t height, int rows, int warps) {
     right = static_cast<float>(width + 1), bottom = static_cast<float>(height + 1);
@@ -45,8 +45,8 @@ class AggStrip {
     for (int i = thread_index(); i < l_.cells.bytes / static_cast<int>(sizeof(int)); i += block_threads()) cells[i] = 0;
   }
 
-  // Adds the outline of a line, with coordinates relative to the strip's first pixel. What lies right of the strip does not
-  // change it, but what lies left does. `shown` rows are drawn, which begin with row `first` of the strip.
+  // Adds the outline of a line, with coordinates relative to the strip's first pixel. What lies right of the strip does
+  // not change it, but what lies left does. `shown` rows are drawn, which begin with row `first` of the strip.
   template <class X, class Y>
   __device__ __forceinline__ void add_line(const OutlinedLine<X, Y>& line, int first, float shown,
                                            RowRange& touched) const {
@@ -90,8 +90,8 @@ class AggStrip {
   }
 
  private:
-  // Adds an edge, which is not horizontal, to the first column that it goes through from above. Returns whether it goes on
-  // in another column, and then leaves that part of the edge in `edge`.
+  // Adds an edge, which is not horizontal, to the first column that it goes through from above. Returns whether it goes
+  // on in another column, and then leaves that part of the edge in `edge`.
   __device__ __forceinline__ bool add_edge(Edge& edge, int first, float shown, RowRange& touched) const {
     constexpr float kBefore = -1.0f, kBehind = kWarp;  // columns that stand for all on either side
     const float y0 = edge.from.y, y1 = edge.to.y;

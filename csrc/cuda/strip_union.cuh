@@ -5,9 +5,9 @@
 
 namespace spectromer {
 
-// If the spacing of the points is a power of two, and at most 1, points lie alike around a given sub-column in every pixel
-// column. So the points that are near it, and how far they reach, are computed once. The number of sub-columns is a power
-// of two as well, so that all distances are exact.
+// If the spacing of the points is a power of two, and at most 1, points lie alike around a given sub-column in every
+// pixel column. So the points that are near it, and how far they reach, are computed once. The number of sub-columns is
+// a power of two as well, so that all distances are exact.
 struct alignas(16) NearPoints {
   int first;     // first point whose segment can touch the sub-column, counted from the column's first point
   int segments;  // from there on
@@ -15,8 +15,8 @@ struct alignas(16) NearPoints {
   int reach;     // where its discs begin in NearLayout::reach
 };
 
-// For a band between two lines: the point before the sub-column, and where the sub-column lies between that point and the
-// next.
+// For a band between two lines: the point before the sub-column, and where the sub-column lies between that point and
+// the next.
 struct alignas(8) NearShare {
   int before;
   float share;
@@ -50,8 +50,8 @@ struct NearLayout {
     return points || shares ? static_cast<int>(0.5f * linewidth * per_step) + 2 : 0;
   }
 
-  // Reserves no tables that would be too large, and none for bands whose sub-columns coincide with points. Such lines and
-  // bands are drawn like those of any other spacing.
+  // Reserves no tables that would be too large, and none for bands whose sub-columns coincide with points. Such lines
+  // and bands are drawn like those of any other spacing.
   void reserve(SharedLayout& layout, int subcolumns, bool lines, bool bands) {
     if (even && lines && most <= kMostSegments) {
       points = layout.reserve<NearPoints>(subcolumns);
@@ -100,8 +100,8 @@ class NearPainter {
     return near;
   }
 
-  // The interval of a sub-column that a line without gaps covers. y is NaN where nothing is drawn, and in the padding on
-  // both sides. sides[i] are those of the segment from point i to the next.
+  // The interval of a sub-column that a line without gaps covers. y is NaN where nothing is drawn, and in the padding
+  // on both sides. sides[i] are those of the segment from point i to the next.
   __device__ __forceinline__ Interval line(const NearPoints& near, Shared<const float> y,
                                            Shared<const Sides> sides) const {
     Walk walk(*this, near, y, sides);
@@ -159,12 +159,8 @@ class NearPainter {
    public:
     __device__ __forceinline__ Walk(const NearPainter& painter, const NearPoints& near, Shared<const float> y,
                                     Shared<const Sides> sides)
-        : painter_(painter),
-          point_(y + near.first),
-          reach_(shared_at<float>(painter.l_.reach) + near.reach),
-          side_(sides + near.first),
-          from_(near.from),
-          left_(0.5f * *point_) {}
+        : painter_(painter), point_(y + near.first), reach_(shared_at<float>(painter.l_.reach) + near.reach),
+          side_(sides + near.first), from_(near.from), left_(0.5f * *point_) {}
 
     // Widens `hit` by the sides of the segment that is i segments ahead of the pointers, and by the disc behind it.
     __device__ __forceinline__ void widen(Interval& hit, int i) {

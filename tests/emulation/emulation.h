@@ -1,5 +1,6 @@
-// What CUDA's kernels need, on the CPU, in place of <cuda_runtime.h>; see csrc/cuda/launch.h. threads.h runs the threads of
-// a block, shared.h checks their accesses to shared memory. A barrier that some threads of a block never reach is an error.
+// What CUDA's kernels need, on the CPU, in place of <cuda_runtime.h>; see csrc/cuda/launch.h. threads.h runs the
+// threads of a block, shared.h checks their accesses to shared memory. A barrier that some threads of a block never
+// reach is an error.
 #pragma once
 
 #include <math.h>
@@ -33,9 +34,15 @@ inline void __syncwarp() {
   ++emulated::me().warp_barriers;
 }
 
-inline int warp_min(int value) { return emulated::reduced(value, [](int a, int b) { return a < b ? a : b; }); }
-inline int warp_max(int value) { return emulated::reduced(value, [](int a, int b) { return a > b ? a : b; }); }
-inline int warp_sum(int value) { return emulated::reduced(value, [](int a, int b) { return a + b; }); }
+inline int warp_min(int value) {
+  return emulated::reduced(value, [](int a, int b) { return a < b ? a : b; });
+}
+inline int warp_max(int value) {
+  return emulated::reduced(value, [](int a, int b) { return a > b ? a : b; });
+}
+inline int warp_sum(int value) {
+  return emulated::reduced(value, [](int a, int b) { return a + b; });
+}
 
 inline unsigned __ballot_sync(unsigned, bool value) {
   return emulated::together(value, [](const bool* values) {
@@ -48,7 +55,9 @@ inline unsigned __ballot_sync(unsigned, bool value) {
 inline bool __any_sync(unsigned lanes, bool value) { return __ballot_sync(lanes, value) != 0; }
 
 template <class T>
-T __shfl_sync(unsigned, T value, int from) { return emulated::shown_by(value, from); }
+T __shfl_sync(unsigned, T value, int from) {
+  return emulated::shown_by(value, from);
+}
 
 template <class T>
 T __shfl_up_sync(unsigned, T value, unsigned step) {
@@ -77,12 +86,16 @@ inline unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
 }
 
 template <class T>
-T __ldg(const T* from) { return *from; }
+T __ldg(const T* from) {
+  return *from;
+}
 
 inline void prefetch(const void*) {}
 
 template <class T>
-T kept(T number) { return number; }
+T kept(T number) {
+  return number;
+}
 
 inline int renewed(int number) { return number; }
 
@@ -109,7 +122,9 @@ inline uint32_t two_bfloat16(float low, float high) {
 inline int most_shared_bytes() { return 227 * 1024; }
 
 template <class... Parameters>
-int64_t resident_blocks(void (*)(Parameters...), int, int64_t, int64_t items) { return items < 3 ? items : 3; }
+int64_t resident_blocks(void (*)(Parameters...), int, int64_t, int64_t items) {
+  return items < 3 ? items : 3;
+}
 
 using cudaError_t = int;
 inline const char* cudaGetErrorString(cudaError_t) { return "none"; }

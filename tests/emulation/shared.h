@@ -1,6 +1,6 @@
-// Shared memory that checks every access. An access must lie within its reservation and be aligned, must read only what has
-// been written, and must be ordered by a barrier with every access of another thread to the same byte, unless both only read
-// or both are atomic.
+// Shared memory that checks every access. An access must lie within its reservation and be aligned, must read only what
+// has been written, and must be ordered by a barrier with every access of another thread to the same byte, unless both
+// only read or both are atomic.
 #pragma once
 
 #include <string>
@@ -46,7 +46,8 @@ inline void check(int64_t at, int64_t size, int64_t alignment, int64_t begin, in
   for (int64_t i = at; i < at + size; ++i) {
     Byte& byte = block->bytes[static_cast<size_t>(i)];
     const bool both_atomic = access == Access::atomic && byte.atomically;
-    if (!both_atomic && !ordered(byte.writer)) fail("race with a write of thread " + std::to_string(byte.writer.thread), i);
+    if (!both_atomic && !ordered(byte.writer))
+      fail("race with a write of thread " + std::to_string(byte.writer.thread), i);
     if (access != Access::write && !byte.written) fail("uninitialised read", i);
     if (access == Access::read) {
       note_reader(byte.reader);
@@ -88,7 +89,9 @@ class Shared {
   Reference operator[](int64_t i) const { return Reference(*this + i); }
   Reference operator*() const { return Reference(*this); }
   template <class To>
-  Shared<To> as() const { return Shared<To>(at_, begin_, end_); }
+  Shared<To> as() const {
+    return Shared<To>(at_, begin_, end_);
+  }
   Shared operator+(int64_t i) const { return Shared(at_ + i * static_cast<int64_t>(sizeof(T)), begin_, end_); }
 
   std::remove_const_t<T> read() const {
@@ -128,16 +131,26 @@ Shared<T> shared_at(const Reserved& r) {
 }
 
 template <class To, class From>
-Shared<To> shared_cast(const Shared<From>& from) { return from.template as<To>(); }
+Shared<To> shared_cast(const Shared<From>& from) {
+  return from.template as<To>();
+}
 
 template <class T>
-T atomicAdd(const Shared<T>& to, T value) { return to.update([&](T old) { return old + value; }); }
+T atomicAdd(const Shared<T>& to, T value) {
+  return to.update([&](T old) { return old + value; });
+}
 template <class T>
-T atomicMin(const Shared<T>& to, T value) { return to.update([&](T old) { return value < old ? value : old; }); }
+T atomicMin(const Shared<T>& to, T value) {
+  return to.update([&](T old) { return value < old ? value : old; });
+}
 template <class T>
-T atomicMax(const Shared<T>& to, T value) { return to.update([&](T old) { return value > old ? value : old; }); }
+T atomicMax(const Shared<T>& to, T value) {
+  return to.update([&](T old) { return value > old ? value : old; });
+}
 template <class T>
-T atomicOr(const Shared<T>& to, T value) { return to.update([&](T old) { return old | value; }); }
+T atomicOr(const Shared<T>& to, T value) {
+  return to.update([&](T old) { return old | value; });
+}
 
 // In global memory.
 template <class T>

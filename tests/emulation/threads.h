@@ -1,5 +1,5 @@
-// A block of CUDA's threads, run by one thread of the CPU. Every thread of the block is a coroutine that runs until it waits
-// for others. Blocks run one after the other.
+// A block of CUDA's threads, run by one thread of the CPU. Every thread of the block is a coroutine that runs until it
+// waits for others. Blocks run one after the other.
 #pragma once
 
 #include <ucontext.h>

@@ -34,7 +34,8 @@ SPECTROMER_INLINE Mask is_nan(const Float& a) { return {_mm512_cmp_ps_mask(a, a,
 SPECTROMER_INLINE Mask lt(const Int& a, const Int& b) { return {_mm512_cmplt_epi32_mask((__m512i)a, (__m512i)b)}; }
 SPECTROMER_INLINE Mask eq(const Int& a, const Int& b) { return {_mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b)}; }
 SPECTROMER_INLINE Mask lt(const Double& a, const Double& b) {
-  const __mmask8 low = _mm512_cmp_pd_mask(a.low, b.low, _CMP_LT_OQ), high = _mm512_cmp_pd_mask(a.high, b.high, _CMP_LT_OQ);
+  const __mmask8 low = _mm512_cmp_pd_mask(a.low, b.low, _CMP_LT_OQ),
+                 high = _mm512_cmp_pd_mask(a.high, b.high, _CMP_LT_OQ);
   return {_mm512_kunpackb(high, low)};
 }
 

@@ -57,9 +57,7 @@ SPECTROMER_INLINE Int load_bytes(const uint8_t* from) {
 SPECTROMER_INLINE Float slide_up(const Float& v, float first) {
   return __builtin_shufflevector(v, splat(first), 4, 0, 1, 2);
 }
-SPECTROMER_INLINE Int slide_down(const Int& v, const Int& last) {
-  return __builtin_shufflevector(v, last, 1, 2, 3, 4);
-}
+SPECTROMER_INLINE Int slide_down(const Int& v, const Int& last) { return __builtin_shufflevector(v, last, 1, 2, 3, 4); }
 SPECTROMER_INLINE Float table_lookup(const Pair& table, const Int& index) {
   const float values[2 * kLanes] = {table.low[0],  table.low[1],  table.low[2],  table.low[3],
                                     table.high[0], table.high[1], table.high[2], table.high[3]};

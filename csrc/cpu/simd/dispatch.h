@@ -44,8 +44,7 @@
 #define SPECTROMER_END_avx2 _Pragma("clang attribute pop") static_assert(true)
 #define SPECTROMER_END_avx512 _Pragma("clang attribute pop") static_assert(true)
 #else
-#define SPECTROMER_BEGIN_avx2 \
-  _Pragma("GCC push_options") _Pragma("GCC target(\"arch=x86-64-v3\")") static_assert(true)
+#define SPECTROMER_BEGIN_avx2 _Pragma("GCC push_options") _Pragma("GCC target(\"arch=x86-64-v3\")") static_assert(true)
 #define SPECTROMER_BEGIN_avx512 \
   _Pragma("GCC push_options") _Pragma("GCC target(\"arch=x86-64-v4\")") static_assert(true)
 #define SPECTROMER_END_avx2 _Pragma("GCC pop_options") static_assert(true)
@@ -53,7 +52,7 @@
 #endif
 
 #if SPECTROMER_MULTITARGET
-#define SPECTROMER_DISPATCH(function)                  \
+#define SPECTROMER_DISPATCH(function)                          \
   (::spectromer::target() == Target::avx512 ? avx512::function \
    : ::spectromer::target() == Target::avx2 ? avx2::function   \
                                             : baseline::function)

@@ -17,11 +17,11 @@
 //   convert_to_int(v)           of a Float, rounded towards 0
 //   load_bytes(from)            kLanes bytes as an Int
 //   store_bytes(to, v)          the low byte of each lane
-//   compress_store(to, m, v)    stores the lanes that m sets, one behind the other; it may overwrite up to kLanes values
-//   slide_up(v, first)          moves each lane's value to the next lane; lane 0 gets `first`
-//   slide_down(v, last)         moves each lane's value to the lane before; the last lane gets lane 0 of `last`
-//   table_lookup(table, index)  for each lane the value at its index, from 0 to 2 * kLanes - 1
-//   transpose(v)                makes kLanes rows of kLanes values columns
+//   compress_store(to, m, v)    stores the lanes that m sets, one behind the other; it may overwrite up to kLanes
+//   values slide_up(v, first)          moves each lane's value to the next lane; lane 0 gets `first` slide_down(v,
+//   last)         moves each lane's value to the lane before; the last lane gets lane 0 of `last` table_lookup(table,
+//   index)  for each lane the value at its index, from 0 to 2 * kLanes - 1 transpose(v)                makes kLanes
+//   rows of kLanes values columns
 #include <cstdint>
 #include <cstring>
 
@@ -87,9 +87,10 @@ SPECTROMER_INLINE void store(float* to, const Float& v) {
 }
 SPECTROMER_INLINE void store(int* to, const Int& v) { std::memcpy(to, &v, sizeof v); }
 
-// Copies `count` values, from `at` on, of those at [0, end); values outside are 0. (It is seldom needed and therefore not
-// inlined.)
-__attribute__((noinline)) inline void copy_partial(const float* from, int64_t at, int64_t end, float* to, int64_t count) {
+// Copies `count` values, from `at` on, of those at [0, end); values outside are 0. (It is seldom needed and therefore
+// not inlined.)
+__attribute__((noinline)) inline void copy_partial(const float* from, int64_t at, int64_t end, float* to,
+                                                   int64_t count) {
   for (int64_t k = 0; k < count; ++k) to[k] = at + k >= 0 && at + k < end ? from[at + k] : 0.0f;
 }
 
@@ -122,7 +123,8 @@ SPECTROMER_INLINE void transpose_bytes(const uint8_t (&from)[16][16], uint8_t* t
   for (int round = 0; round < 4; ++round) {
     for (int i = 0; i < 8; ++i) {
       b[2 * i] = __builtin_shufflevector(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-      b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+      b[2 * i + 1] =
+          __builtin_shufflevector(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
     }
     for (int i = 0; i < 16; ++i) a[i] = b[i];
   }
