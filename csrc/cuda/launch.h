@@ -183,8 +183,10 @@ int64_t resident_blocks(void (*kernel)(Parameters...), int threads, int64_t shar
 
 template <class... Parameters>
 int launch(void (*kernel)(Parameters...), Grid grid, void* stream, Parameters... arguments) {
+  // clang-format off
   kernel<<<static_cast<unsigned>(grid.blocks), static_cast<unsigned>(grid.threads), static_cast<size_t>(grid.shared),
-           static_cast<cudaStream_t>(stream)> > >(arguments...);
+           static_cast<cudaStream_t>(stream)>>>(arguments...);
+  // clang-format on
   return cudaGetLastError();
 }
 
