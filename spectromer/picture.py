@@ -38,8 +38,6 @@ _MATPLOTLIB = {
 # The thesis's folded pictures: squares of 3 x 3 pixels.
 _MAP = {"wavelength_range": None, "scale": "minmax", "block": 3, "margin": 0.0}
 
-_LARGEST, _MOST_BINS = 8192, 1 << 20  # limits for memory
-
 #: Options that each style sets. Any of them can be overridden by name.
 STYLES: dict[str, dict[str, Any]] = {
     "plot": {},
@@ -171,7 +169,7 @@ class Picture:
         for field in fields(self):
             value = getattr(self, field.name)
             require(_finite(value), f"{field.name} must be finite, got {value}")
-        require(1 <= self.size <= _LARGEST, f"size must lie in [1, {_LARGEST}], got {self.size}")
+        require(self.size >= 1, f"size must be at least 1, got {self.size}")
         require(self.panels >= 1, f"panels must be at least 1, got {self.panels}")
         require(
             not self.stacked or self.size % self.panels == 0,
@@ -191,7 +189,6 @@ class Picture:
             require(self.panels == 1, f"panels must be 1 where blocks are drawn, got {self.panels}")
         if self.wavelength_range is not None:
             require(self.bins >= 2, f"a picture must have at least 2 bins, got {self.bins}")
-        require(self.bins <= _MOST_BINS, f"a picture must have at most {_MOST_BINS} bins, got {self.bins}")
         self._check_regions()
         self._check_colors()
 

@@ -246,7 +246,7 @@ def test_every_key_is_wanted_and_no_other(broken: Path, name: str) -> None:
         ("lr", INF, "lr must be above 0, got inf"),
         ("save_minutes", 1e300, "save_minutes must be at most"),
         ("heads", "deep", "heads: input should be 'linear' or 'mlp', got 'deep'"),
-        ("picture.size", 0, r"picture: size must lie in \[1, 8192\], got 0"),
+        ("picture.size", 0, "picture: size must be at least 1, got 0"),
         ("picture.points", 10**9, "picture: a picture must have at most"),
         ("picture.scale", [0.0, INF], "picture: scale must be finite"),
         ("picture.scale", 3, "picture.scale: input should be .*, or input should be .*, got 3"),

@@ -154,7 +154,7 @@ def test_what_cannot_be_trained(run: Path, survey: Path, tmp_path: Path) -> None
     """It is told before anything is read or written."""
     small = {"out": tmp_path / "x", "model": "test_vit", "pretrained": False}
     cases = [
-        (small | {"out": run}, ArgumentError, f"--out {run} already holds a run; continue it with --resume {run}"),
+        (small | {"out": run}, ArgumentError, f"--out {run} already holds a run; resume it with --resume {run}"),
         (small | {"model": "vit_enormous"}, ModelError, "'vit_enormous' is not one of timm's"),
         (
             small | {"checkpoint": survey},

@@ -257,7 +257,8 @@ class RedshiftDistribution:
         outside = self._total.gather(1, bin_of) - height * (1.0 - (position + 0.5 - bin_of).clamp(0.0, 1.0))
         normal = torch.special.ndtr((position - self._mean) / self._sigma.clamp(min=1e-12))
         low, high = self._first - 0.5, self._first + 2 * _NEAR + 0.5
-        return torch.where((position > low) & (position < high), self._before + self._peak * normal, outside)
+        inside = (self._before + self._peak * normal).clamp(max=1.0)  # a sum that may round above
+        return torch.where((position > low) & (position < high), inside, outside)
 
     def within(self, limit: Tensor) -> Tensor:
         """Probability [B] that the true redshift differs from `z` by |dz| / (1 + z) <= limit [B]."""
