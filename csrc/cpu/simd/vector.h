@@ -17,11 +17,12 @@
 //   convert_to_int(v)           of a Float, rounded towards 0
 //   load_bytes(from)            kLanes bytes as an Int
 //   store_bytes(to, v)          the low byte of each lane
-//   compress_store(to, m, v)    stores the lanes that m sets, one behind the other; it may overwrite up to kLanes
-//   values slide_up(v, first)          moves each lane's value to the next lane; lane 0 gets `first` slide_down(v,
-//   last)         moves each lane's value to the lane before; the last lane gets lane 0 of `last` table_lookup(table,
-//   index)  for each lane the value at its index, from 0 to 2 * kLanes - 1 transpose(v)                makes kLanes
-//   rows of kLanes values columns
+//   compress_store(to, m, v)    stores the lanes that m sets, one behind the other; what lies behind them, up to
+//                               kLanes values in all, may be overwritten
+//   slide_up(v, first)          moves each lane's value to the next lane; lane 0 gets `first`
+//   slide_down(v, last)         moves each lane's value to the lane before; the last lane gets lane 0 of `last`
+//   table_lookup(table, index)  for each lane the value at its index, from 0 to 2 * kLanes - 1
+//   transpose(v)                makes kLanes rows of kLanes values columns
 #include <cstdint>
 #include <cstring>
 
