@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from spectromer import _C, SpectrumBatch, rasterize, render, resample
 from spectromer.config import TrainConfig
 from spectromer.learning.augment import augment
+from spectromer.learning.design import Design
+from spectromer.learning.targets import Targets
+from spectromer.learning.task import SpectrumTask
 from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.sources import load_simulated
 from spectromer.shards.store import ShardSet
 from spectromer.surveys.simulated import simulate
-from spectromer.shards.sources import load_simulated
-from spectromer.learning.targets import Targets
-from spectromer.learning.model import Design, default_size
-from spectromer.train import SpectrumTask
 
 
 class DeviceClock:
@@ -208,13 +208,12 @@ def test_step_of_the_default_model(rate: Any) -> None:
     """A training step of `python -m spectromer.train`, without Lightning."""
     config = TrainConfig()
     shards = load_simulated(config.batch_size, seed=0, progress=False)
-    targets = Targets.fit(config.targets, shards.labels())
-    size = default_size(config.model)
-    design = Design(config.model, {"style": config.style, "size": size, "panels": 8}, targets)
+    targets = Targets.fit(config.targets, shards.believed)
+    design = Design(config.model, config.picture, targets)
     task = SpectrumTask(design.build(), design.transform(), config, steps=1000).cuda()
     optimizer = task.configure_optimizers()["optimizer"]
     spectra = Batches(shards, batch_size=config.batch_size, shuffle=False)[0][0].to("cuda")
-    labels = {name: value.cuda() for name, value in targets.encode(shards.labels()).items()}
+    labels = {name: value.cuda() for name, value in targets.encode(shards.believed).items()}
 
     def step() -> None:
         with torch.autocast("cuda", dtype=torch.bfloat16):

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from spectromer import SpectrumBatch, rasterize, render, resample
-from spectromer.ops.composite import limits
-from spectromer.picture import STYLES, Picture, wavelength_grid
+from spectromer.ops.scaling import limits
+from spectromer.ops.tables import wavelength_grid
+from spectromer.picture import STYLES, Picture
 
 SIZE = 224
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from spectromer import SpectrumBatch, rasterize, render, resample
+from spectromer.ops.tables import wavelength_grid
+from spectromer.picture import Picture
 from spectromer.surveys.simulated import simulate
-from spectromer.picture import Picture, wavelength_grid
 
 SIZE = 224
 NORMALISED: dict[str, Any] = {"dtype": "bfloat16", "mean": 0.45, "std": 0.22}

@@ -5,7 +5,6 @@ was trained on the simulated survey with the same targets. Every object is in th
 """
 
 import csv
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from astropy.table import Table, vstack
 from pyarrow import parquet
 from rich.console import Console
 
-from spectromer.baselines import BaselineConfig, baselines
-from spectromer.config import TrainConfig
-from spectromer.shards.sources import divide
+from spectromer.config import BaselineConfig, TrainConfig
+from spectromer.learning.baselines import baselines
+from spectromer.learning.evaluation import evaluate_table
+from spectromer.learning.figures import compare, show_comparison
 from spectromer.learning.targets import Targets
-from spectromer.evaluate import judge
-from spectromer.report import compare, show
-from spectromer.train import train
+from spectromer.learning.training import train
+from spectromer.runs import RunFolder
+from spectromer.shards.sources import divide
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Options:
 def main(options: Options) -> None:
     """Train the missing runs, pool the folds, and print the table."""
     asked = TrainConfig(
-        data=options.data, targets=options.targets, shares=(0.7, 0.1, 0.2), seed=options.seed, epochs=options.epochs
+        data=options.data, targets=options.targets, split=(0.7, 0.1, 0.2), seed=options.seed, epochs=options.epochs
     )
     division = None
     methods: dict[str, list[Path]] = {}
     for fold in range(options.folds):
-        turned = replace(asked, turn=fold / options.folds)
+        turned = replace(asked, fold_offset=fold / options.folds)
         folder = options.out / f"fold-{fold}"
         ways = {
             "fine-tuned": replace(turned, out=folder / "fine-tuned", checkpoint=options.pretrained, lr=options.lr),
@@ -60,30 +60,32 @@ def main(options: Options) -> None:
         }
         for name, config in ways.items():
             methods.setdefault(name, []).append(folder / config.out.name)
-            if not (config.out / "metrics.json").is_file():
+            if not RunFolder(config.out).metrics.is_file():
                 division = divide(config)
                 train(config, division=division)
         for name in ("forest", "svm"):
             methods.setdefault(name, []).append(folder / name)
-            if not (folder / name / "metrics.json").is_file():
-                own = {field: getattr(turned, field) for field in ("data", "targets", "shares", "seed", "turn")}
+            if not RunFolder(folder / name).metrics.is_file():
+                own = {field: getattr(turned, field) for field in ("data", "targets", "split", "seed", "fold_offset")}
                 baselines(BaselineConfig(**own, out=folder, methods=(name,)))
     division = division or divide(asked)
-    labels = list(division.shards.labels())
-    row_of = {name: i for i, name in enumerate(zip(*division.shards.names(np.arange(len(labels))), strict=True))}
-    targets = Targets.fit(options.targets, labels)
+    shards = division.shards
+    row_of = {name: i for i, name in enumerate(zip(*shards.names(np.arange(len(shards))), strict=True))}
+    targets = Targets.fit(options.targets, shards.believed)
     found: list[tuple[str, dict[str, Any]]] = []
     for name, folders in methods.items():
-        tables = [Table(parquet.read_table(folder / "predictions.parquet").to_pydict()) for folder in folders]
+        tables = [Table(parquet.read_table(RunFolder(folder).predictions).to_pydict()) for folder in folders]
         table = vstack(tables, join_type="inner", metadata_conflicts="silent")
-        own = [labels[row_of[str(row["id"]), str(row["survey"])]] for row in table]
-        metrics = judge(table, own, targets, options.out / name.replace(" ", "-"))
-        (options.out / name.replace(" ", "-") / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+        rows = np.array([row_of[str(row["id"]), str(row["survey"])] for row in table])
+        pooled = RunFolder(options.out / name.replace(" ", "-"))
+        pooled.create()
+        metrics = evaluate_table(table, shards, rows, targets, pooled)
+        pooled.write_metrics(metrics)
         found.append((name, metrics))
-    rows = compare(found)
-    show(rows, Console(width=40 + 20 * len(found)))
+    lines = compare(found)
+    show_comparison(lines, Console(width=40 + 20 * len(found)))
     with (options.out / "table.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
+        csv.writer(file).writerows(lines)
 
 
 if __name__ == "__main__":

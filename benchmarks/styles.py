@@ -4,7 +4,6 @@
 """
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,28 @@ import tyro
 from rich.console import Console
 
 from spectromer.config import TrainConfig
+from spectromer.learning.figures import compare, show_comparison
+from spectromer.learning.training import train
+from spectromer.picture import Picture
+from spectromer.runs import RunFolder
 from spectromer.shards.sources import divide
-from spectromer.report import compare, show
-from spectromer.train import train
 
+PLOT, PANELS = Picture.of("plot", 128), Picture.of("panels", 128, panels=8)
+
+#: Options of TrainConfig.
 PICTURES: dict[str, dict[str, Any]] = {
-    "panels 8, 128 px": {"size": 128},
-    "folded 128 px, 4 px each": {"style": "folded", "size": 128},
-    "folded 128 px, 2 px each": {"style": "folded", "size": 128, "block": 2},
-    "panels 8 + error": {"size": 128, "channels": ("flux", "error")},
-    "plot 128 px": {"style": "plot", "size": 128},
-    "overlap 128 px": {"style": "overlap", "size": 128},
-    "panels 4, 128 px": {"size": 128, "panels": 4},
-    "thesis-plot 128 px": {"style": "thesis-plot", "size": 128},
-    "panels 14, 224 px": {"size": 224},
-    "plot 128 px, 1 of 4 patches": {"style": "plot", "size": 128, "keep_patches": 0.25},
-    "panels 8, mlp heads": {"size": 128, "heads": "mlp"},
-    "panels 8, not augmented": {"size": 128, "augment": False},
+    "panels 8, 128 px": {"picture": PANELS},
+    "folded 128 px, 4 px each": {"picture": Picture.of("folded", 128)},
+    "folded 128 px, 2 px each": {"picture": Picture.of("folded", 128, block=2)},
+    "panels 8 + error": {"picture": Picture.of("panels", 128, panels=8, channels=("flux", "error"))},
+    "plot 128 px": {"picture": PLOT},
+    "overlap 128 px": {"picture": Picture.of("overlap", 128)},
+    "panels 4, 128 px": {"picture": Picture.of("panels", 128, panels=4)},
+    "thesis-plot 128 px": {"picture": Picture.of("thesis-plot", 128)},
+    "panels 14, 224 px": {"picture": Picture.of("panels", 224, panels=14)},
+    "plot 128 px, 1 of 4 patches": {"picture": PLOT, "keep_patches": 0.25},
+    "panels 8, mlp heads": {"picture": PANELS, "heads": "mlp"},
+    "panels 8, not augmented": {"picture": PANELS, "augment": False},
 }
 
 
@@ -52,17 +56,17 @@ def main(options: Options) -> None:
     found, speed = [], []
     for name in options.only:
         run = options.out / "".join(c if c.isalnum() else "-" for c in name)
-        if not (run / "metrics.json").is_file():
+        if not RunFolder(run).metrics.is_file():
             config = TrainConfig(
                 simulated=options.simulated, epochs=options.epochs, seed=options.seed, out=run, **PICTURES[name]
             )
             division = division or divide(config)
             train(config, division=division)
-        metrics = json.loads((run / "metrics.json").read_text())
+        metrics = RunFolder(run).read_metrics()
         found.append((name, metrics["test"]))
         speed.append(str(metrics["training"]["milliseconds_per_step"]))
     rows = [*compare(found), ["training", "milliseconds_per_step", *speed]]
-    show(rows, Console(width=40 + 18 * len(found)))
+    show_comparison(rows, Console(width=40 + 18 * len(found)))
     with (options.out / "table.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
 

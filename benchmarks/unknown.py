@@ -3,18 +3,19 @@
 Run `python benchmarks/unknown.py RUN` with a run on the simulated survey.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
+import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from spectromer import Predictor
 from spectromer.surveys.simulated import simulate
-from spectromer.predict import Predictor
 
 COUNT, SEED = 500, 77
 _random = torch.Generator().manual_seed(SEED)
@@ -48,8 +49,8 @@ ALTERED: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def main(run: str) -> None:
-    """Print the table."""
+def main(run: tyro.conf.Positional[Path]) -> None:
+    """Print how much of each kind of spectra a run calls unknown, and how many redshifts it flags."""
     predictor = Predictor.load(run)
     spectra = list(simulate(COUNT, seed=SEED))
     table = Table("spectra", "unknown", "z_flag set")
@@ -61,4 +62,4 @@ def main(run: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    tyro.cli(main)

@@ -1,12 +1,17 @@
 // The only file that knows Python. Tensors arrive as addresses (Tensor.data_ptr()), checked by spectromer/ops.
+#include <pybind11/native_enum.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
+#include <cstring>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <vector>
 
-#include "cpu/level.h"
 #include "cpu/memory.h"
+#include "cpu/simd/dispatch.h"
 #include "ops.h"
 
 namespace py = pybind11;
@@ -14,187 +19,288 @@ using namespace spectromer;
 
 namespace {
 
-template <class T>
-T* pointer(uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
-
 #ifdef SPECTROMER_CUDA
 constexpr bool kCuda = true;
-void check(int code) {
-  if (code == kTooLarge) throw std::runtime_error("too large for the CUDA operators: an image, or the number of images");
-  if (code != 0) throw std::runtime_error(std::string("CUDA launch failed: ") + cuda_error_string(code));
-}
 #else
 constexpr bool kCuda = false;
 #endif
 
+// A field of a struct in Python: pointers are addresses, arrays are sequences, and all else is the value itself.
+template <class Value>
+struct InPython {
+  using type = Value;
+  static type get(const Value& value) { return value; }
+  static void set(Value& to, const type& value) { to = value; }
+};
+
+template <class Value>
+struct InPython<Value*> {
+  using type = uintptr_t;
+  static type get(Value* value) { return reinterpret_cast<uintptr_t>(value); }
+  static void set(Value*& to, type value) { to = reinterpret_cast<Value*>(value); }
+};
+
+template <class Value, size_t kCount>
+struct InPython<Value[kCount]> {
+  using type = std::array<Value, kCount>;
+  static type get(const Value (&values)[kCount]) {
+    type copy;
+    std::memcpy(copy.data(), values, sizeof values);
+    return copy;
+  }
+  static void set(Value (&to)[kCount], const type& values) { std::memcpy(to, values.data(), sizeof to); }
+};
+
+enum class Given { always, optionally };  // an optional field is 0, false or null where it is left out
+
+// Binds a struct of arguments field by field. In Python, its fields are the keywords of its constructor, and
+// properties.
+template <class Args>
+class Struct {
+ public:
+  Struct(py::module_& m, const char* name) : class_(m, name) {
+    name_ = name;
+    class_.def(py::init(&construct));
+  }
+
+  template <auto kField>
+  Struct& field(const char* name, Given given = Given::always) {
+    using Value = std::remove_reference_t<decltype(std::declval<Args>().*kField)>;
+    using Python = InPython<Value>;
+    using Type = typename Python::type;
+    fields_.push_back({py::reinterpret_steal<py::object>(PyUnicode_InternFromString(name)), given,
+                       [](Args& args, py::handle value) { Python::set(args.*kField, py::cast<Type>(value)); }});
+    class_.def_property(
+        name, [](const Args& args) { return Python::get(args.*kField); },
+        [](Args& args, Type value) { Python::set(args.*kField, value); });
+    return *this;
+  }
+
+  py::class_<Args>& bound() { return class_; }
+
+ private:
+  struct Field {
+    py::object name;
+    Given given;
+    void (*set)(Args&, py::handle);
+  };
+
+  static Args construct(const py::kwargs& values) {
+    Args args{};
+    size_t taken = 0;
+    for (const Field& field : fields_) {
+      PyObject* value = PyDict_GetItemWithError(values.ptr(), field.name.ptr());
+      if (value == nullptr) {
+        if (field.given == Given::always) fail("needs the field ", field.name);
+        continue;
+      }
+      try {
+        field.set(args, value);
+      } catch (const py::cast_error&) {
+        fail("cannot take type " + std::string(Py_TYPE(value)->tp_name) + " as the field ", field.name);
+      }
+      ++taken;
+    }
+    if (taken < values.size()) refuse_unknown(values);
+    return args;
+  }
+
+  static void refuse_unknown(const py::kwargs& values) {
+    for (const auto& item : values) {
+      bool known = false;
+      for (const Field& field : fields_) known |= field.name.equal(item.first);
+      if (!known) fail("has no field ", item.first);
+    }
+  }
+
+  [[noreturn]] static void fail(const std::string& what, py::handle field) {
+    throw py::type_error(name_ + " " + what + std::string(py::repr(field)));
+  }
+
+  py::class_<Args> class_;
+  static inline std::string name_;
+  static inline std::vector<Field>& fields_ = *new std::vector<Field>;  // never freed, as Python may end before it
+};
+
+void bind_enums(py::module_& m) {
+  py::native_enum<Method>(m, "Method", "enum.Enum")
+      .value("flux_conserving", Method::flux_conserving)
+      .value("linear", Method::linear)
+      .finalize();
+  py::native_enum<Coverage>(m, "Coverage", "enum.Enum")
+      .value("union", Coverage::area_union)
+      .value("agg", Coverage::agg)
+      .finalize();
+  py::native_enum<Quantity>(m, "Quantity", "enum.Enum")
+      .value("flux", Quantity::flux)
+      .value("first", Quantity::first)
+      .value("second", Quantity::second)
+      .value("error", Quantity::error)
+      .value("mask", Quantity::mask)
+      .value("regions", Quantity::regions)
+      .finalize();
+  py::native_enum<Scale>(m, "Scale", "enum.Enum")
+      .value("percentile", Scale::percentile)
+      .value("minmax", Scale::minmax)
+      .value("fixed", Scale::fixed)
+      .finalize();
+  py::native_enum<PixelType>(m, "PixelType", "enum.Enum")
+      .value("uint8", PixelType::uint8)
+      .value("float32", PixelType::float32)
+      .value("bfloat16", PixelType::bfloat16)
+      .finalize();
+}
+
+void bind_structs(py::module_& m) {
+  Struct<ResampleArgs>(m, "ResampleArgs")
+      .field<&ResampleArgs::flux>("flux")
+      .field<&ResampleArgs::ivar>("ivar")
+      .field<&ResampleArgs::wavelength>("wavelength")
+      .field<&ResampleArgs::grid>("grid")
+      .field<&ResampleArgs::offsets>("offsets", Given::optionally)
+      .field<&ResampleArgs::shift>("shift", Given::optionally)
+      .field<&ResampleArgs::rows>("rows")
+      .field<&ResampleArgs::pixels>("pixels")
+      .field<&ResampleArgs::bins>("bins")
+      .field<&ResampleArgs::shared_wavelength>("shared_wavelength")
+      .field<&ResampleArgs::shared_grid>("shared_grid")
+      .field<&ResampleArgs::coverage>("coverage")
+      .field<&ResampleArgs::method>("method")
+      .field<&ResampleArgs::out_flux>("out_flux", Given::optionally)
+      .field<&ResampleArgs::out_ivar>("out_ivar", Given::optionally)
+      .field<&ResampleArgs::grad_out>("grad_out", Given::optionally)
+      .field<&ResampleArgs::grad_flux>("grad_flux", Given::optionally)
+      .field<&ResampleArgs::plan>("plan", Given::optionally);
+
+  Struct<RasterizeArgs>(m, "RasterizeArgs")
+      .field<&RasterizeArgs::y>("y")
+      .field<&RasterizeArgs::x>("x")
+      .field<&RasterizeArgs::images>("images")
+      .field<&RasterizeArgs::points>("points")
+      .field<&RasterizeArgs::x_stride>("x_stride")
+      .field<&RasterizeArgs::band>("band", Given::optionally)
+      .field<&RasterizeArgs::height>("height")
+      .field<&RasterizeArgs::width>("width")
+      .field<&RasterizeArgs::linewidth>("linewidth")
+      .field<&RasterizeArgs::subcolumns>("subcolumns")
+      .field<&RasterizeArgs::coverage>("coverage")
+      .field<&RasterizeArgs::out>("out");
+
+  Struct<RenderArgs>(m, "RenderArgs")
+      .field<&RenderArgs::size>("size")
+      .field<&RenderArgs::panels>("panels")
+      .field<&RenderArgs::stacked>("stacked")
+      .field<&RenderArgs::log_axis>("log_axis")
+      .field<&RenderArgs::quantities>("quantities")
+      .field<&RenderArgs::quantity_count>("quantity_count")
+      .field<&RenderArgs::block>("block")
+      .field<&RenderArgs::boustrophedon>("boustrophedon")
+      .field<&RenderArgs::scale>("scale")
+      .field<&RenderArgs::fixed_low>("fixed_low")
+      .field<&RenderArgs::fixed_high>("fixed_high")
+      .field<&RenderArgs::percentiles>("percentiles")
+      .field<&RenderArgs::per_panel>("per_panel")
+      .field<&RenderArgs::margin>("margin")
+      .field<&RenderArgs::side_margin>("side_margin")
+      .field<&RenderArgs::linewidth>("linewidth")
+      .field<&RenderArgs::subcolumns>("subcolumns")
+      .field<&RenderArgs::coverage>("coverage")
+      .field<&RenderArgs::marks>("marks", Given::optionally)
+      .field<&RenderArgs::shared_marks>("shared_marks", Given::optionally)
+      .field<&RenderArgs::alpha>("alpha")
+      .field<&RenderArgs::inks>("inks")
+      .field<&RenderArgs::light>("light")
+      .field<&RenderArgs::plain>("plain")
+      .field<&RenderArgs::colormap>("colormap")
+      .field<&RenderArgs::type>("type")
+      .field<&RenderArgs::factor>("factor")
+      .field<&RenderArgs::offset>("offset")
+      .field<&RenderArgs::out>("out", Given::optionally)
+      .bound()
+      .def_readonly("spectra", &RenderArgs::spectra)
+      .def(
+          "with_spectra",  // a copy for one call
+          [](RenderArgs args, const ResampleArgs& spectra, uintptr_t out, uintptr_t marks, bool shared_marks) {
+            args.spectra = spectra;
+            args.out = reinterpret_cast<void*>(out);
+            args.marks = reinterpret_cast<const uint8_t*>(marks);
+            args.shared_marks = shared_marks;
+            return args;
+          },
+          py::arg("spectra"), py::arg("out"), py::arg("marks"), py::arg("shared_marks"));
+}
+
+std::vector<std::string> target_names() {
+  std::vector<std::string> names;
+  for (const Target target : supported_targets()) names.push_back(target_name(target));
+  return names;
+}
+
+void set_target_by_name(const std::string& name) {
+  std::string known;
+  for (const Target target : supported_targets()) {
+    if (target_name(target) == name) return set_target(target);
+    known += (known.empty() ? "" : ", ") + target_name(target);
+  }
+  throw std::invalid_argument("target must be one of " + known + ", got " + name);
+}
+
+using Released = py::call_guard<py::gil_scoped_release>;
+
+void bind_cpu(py::module_& m) {
+  m.def("supported_targets", &target_names);
+  m.def("target", [] { return target_name(target()); });
+  m.def("set_target", &set_target_by_name, py::arg("name"));
+  m.def("prefer_huge_pages", &prefer_huge_pages, py::arg("address"), py::arg("bytes"));
+  m.def(
+      "first_not_increasing",
+      [](uintptr_t values, int64_t rows, int64_t count, uintptr_t offsets) {
+        return first_not_increasing(reinterpret_cast<const double*>(values), rows, count,
+                                    reinterpret_cast<const int64_t*>(offsets));
+      },
+      Released(), py::arg("values"), py::arg("rows"), py::arg("count"), py::arg("offsets") = 0);
+  m.def("resample_cpu", &resample_cpu, Released(), py::arg("args"), py::arg("threads"));
+  m.def("resample_backward_cpu", &resample_backward_cpu, Released(), py::arg("args"), py::arg("threads"));
+  m.def("rasterize_cpu", &rasterize_cpu, Released(), py::arg("args"), py::arg("threads"));
+  m.def("render_cpu", &render_cpu, Released(), py::arg("args"), py::arg("threads"));
+}
+
+void check(int code) {
+  if (code == kTooLarge)
+    throw std::runtime_error("too large for the CUDA operators: an image, or the number of images");
+  if (code != 0) throw std::runtime_error(std::string("CUDA launch failed: ") + cuda_error_string(code));
+}
+
+// Binds an operator on args and a stream. Python learns of errors by an exception.
+template <auto kOperator, class Args>
+void bind_launch(py::module_& m, const char* name) {
+  m.def(
+      name, [](const Args& args, uintptr_t stream) { check(kOperator(args, reinterpret_cast<void*>(stream))); },
+      Released(), py::arg("args"), py::arg("stream"));
+}
+
+void bind_cuda(py::module_& m) {
+  m.def("bin_plan_bytes", &bin_plan_bytes, py::arg("args"));
+  bind_launch<&make_bin_plan_cuda, ResampleArgs>(m, "make_bin_plan_cuda");
+  bind_launch<&resample_cuda, ResampleArgs>(m, "resample_cuda");
+  bind_launch<&resample_backward_cuda, ResampleArgs>(m, "resample_backward_cuda");
+  bind_launch<&rasterize_cuda, RasterizeArgs>(m, "rasterize_cuda");
+  m.def(
+      "render_cuda",  // returns whether a block of threads has room for a spectrum; if not, nothing has been drawn
+      [](const RenderArgs& args, uintptr_t stream) {
+        const int code = render_cuda(args, reinterpret_cast<void*>(stream));
+        if (code != kTooLarge) check(code);
+        return code != kTooLarge;
+      },
+      Released(), py::arg("args"), py::arg("stream"));
+}
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Native operators of spectromer; call them through spectromer.ops, which checks the arguments.";
   m.attr("has_cuda") = kCuda;
-
-  py::class_<ResampleArgs>(m, "ResampleArgs")
-      .def(py::init([](uintptr_t flux, uintptr_t ivar, uintptr_t wavelength, uintptr_t grid, uintptr_t offsets,
-                       uintptr_t shift, int64_t rows, int64_t pixels, int64_t bins, bool shared_wavelength,
-                       bool shared_grid, float coverage, int method, uintptr_t out_flux, uintptr_t out_ivar,
-                       uintptr_t grad_out, uintptr_t grad_flux) {
-             return ResampleArgs{pointer<const float>(flux),
-                                 pointer<const float>(ivar),
-                                 pointer<const double>(wavelength),
-                                 pointer<const double>(grid),
-                                 pointer<const int64_t>(offsets),
-                                 pointer<const int64_t>(shift),
-                                 rows,
-                                 pixels,
-                                 bins,
-                                 shared_wavelength,
-                                 shared_grid,
-                                 coverage,
-                                 static_cast<Method>(method),
-                                 pointer<float>(out_flux),
-                                 pointer<float>(out_ivar),
-                                 pointer<const float>(grad_out),
-                                 pointer<float>(grad_flux),
-                                 nullptr};
-           }),
-           py::kw_only(), py::arg("flux"), py::arg("ivar"), py::arg("wavelength"), py::arg("grid"),
-           py::arg("offsets") = 0, py::arg("shift") = 0, py::arg("rows"), py::arg("pixels"), py::arg("bins"),
-           py::arg("shared_wavelength"), py::arg("shared_grid"), py::arg("coverage"), py::arg("method"),
-           py::arg("out_flux") = 0, py::arg("out_ivar") = 0, py::arg("grad_out") = 0, py::arg("grad_flux") = 0)
-      .def_property_readonly("method", [](const ResampleArgs& args) { return static_cast<int>(args.method); })
-      .def_property(
-          "plan", [](const ResampleArgs& args) { return reinterpret_cast<uintptr_t>(args.plan); },
-          [](ResampleArgs& args, uintptr_t plan) { args.plan = pointer<void>(plan); });
-
-  py::class_<RasterizeArgs>(m, "RasterizeArgs")
-      .def(py::init([](uintptr_t y, uintptr_t x, int64_t images, int64_t points, bool shared_x, int64_t height,
-                       int64_t width, float linewidth, int subcolumns, int coverage, uintptr_t out, uintptr_t band) {
-             return RasterizeArgs{pointer<const float>(y),
-                                  pointer<const float>(x),
-                                  images,
-                                  points,
-                                  shared_x ? 0 : points,
-                                  pointer<const float>(band),
-                                  height,
-                                  width,
-                                  linewidth,
-                                  subcolumns,
-                                  static_cast<Coverage>(coverage),
-                                  pointer<uint8_t>(out)};
-           }),
-           py::kw_only(), py::arg("y"), py::arg("x"), py::arg("images"), py::arg("points"), py::arg("shared_x"),
-           py::arg("height"), py::arg("width"), py::arg("linewidth"), py::arg("subcolumns"), py::arg("coverage"),
-           py::arg("out"), py::arg("band") = 0);
-
-  py::class_<RenderArgs>(m, "RenderArgs")
-      .def(py::init([](int64_t size, int64_t panels, bool rows, bool log_axis, uintptr_t quantities,
-                       int64_t quantity_count, int64_t block, bool boustrophedon, int scale,
-                       std::pair<float, float> fixed, std::pair<double, double> percentiles, bool per_panel,
-                       float margin, float side_margin, float linewidth, int subcolumns, int coverage, uintptr_t alpha,
-                       uintptr_t inks, bool light, bool plain, uintptr_t colormap, int type, uintptr_t factor,
-                       uintptr_t offset) {
-             return RenderArgs{{},
-                               size,
-                               panels,
-                               rows,
-                               log_axis,
-                               pointer<const int>(quantities),
-                               quantity_count,
-                               block,
-                               boustrophedon,
-                               static_cast<Scale>(scale),
-                               fixed.first,
-                               fixed.second,
-                               {percentiles.first, percentiles.second},
-                               per_panel,
-                               margin,
-                               side_margin,
-                               linewidth,
-                               subcolumns,
-                               static_cast<Coverage>(coverage),
-                               nullptr,
-                               false,
-                               pointer<const float>(alpha),
-                               pointer<const float>(inks),
-                               light,
-                               plain,
-                               pointer<const uint8_t>(colormap),
-                               static_cast<PixelType>(type),
-                               pointer<const float>(factor),
-                               pointer<const float>(offset),
-                               nullptr};
-           }),
-           py::kw_only(), py::arg("size"), py::arg("panels"), py::arg("rows"), py::arg("log_axis"),
-           py::arg("quantities"), py::arg("quantity_count"), py::arg("block"), py::arg("boustrophedon"),
-           py::arg("scale"), py::arg("fixed"), py::arg("percentiles"), py::arg("per_panel"), py::arg("margin"),
-           py::arg("side_margin"), py::arg("linewidth"), py::arg("subcolumns"), py::arg("coverage"), py::arg("alpha"),
-           py::arg("inks"), py::arg("light"), py::arg("plain"), py::arg("colormap"), py::arg("type"), py::arg("factor"),
-           py::arg("offset"))
-      .def(
-          "of",
-          [](RenderArgs args, const ResampleArgs& spectra, uintptr_t out, uintptr_t marks, bool shared_marks) {
-            args.spectra = spectra;
-            args.out = pointer<void>(out);
-            args.marks = pointer<const uint8_t>(marks);
-            args.shared_marks = shared_marks;
-            return args;
-          },
-          py::arg("spectra"), py::arg("out"), py::arg("marks"), py::arg("shared_marks"))
-      .def_readonly("spectra", &RenderArgs::spectra);
-
-  m.def("widest_vector_level", &widest_vector_level);
-  m.def(
-      "set_vector_level",
-      [](int level) {
-        const int widest = widest_vector_level();
-        if (level < 1 || level > widest) {
-          throw std::invalid_argument("level must lie from 1 to " + std::to_string(widest) + ", got " +
-                                      std::to_string(level));
-        }
-        set_vector_level(level);
-      },
-      py::arg("level"));
-
-  const auto release = py::call_guard<py::gil_scoped_release>();
-  m.def(
-      "first_not_increasing",
-      [](uintptr_t values, int64_t rows, int64_t count, uintptr_t offsets) {
-        return first_not_increasing(pointer<const double>(values), rows, count, pointer<const int64_t>(offsets));
-      },
-      release, py::arg("values"), py::arg("rows"), py::arg("count"), py::arg("offsets") = 0);
-  m.def("prefer_huge_pages", &prefer_huge_pages, py::arg("address"), py::arg("bytes"));
-  m.def("resample_cpu", &resample_cpu, release, py::arg("args"), py::arg("threads"));
-  m.def("resample_backward_cpu", &resample_backward_cpu, release, py::arg("args"), py::arg("threads"));
-  m.def("rasterize_cpu", &rasterize_cpu, release, py::arg("args"), py::arg("threads"));
-  m.def("render_cpu", &render_cpu, release, py::arg("args"), py::arg("threads"));
-
-#ifdef SPECTROMER_CUDA
-  m.def("bin_plan_bytes", &bin_plan_bytes, py::arg("args"));
-  m.def(
-      "make_bin_plan_cuda",
-      [](const ResampleArgs& args, uintptr_t stream) { check(make_bin_plan_cuda(args, pointer<void>(stream))); }, release,
-      py::arg("args"), py::arg("stream"));
-  m.def(
-      "resample_cuda",
-      [](const ResampleArgs& args, uintptr_t stream) { check(resample_cuda(args, pointer<void>(stream))); }, release,
-      py::arg("args"), py::arg("stream"));
-  m.def(
-      "resample_backward_cuda",
-      [](const ResampleArgs& args, uintptr_t stream) { check(resample_backward_cuda(args, pointer<void>(stream))); },
-      release, py::arg("args"), py::arg("stream"));
-  m.def(
-      "rasterize_cuda",
-      [](const RasterizeArgs& args, uintptr_t stream) { check(rasterize_cuda(args, pointer<void>(stream))); }, release,
-      py::arg("args"), py::arg("stream"));
-  m.def(
-      "render_cuda",
-      [](const RenderArgs& args, uintptr_t stream) {
-        const int code = render_cuda(args, pointer<void>(stream));
-        if (code != kTooLarge) check(code);
-        return code != kTooLarge;
-      },
-      release, py::arg("args"), py::arg("stream"));
-#endif
+  bind_enums(m);
+  bind_structs(m);
+  bind_cpu(m);
+  bind_cuda(m);
 }

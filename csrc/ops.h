@@ -1,110 +1,115 @@
-// The contract between Python and the native code: one argument struct and one function per op and device.
+// The contract between Python and the native code: one struct of arguments per operator, one function per operator and
+// device.
 //
-// Python (spectromer/ops) validates and allocates; native code reads and writes what it is given and knows nothing
-// of torch. Every tensor is dense and row-major. Offsets are int64. Launches are asynchronous on `stream`.
+// Python (spectromer/ops) validates and allocates. Native code reads and writes what it is given and knows nothing of
+// torch. Every tensor is dense and row-major, offsets are int64, and launches are asynchronous on `stream`.
+// bindings.cpp exports the enums and the fields of the structs under the names that they have here.
 #pragma once
 
 #include <cstdint>
 
 namespace spectromer {
 
-enum class Method : int { flux_conserving = 0, linear = 1 };
-enum class Coverage : int { area_union = 0, agg = 1 };
-enum class Quantity : int { flux = 0, first = 1, second = 2, error = 3, mask = 4, regions = 5 };
-enum class Scale : int { percentile = 0, minmax = 1, fixed = 2 };
-enum class PixelType : int { uint8 = 0, float32 = 1, bfloat16 = 2 };
+enum class Method : int { flux_conserving, linear };
+enum class Coverage : int { area_union, agg };  // the first is called "union" in Python
+enum class Quantity : int { flux, first, second, error, mask, regions };
+enum class Scale : int { percentile, minmax, fixed };
+enum class PixelType : int { uint8, float32, bfloat16 };
 
-// A pixel is good when its flux is finite and its ivar finite and positive; no other pixel reaches an output.
-// Rows lie one behind the other: all of `pixels`, or (ragged) row r from offsets[r] to offsets[r + 1].
+// A pixel is good if its flux is finite and its ivar finite and positive. No other pixel reaches an output.
+// Spectra lie one behind the other. Each has `pixels` values, or (ragged) spectrum r has those from offsets[r] to
+// offsets[r + 1].
 struct ResampleArgs {
   const float* flux;         // [rows, pixels] or [offsets[rows]] flux density, any unit
   const float* ivar;         // like flux: inverse variance, 1 / flux unit^2; 0 = masked
   const double* wavelength;  // [pixels] if shared, else like flux: pixel centres, Angstrom, increasing
   const double* grid;        // [bins] if shared, else [rows, bins]: bin centres, Angstrom, increasing
   const int64_t* offsets;    // [rows + 1], or null
-  const int64_t* shift;      // [rows] index into the shared wavelength at which each row begins, or null: 0
+  const int64_t* shift;      // [rows] index into the shared wavelength at which each spectrum begins; null means 0
   int64_t rows, pixels, bins;
   bool shared_wavelength, shared_grid;
-  float coverage;  // least covered share of a bin, [0, 1]; below it the bin is masked
+  float coverage;  // share of a bin, in [0, 1], that good pixels must cover for it not to be masked
   Method method;
-  float* out_flux;        // [rows, bins]; 0 where masked. Unused by the backward.
-  float* out_ivar;        // [rows, bins]; 0 where masked. Unused by the backward.
-  const float* grad_out;  // [rows, bins] gradient of out_flux. Used by the backward alone.
-  float* grad_flux;       // like flux: gradient of flux. Used by the backward alone.
-  void* plan;             // what make_bin_plan_cuda has written for this wavelength and grid, or null. CUDA alone.
+  float* out_flux;        // [rows, bins]; 0 where masked. Not used by the backward operator.
+  float* out_ivar;        // [rows, bins]; 0 where masked. Not used by the backward operator.
+  const float* grad_out;  // [rows, bins] gradient of out_flux. Used by the backward operator only.
+  float* grad_flux;       // like flux: gradient of flux. Used by the backward operator only.
+  void* plan;             // written by make_bin_plan_cuda for this wavelength and grid, or null. CUDA only.
 };
 
-// Coordinates are pixels: x from the left edge, y down from the top edge; pixel (row j, column c) is the unit square
-// at (c, j). A point whose y is not finite, or beyond 1e9, breaks the line.
+// Coordinates are pixels: x from the left edge, y down from the top edge; the pixel in row j and column c is the unit
+// square at (c, j). A point whose y is not finite, or beyond 1e9, breaks the line.
 struct RasterizeArgs {
   const float* y;  // [images, points]
   const float* x;  // [points] or [images, points], within 1e9, not decreasing
   int64_t images, points;
-  int64_t x_stride;  // 0 (shared) or points
-  const float* band;  // like y, or null: the other edge of a band, which is filled in place of drawing a line
+  int64_t x_stride;   // 0 if x is shared, else points
+  const float* band;  // like y, or null: the other edge of a band, which is then filled in place of drawing a line
   int64_t height, width;
   float linewidth;  // pixels
-  int subcolumns;   // samples of each column (union only)
+  int subcolumns;   // samples of each pixel column; not used by Coverage::agg
   Coverage coverage;
   uint8_t* out;  // [images, height, width]; 0 = empty, 255 = fully covered
 };
 
-// From spectra to images. Each quantity of a spectrum is drawn as planes of levels 0 to 255: one for each panel, or one
-// of all panels under one another. Planes become channels of the image: each by itself, or all together as inks over
-// one another, or one of them through a colour map.
+// From spectra to images. Each quantity of a spectrum is drawn as planes of grey levels from 0 to 255: one plane per
+// panel, or one plane with all panels under one another. Planes become channels of the image in one of three ways: each
+// is a channel, all are laid over one another as inks, or a single one goes through a colour map.
 struct RenderArgs {
-  ResampleArgs spectra;  // what is drawn, and on what bins; bins = 0: each spectrum's own pixels, from its first good
-                         // one to its last. Outputs are unused.
-  int64_t size;          // height and width of the image
-  int64_t panels;        // segments, of equal numbers of bins
-  bool rows;             // panels lie under one another (size is a multiple of them), else each is a plane
-  bool log_axis;         // own pixels lie along ln(wavelength)
-  const int* quantities; // [quantity_count] of Quantity
+  ResampleArgs spectra;   // the spectra and the bins in which they are drawn; its outputs are not used. With bins = 0,
+                          // each spectrum's own pixels are drawn, from its first good one to its last.
+  int64_t size;           // height and width of the image
+  int64_t panels;         // segments of the wavelength range, with equally many bins
+  bool stacked;           // panels lie under one another in one plane (size is a multiple of panels)
+  bool log_axis;          // own pixels are placed by ln(wavelength)
+  const int* quantities;  // [quantity_count] of Quantity
   int64_t quantity_count;
-  int64_t block;       // 0: lines; else the height and width of the squares that stand for the bins, one for each
-  bool boustrophedon;  // every other row of blocks runs from right to left
+  int64_t block;       // height and width of the square that stands for a bin; 0 draws lines
+  bool boustrophedon;  // every other row of squares runs from right to left
   Scale scale;
-  float fixed_low, fixed_high;    // flux at the bottom and the top, for Scale::fixed
-  double percentiles[2];          // for Scale::percentile, and for derivatives unless Scale::minmax
-  bool per_panel;                 // each panel has a scale of its own
-  float margin;                   // share of the height left free at the bottom and at the top
-  float side_margin;              // share of the width left free left and right, of own pixels
-  float linewidth;                // pixels
-  int subcolumns;                 // as in RasterizeArgs
+  float fixed_low, fixed_high;  // flux at the bottom and at the top, for Scale::fixed
+  double percentiles[2];        // for Scale::percentile, and for derivatives unless the scale is Scale::minmax
+  bool per_panel;               // each panel has a scale of its own
+  float margin;                 // share of the height left free at the bottom and at the top
+  float side_margin;            // share of the width left free on the left and on the right, for own pixels
+  float linewidth;              // pixels
+  int subcolumns;               // as in RasterizeArgs
   Coverage coverage;
-  const uint8_t* marks;  // the bins in regions: [bins] if shared, else [rows, bins]; of own pixels, like flux
+  const uint8_t* marks;  // whether bins lie in regions: [bins] if shared, else [rows, bins]; for own pixels like flux
   bool shared_marks;
   const float* alpha;       // [planes] opacity, 0 to 1
-  const float* inks;        // [planes, 3] levels of R, G, B, or null: planes are channels
-  bool light;               // the ground is 255 and (without inks) the ink 0, else the other way round
-  bool plain;               // every plane is a channel by itself, opaque and on the dark ground: levels are shown as they are
-  const uint8_t* colormap;  // [256, 3] levels of R, G, B for one plane's levels, or null
+  const float* inks;        // [planes, 3] levels of R, G, B; null if planes are channels
+  bool light;               // the ground is 255 and (without inks) the ink 0, instead of the other way round
+  bool plain;               // each plane is an opaque channel on the dark ground, so that levels are shown as they are
+  const uint8_t* colormap;  // [256, 3] levels of R, G, B for the levels of the only plane, or null
   PixelType type;
   const float* factor;  // [channels] of the output, which is factor * level + offset unless uint8
   const float* offset;  // [channels]
   void* out;            // [rows, channels, size, size]
 
-  int64_t planes() const { return quantity_count * (rows ? 1 : panels); }
+  int64_t planes() const { return quantity_count * (stacked ? 1 : panels); }
   int64_t channels() const { return inks != nullptr || colormap != nullptr ? 3 : planes(); }
 };
 
-// Index of the first row that is not strictly increasing (or not finite), or -1. values: [rows, count], or ragged
-// where `offsets` [rows + 1] is not null.
+// Index of the first row that is not finite and strictly increasing, or -1. values: [rows, count], or ragged if
+// `offsets` [rows + 1] is not null.
 int64_t first_not_increasing(const double* values, int64_t rows, int64_t count, const int64_t* offsets);
 
-// Return the first row whose own wavelengths are not finite and increasing, or -1. (The others' results stand.)
+// Both return the first row whose own wavelengths are not finite and increasing, or -1. The results of all other rows
+// are valid.
 int64_t resample_cpu(const ResampleArgs& args, int threads);
 int64_t render_cpu(const RenderArgs& args, int threads);
+
 void resample_backward_cpu(const ResampleArgs& args, int threads);
 void rasterize_cpu(const RasterizeArgs& args, int threads);
 
-// Each returns a CUDA error code, 0 for success, or kTooLarge and has done nothing. The tables of RenderArgs lie on the
-// device, but for `quantities`.
-constexpr int kTooLarge = -1;  // one spectrum or image takes more than the memory that a block of threads shares, or there
-                               // are more than 2^31 of them
+// The CUDA operators return a CUDA error code, which is 0 for success, or kTooLarge, in which case they have done
+// nothing. The tables of RenderArgs lie on the device, except for `quantities`.
+constexpr int kTooLarge = -1;  // a spectrum or image needs more memory than a block of threads shares, or there are
+                               // more than 2^31 of them
 
-// Bytes of a plan of the weights of a shared grid over shared wavelengths, which resampling and rendering read; 0 where
-// they do without one. A plan serves all flux, ivar, offsets and shifts.
+// The bytes of a plan: the weights of a shared grid over shared wavelengths, which resampling and rendering read; 0 if
+// they need none. A plan serves any flux, ivar, offsets and shifts.
 int64_t bin_plan_bytes(const ResampleArgs& args);
 int make_bin_plan_cuda(const ResampleArgs& args, void* stream);
 

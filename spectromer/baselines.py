@@ -16,8 +16,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         from rich.console import Console
 
+        from spectromer.learning.baselines import baselines
         from spectromer.learning.figures import compare, show_comparison
-        from spectromer.learning.peers import baselines
 
         show_comparison(compare(baselines(config)), Console())
 

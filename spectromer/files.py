@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spectromer.errors import ArgumentError, ReadError
+from spectromer.errors import ArgumentError, ReadError, RunError
 
 if TYPE_CHECKING:
     from astropy.table import Table
+    from torch import Tensor
 
-__all__ = ["atomic", "table_format", "write_rejected", "write_table"]
+__all__ = ["atomic", "read_tensors", "table_format", "write_rejected", "write_table"]
 
 _TABLE_FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".parquet": "parquet"}
 
@@ -56,3 +57,20 @@ def write_table(table: "Table", path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as part:
         table.write(part, format=table_format(path), overwrite=True)
+
+
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":
+    """The tensors and the metadata of a safetensors file.
+
+    Raises
+    ------
+    RunError
+        When the file is no safetensors file, or is cut off.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path}: not a whole safetensors file ({error})") from error

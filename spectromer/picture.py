@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from spectromer.errors import require
 
-__all__ = ["STYLES", "Picture", "check_stroke", "frozen"]
+__all__ = ["STYLES", "Picture", "check_stroke", "hashable"]
 
 Quantity = Literal["flux", "first", "second", "error", "mask", "regions"]
 Layout = Literal["rows", "channels"]
@@ -37,8 +37,6 @@ _MATPLOTLIB = {
 }
 # The thesis's folded pictures: squares of 3 x 3 pixels.
 _MAP = {"wavelength_range": None, "scale": "minmax", "block": 3, "margin": 0.0}
-
-_LARGEST, _MOST_BINS = 8192, 1 << 20  # limits for memory
 
 #: Options that each style sets. Any of them can be overridden by name.
 STYLES: dict[str, dict[str, Any]] = {
@@ -142,7 +140,7 @@ class Picture:
         require(not unknown, f"render has no option {', '.join(unknown)}; it has {', '.join(names)}")
         if "dtype" in options:  # accept torch.float32 as well as "float32"
             options["dtype"] = str(options["dtype"]).removeprefix("torch.")
-        return cls(size=size, **{name: frozen(value) for name, value in (STYLES[style] | options).items()})
+        return cls(size=size, **{name: hashable(value) for name, value in (STYLES[style] | options).items()})
 
     @classmethod
     def from_json(cls, text: str) -> "Picture":
@@ -171,7 +169,7 @@ class Picture:
         for field in fields(self):
             value = getattr(self, field.name)
             require(_finite(value), f"{field.name} must be finite, got {value}")
-        require(1 <= self.size <= _LARGEST, f"size must lie in [1, {_LARGEST}], got {self.size}")
+        require(self.size >= 1, f"size must be at least 1, got {self.size}")
         require(self.panels >= 1, f"panels must be at least 1, got {self.panels}")
         require(
             not self.stacked or self.size % self.panels == 0,
@@ -191,7 +189,6 @@ class Picture:
             require(self.panels == 1, f"panels must be 1 where blocks are drawn, got {self.panels}")
         if self.wavelength_range is not None:
             require(self.bins >= 2, f"a picture must have at least 2 bins, got {self.bins}")
-        require(self.bins <= _MOST_BINS, f"a picture must have at most {_MOST_BINS} bins, got {self.bins}")
         self._check_regions()
         self._check_colors()
 
@@ -232,10 +229,10 @@ class Picture:
             require(self.colormap in matplotlib.colormaps, f"colormap must be one of matplotlib's, got {self.colormap}")
             single = self.planes == 1 and self.colors is None and self.ground == "dark" and self.alpha == 1.0
             require(single, "a colormap is for one plane, without colors, alpha or a light ground")
-        opacities = each(self.alpha, self.planes, "alpha", "plane")
+        opacities = broadcast(self.alpha, self.planes, "alpha", "plane")
         require(all(0.0 <= a <= 1.0 for a in opacities), f"alpha must lie in [0, 1], got {self.alpha}")
-        each(self.mean, self.image_channels, "mean", "channel")
-        positive = all(s > 0.0 for s in each(self.std, self.image_channels, "std", "channel"))
+        broadcast(self.mean, self.image_channels, "mean", "channel")
+        positive = all(s > 0.0 for s in broadcast(self.std, self.image_channels, "std", "channel"))
         require(positive, f"std must be above 0, got {self.std}")
         plain = self.mean == 0.0 and self.std == 1.0
         require(self.dtype != "uint8" or plain, "mean and std are for dtype float32 and bfloat16, got uint8")
@@ -258,7 +255,7 @@ class Picture:
     @property
     def plain(self) -> bool:
         """Whether every plane is one channel, opaque, on a dark background."""
-        opaque = all(alpha == 1.0 for alpha in each(self.alpha, self.planes, "alpha", "plane"))
+        opaque = all(alpha == 1.0 for alpha in broadcast(self.alpha, self.planes, "alpha", "plane"))
         return self.colors is None and self.colormap is None and self.ground == "dark" and opaque
 
     @property
@@ -273,13 +270,13 @@ class Picture:
         return rows, self.image_channels, self.size, self.size
 
 
-def frozen(value: Any) -> Any:
+def hashable(value: Any) -> Any:
     """Convert lists and tensors to tuples, so that a Picture is hashable."""
     if isinstance(value, str | int | float):
         return value
     if hasattr(value, "tolist"):
         value = value.tolist()
-    return tuple(frozen(v) for v in value) if isinstance(value, Sequence) else value
+    return tuple(hashable(v) for v in value) if isinstance(value, Sequence) else value
 
 
 def _finite(value: Any) -> bool:
@@ -289,7 +286,7 @@ def _finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def each(value: float | tuple[float, ...], count: int, name: str, what: str) -> tuple[float, ...]:
+def broadcast(value: float | tuple[float, ...], count: int, name: str, what: str) -> tuple[float, ...]:
     """Return `count` values: a number is repeated, a tuple must have one value for each `what`."""
     values = value if isinstance(value, tuple) else (value,) * count
     require(len(values) == count, f"{name} must be one value or one for each of the {count} {what}s, got {value}")
@@ -306,4 +303,4 @@ def check_stroke(linewidth: float, coverage: str, subcolumns: int) -> None:
 
 @lru_cache(maxsize=64)
 def _from_json(text: str) -> Picture:
-    return Picture(**{name: frozen(value) for name, value in json.loads(text).items()})
+    return Picture(**{name: hashable(value) for name, value in json.loads(text).items()})

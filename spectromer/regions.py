@@ -17,7 +17,7 @@ def find_lines(
     smooth: int = 25,
     continuum: int = 50,
     deviation: float = 1.5,
-    most: int = 50,
+    max_lines: int = 50,
 ) -> np.ndarray:
     """Mark the spectral lines of one spectrum with the method of the thesis.
 
@@ -36,7 +36,7 @@ def find_lines(
         Window of the running median in pixels.
     deviation : float
         Smallest deviation of a line from the running median, in the unit of flux.
-    most : int
+    max_lines : int
         Largest number of lines to keep.
 
     Returns
@@ -65,7 +65,7 @@ def find_lines(
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = (values - median) / median
     widths = np.array([abs(trapezoid(depth[a:b], position[a:b])) for a, b in runs])
-    for k in np.argsort(-widths, kind="stable")[:most]:
+    for k in np.argsort(-widths, kind="stable")[:max_lines]:
         marked[good[runs[k, 0] : runs[k, 1]]] = True
     return marked
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from spectromer.config import TrainConfig
 from spectromer.errors import ArgumentError, RunError, require
-from spectromer.files import atomic
+from spectromer.files import atomic, read_tensors
 from spectromer.labels import CATEGORIES, CLASSES, TARGETS
 from spectromer.picture import STYLES, Picture, Quantity
 
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from torch import Tensor
 
-__all__ = ["SCHEMA", "RunFolder", "parse_document", "parse_json"]
+__all__ = ["SCHEMA", "TRAINER", "RunFolder", "load_weights", "parse_document", "parse_json"]
 
 #: Version of the documents that are written. Version 1 had no number; it is converted when it is read.
 SCHEMA = 2
+#: Beginning of the names of tensors in a checkpoint that are no weights, but belong to the trainer's state.
+TRAINER = "trainer."
 T = TypeVar("T")
 
 _KINDS = (*(name.lower() for name in CLASSES), "flagged")  # of redshifts, in metrics.json
@@ -120,8 +122,6 @@ class RunFolder:
 
     def read_weights(self) -> "dict[str, Tensor]":
         """The best weights, under the model's own names."""
-        from spectromer.learning.checkpoints import load_weights
-
         loaded = load_weights(self.find(self.weights))
         weights = {name.removeprefix("model."): tensor for name, tensor in loaded.items()}
         if len(weights) < len(loaded):
@@ -160,6 +160,17 @@ class _FirstOptions:
 
     def __post_init__(self) -> None:
         _check_style(self.style)
+
+
+def load_weights(file: Path) -> "dict[str, Tensor]":
+    """The weights in a checkpoint, under their names there, without the tensors of the trainer's state.
+
+    Raises
+    ------
+    RunError
+        When the file is no safetensors file, or is cut off.
+    """
+    return {name: tensor for name, tensor in read_tensors(file)[0].items() if not name.startswith(TRAINER)}
 
 
 def write_document(file: Path, document: Any) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import tyro
 
@@ -30,8 +30,8 @@ class StartConfig:
 
 @dataclass(frozen=True)
 class _CommandLine:
-    start: tyro.conf.OmitArgPrefixes[StartConfig]
-    options: tyro.conf.OmitArgPrefixes[TrainConfig]
+    defaults: tyro.conf.OmitArgPrefixes[StartConfig]
+    training: tyro.conf.OmitArgPrefixes[TrainConfig]
 
 
 def parse(argv: Sequence[str] | None = None) -> tuple[TrainConfig, bool]:
@@ -63,27 +63,29 @@ def parse(argv: Sequence[str] | None = None) -> tuple[TrainConfig, bool]:
     """
     args = list(sys.argv[1:] if argv is None else argv)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", choices=get_args(StartConfig.__annotations__["preset"]), default="default")
-    first.add_argument("--style", choices=list(STYLES))
-    first.add_argument("--resume", type=Path)
-    first.add_argument("--model")
-    first.add_argument("--size", type=int)
-    given, _ = first.parse_known_args(args)
-    style, settings = PRESETS[given.preset]
+    for name in ("preset", "style", "resume", "model", "size"):
+        first.add_argument(f"--{name}", nargs="?")
+    given, _ = first.parse_known_args(args)  # what is wrong with them, tyro says below
+    style, settings = PRESETS.get(given.preset, PRESETS["default"])
     base = TrainConfig(**settings)
     if given.resume is not None:
         run = RunFolder(given.resume)
         if not run.last.is_file():
             raise RunError(f"--resume {given.resume}: no {run.last.name} there to resume from")
-        base = replace(run.read_config(), out=given.resume)
+        base = replace(run.read_config(), out=run.path)
     elif not {"-h", "--help"} & set(args):
-        base = replace(base, picture=_picture(given.model or base.model, given.style or style, given.size))
-    start = StartConfig(given.preset, given.style, given.resume)
+        style = given.style if given.style in STYLES else style
+        size = int(given.size) if given.size and given.size.isdigit() else None
+        base = replace(base, picture=_picture(given.model or base.model, style, size))
     description = TrainConfig.__doc__
     parsed = tyro.cli(
-        _CommandLine, prog="spectromer train", args=args, default=_CommandLine(start, base), description=description
+        _CommandLine,
+        prog="spectromer train",
+        args=args,
+        default=_CommandLine(StartConfig(), base),
+        description=description,
     )
-    return parsed.options, given.resume is not None
+    return parsed.training, given.resume is not None
 
 
 def _picture(model: str, style: str, size: int | None) -> Picture:

@@ -7,7 +7,7 @@ from spectromer.learning.augment import augment
 
 
 def noise(rows: int = 400, pixels: int = 500) -> SpectrumBatch:
-    """Nothing but noise of a known ivar, a tenth of it masked."""
+    """The spectra are noise of a known ivar, a tenth of which is masked."""
     generator = torch.Generator().manual_seed(0)
     ivar = 10.0 ** torch.empty(rows, pixels).uniform_(-2, 2, generator=generator)
     flux = torch.randn(rows, pixels, generator=generator) / ivar.sqrt()
@@ -26,7 +26,7 @@ def test_ivar_stays_true() -> None:
     gained = (before.ivar > 0) & good
     assert bool((good <= (before.ivar > 0)).all()) and bool(torch.isfinite(after.flux[good]).all())
     lost = 1.0 - float(gained.sum() / (before.ivar > 0).sum())
-    assert 0.02 < lost < 0.12  # three stretches of 2 % on average
+    assert 0.02 < lost < 0.12  # three stretches, of 2 % each on average
     signal = (after.ivar / before.ivar)[good]
     assert float(signal.median()) < 1.0 < float(signal.max())
 

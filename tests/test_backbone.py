@@ -1,4 +1,4 @@
-"""Backbones: where their weights come from, and the pictures that they read."""
+"""Backbones are ViTs of timm: where their weights come from, and which pictures they read."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from spectromer.picture import Picture
 
 
 def test_local_weights_are_loaded_and_fitted(tmp_path: Path) -> None:
-    """A three-channel checkpoint of the model's home size, into one channel and another size."""
+    """A checkpoint of three channels and the model's own size is fitted to one channel and another size."""
     source = timm.create_model("test_vit", num_classes=10)
     path = tmp_path / "weights.safetensors"
     save_file(source.state_dict(), path)

@@ -1,4 +1,4 @@
-"""What a model says, corrected by held-out spectra: on made-up models whose faults are known."""
+"""Calibration finds and mends the known faults of made-up models."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def model() -> SpectrumModel:
 
 
 def outputs(model: SpectrumModel, n: int, seed: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """A model that is too sure by known factors: of classes 3 in the logits, of Teff 2, of z 2 (stars) and 4."""
+    """The model is too sure by known factors: 3 in the logits of the class, 2 in Teff, and 2 (stars) or 4 in z."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, 2, n)
     odds = 2.0 * rng.standard_normal(n)  # true log odds of a star
@@ -77,7 +77,7 @@ def test_without_labels_nothing_is_corrected(model: SpectrumModel) -> None:
 
 
 def test_typicality_is_a_conformal_p_value() -> None:
-    """Uniform for spectra like those held out, whatever the scale of the features."""
+    """It is uniform for spectra like those held out, whatever the scale of the features."""
     rng = np.random.default_rng(0)
 
     def draw(n: int) -> torch.Tensor:

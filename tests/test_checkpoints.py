@@ -8,7 +8,8 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO  # what ours 
 from safetensors.torch import load_file, save_file
 
 from spectromer.errors import RunError
-from spectromer.learning.checkpoints import SafetensorsIO, check_weights, load_weights
+from spectromer.learning.checkpoints import SafetensorsIO, check_weights
+from spectromer.runs import load_weights
 
 pytestmark = pytest.mark.filterwarnings(
     "default"  # Lightning's, TensorBoard's and rich's own warnings are not this package's to mend

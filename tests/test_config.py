@@ -1,4 +1,4 @@
-"""What a run may be told: every option has its range."""
+"""Every option that a run is told has its range."""
 
 import math
 from dataclasses import fields

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spectromer import _C, SpectrumBatch, rasterize, render, resample
-from spectromer.picture import Picture, wavelength_grid
+from spectromer.ops.tables import wavelength_grid
+from spectromer.picture import Picture
 from spectromer.surveys.simulated import simulate
 
 LEVEL = 1.0  # sums in another order may round to the level beside

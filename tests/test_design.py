@@ -1,4 +1,4 @@
-"""Designs: any model around any picture, and what does not fit together."""
+"""A design puts any model around any picture, and refuses what does not fit together."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""The encoder: which patches of an image are read."""
+"""The encoder reads the patches of an image that have the most ink."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ TARGETS = Targets(("class",), {"class": ["QSO", "STAR"]})
 
 
 def test_only_patches_with_ink_are_read() -> None:
-    """With every patch kept it is the ViT as timm runs it; with fewer, what is drawn in the others changes nothing."""
+    """With every patch it is the ViT as timm runs it; with fewer, what is drawn in the others changes nothing."""
     picture = Picture.of("plot", 64)
     torch.manual_seed(0)
     whole = Design("test_vit", picture, TARGETS).build().eval()

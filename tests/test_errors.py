@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one family, which survives the way between processes."""
+"""Errors that a user can mend are one family, and survive the way between processes."""
 
 import pickle
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Evaluating a run: its answers beside the labels."""
+"""Evaluating a run compares its answers with labels."""
 
 import json
 from collections.abc import Callable

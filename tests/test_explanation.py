@@ -1,4 +1,4 @@
-"""Occlusion and attention: where a made-up model looks is where they point."""
+"""Occlusion and attention point at where a made-up model looks."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def one_spectrum() -> SpectrumBatch:
 
 
 def test_occlusion_points_at_what_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model of the flux at 5000 A alone."""
+    """The model looks at the flux at 5000 A alone."""
     found = predictor()
 
     def outputs(spectra: SpectrumBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -62,7 +62,7 @@ def test_occlusion_points_at_what_is_looked_at(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("options", [{}, {"layout": "channels", "panels": 2}])
 def test_attention_follows_the_wavelength_axis(options: dict) -> None:
-    """Shares add up to 1 over the whole range; a ViT whose every query looks at the last token has it all there."""
+    """Shares add up to 1 over the whole range, and are equal in a ViT whose queries look everywhere alike."""
     found = predictor(**options)
     edges, share = attention(found, one_spectrum())
     assert float(edges[0]) == pytest.approx(3600.0) and float(edges[-1]) == pytest.approx(10000.0)
@@ -70,7 +70,7 @@ def test_attention_follows_the_wavelength_axis(options: dict) -> None:
     vit = found.model.encoder.backbone
     before = vit.blocks[0].attn.fused_attn
     with torch.no_grad():
-        for block in vit.blocks:  # queries and keys from biases, but for keys that grow along the position embedding
+        for block in vit.blocks:  # all queries and keys are alike
             block.attn.qkv.weight.zero_()
             block.attn.qkv.bias.zero_()
     uniform = attention(found, one_spectrum())[1]

@@ -1,4 +1,4 @@
-"""Feeds: one seed gives one order, whatever brings it; nothing twice, nothing lost; exact continuation."""
+"""Feeds bring every row once, in an order that the seed decides, and go on exactly where they stopped."""
 
 import importlib.util
 from dataclasses import replace
@@ -20,7 +20,7 @@ with_dali = pytest.mark.skipif(importlib.util.find_spec("nvidia.dali") is None, 
 
 @pytest.fixture(scope="module")
 def shards() -> ShardSet:
-    """Eight blocks."""
+    """The set has eight blocks."""
     return ShardSet.from_spectra(list(simulate(2000, seed=1)))
 
 
@@ -53,9 +53,9 @@ def test_an_epoch_has_every_row_once(shards: ShardSet) -> None:
 
 
 def test_order_is_mixed(shards: ShardSet) -> None:
-    """Rows that follow one another come from all over the window."""
+    """Neighbouring rows of a batch come from all over the window."""
     found = np.array(order(Batches(shards, batch_size=50, window=8)))
-    assert np.abs(np.diff(found)).mean() > 0.8 * len(shards) / 3  # of random places: a third
+    assert np.abs(np.diff(found)).mean() > 0.8 * len(shards) / 3  # a third is the mean distance of random places
     blocks = np.unique(found[:50] // 256)
     assert len(blocks) == 8
 
@@ -63,7 +63,7 @@ def test_order_is_mixed(shards: ShardSet) -> None:
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_share_without_duplicates(shards: ShardSet, ranks: int) -> None:
     each = [Batches(shards, batch_size=32, rank=rank, ranks=ranks) for rank in range(ranks)]
-    assert len({len(batches) for batches in each}) == 1  # or the others would wait for ever
+    assert len({len(batches) for batches in each}) == 1  # else the ranks that have more would wait for ever
     rows = [row for batches in each for row in order(batches)]
     assert len(rows) == len(set(rows)) >= 0.6 * len(shards)
     every = [Batches(shards, batch_size=32, rank=rank, ranks=ranks, shuffle=False) for rank in range(ranks)]
@@ -82,7 +82,7 @@ WAYS = [
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_gives_the_same_batches(shards: ShardSet, way: dict[str, Any]) -> None:
-    """Two epochs by DALI and by worker processes, and continued in the middle of the second, as by one process."""
+    """DALI and worker processes give the same two epochs as one process, also when continued within the second."""
     values = {"snr": torch.tensor([row["snr"] for row in shards.labels()])}
     rows = np.arange(3, 1990)
 
@@ -102,7 +102,7 @@ def test_every_way_gives_the_same_batches(shards: ShardSet, way: dict[str, Any])
     resumed = feed(**way)
     resumed.load_state_dict(stopped.state_dict())
     assert drawn(resumed) == want[1][4:]
-    assert begun[0][0].flux.double().sum().item() == want[1][0][0]  # a batch that is kept stays as it was
+    assert begun[0][0].flux.double().sum().item() == want[1][0][0]  # a batch that was kept has not changed
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,4 +1,4 @@
-"""Figures to be read: as text, as a page, and runs side by side."""
+"""Figures are shown as text, on a page, and side by side for several runs."""
 
 import csv
 import io
@@ -47,7 +47,7 @@ def test_each_target_has_its_headlines() -> None:
 
 
 def test_runs_stand_side_by_side() -> None:
-    """What one of them has not measured is empty there, and what none has is left out."""
+    """A figure that one of them lacks is empty there, and one that all lack is left out."""
     rows = compare([("ours", METRICS), ("forest", {"class": {"accuracy": 0.5, "n": 70}})])
     assert rows[0] == ["target", "figure", "ours", "forest"]
     assert ["class", "accuracy", "0.912 ± 0.012", "0.5000"] in rows

@@ -1,11 +1,11 @@
-"""Heads for categories and numbers."""
+"""Heads learn categories by cross-entropy, and numbers with their errors."""
 
 import math
 
 import pytest
 import torch
 
-from spectromer.learning.heads import CategoryHead, ScalarHead, is_known
+from spectromer.learning.heads import CategoryHead, ScalarHead, known_mask
 
 
 def test_a_number_is_learnt_with_its_error() -> None:
@@ -34,5 +34,5 @@ def test_a_category_is_learnt_by_cross_entropy() -> None:
 
 
 def test_labels_that_are_there() -> None:
-    assert is_known(torch.tensor([1, -1, 0])).tolist() == [True, False, True]
-    assert is_known(torch.tensor([0.0, math.nan, -1.5])).tolist() == [True, False, True]
+    assert known_mask(torch.tensor([1, -1, 0])).tolist() == [True, False, True]
+    assert known_mask(torch.tensor([0.0, math.nan, -1.5])).tolist() == [True, False, True]

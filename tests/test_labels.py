@@ -1,4 +1,4 @@
-"""Labels: their spellings, what surveys mark as missing, and which of them are believed."""
+"""Labels have many spellings; some are missing, and not all that are there are believed."""
 
 import math
 from typing import Any
@@ -73,7 +73,7 @@ def test_what_is_believed_is_what_can_be_learnt() -> None:
 
 
 def test_believed_labels_are_columns() -> None:
-    """Of any iterable; what is missing, or is no number, is unknown."""
+    """They come of any iterable; what is missing, or is no number, is unknown."""
     rows: list[dict[str, Any]] = [
         {"class": "STAR", "subclass": "F5", "z": 0.0, "teff": 6500.0},
         {"class": "QSO", "z": 1.5, "zwarning": 4},

@@ -1,4 +1,4 @@
-"""The console script: its verbs and what it says of itself."""
+"""The console script lists its verbs, and hands the rest of the command line to one."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""Figures of predictions, against numbers worked out by hand and known distributions."""
+"""Figures of predictions agree with numbers worked out by hand and with known distributions."""
 
 import math
 
@@ -23,7 +23,7 @@ def test_redshift_metrics_are_the_fields() -> None:
 
 
 def test_errors_are_those_of_statistics() -> None:
-    """Of a mean, sigma / sqrt(n); also where only some rows are drawn."""
+    """The error of a mean is sigma / sqrt(n), also where only some rows are drawn."""
     rng = np.random.default_rng(0)
     for n in (400, 60000):
         found = with_errors(lambda x: {"mean": float(x.mean())}, rng.normal(3.0, 2.0, n))
@@ -31,7 +31,7 @@ def test_errors_are_those_of_statistics() -> None:
 
 
 def test_crps_is_the_integral() -> None:
-    """Of (F(x) - 1{x >= truth})^2 over x."""
+    """It integrates (F(x) - 1{x >= truth})^2 over x."""
     mean, sigma, true = 5000.0, 100.0, 5130.0
     below = quad(lambda x: norm.cdf(x, mean, sigma) ** 2, mean - 9 * sigma, true)[0]
     above = quad(lambda x: norm.sf(x, mean, sigma) ** 2, true, mean + 9 * sigma)[0]
@@ -59,7 +59,7 @@ def test_metrics_leave_out_what_is_not_known() -> None:
     snr = np.array([3.0, 30.0, 30.0, np.nan, np.nan])
     found = evaluate_predictions(table, BelievedLabels.of(labels), snr, targets)["class"]
     assert found["n"] == 3 and found["accuracy"] == pytest.approx(2 / 3)
-    assert {name: part["n"] for name, part in found["by_snr"].items()} == {"20-inf": 2}  # one spectrum says nothing
+    assert {name: part["n"] for name, part in found["by_snr"].items()} == {"20-inf": 2}  # a group of one is left out
     assert found["by_snr"]["20-inf"]["accuracy"] == 0.5 and found["by_survey"]["SDSS"]["n"] == 3
     assert found["by_value"]["STAR"]["precision"] == 1.0 and found["by_value"]["STAR"]["recall"] == 0.5
     assert found["reliability"] == {"probability": [0.75, 0.95], "right": [0.0, 1.0], "n": [1, 2]}

@@ -1,4 +1,4 @@
-"""The model: its outputs, its losses, and what it takes over from another run."""
+"""The model has an output and a loss for each target, and takes over what another run learnt."""
 
 import math
 
@@ -7,20 +7,20 @@ import torch
 
 from spectromer.errors import ModelError
 from spectromer.learning.design import Design
-from spectromer.learning.redshift import STRETCHES
+from spectromer.learning.redshift import COARSE_EDGES
 from spectromer.learning.targets import Targets
 from spectromer.picture import Picture
 
 
 def test_each_target_has_a_head() -> None:
-    """The heads of categories are told where z lies; a hidden layer is in all heads but that of z."""
+    """The heads of categories are told where z lies; every head but that of z may have a hidden layer."""
     scale = {"z": (0.0, 2.0), "teff": (6000.0, 900.0)}
     targets = Targets(("class", "z", "teff"), {"class": ["QSO", "STAR"]}, {}, scale)
     picture = Picture.of("panels", 64, panels=4)
     for heads in ("linear", "mlp"):
         model = Design("test_vit", picture, targets, heads=heads).build()
         assert list(model.heads) == ["class_head", "z_head", "teff_head"]
-        assert model.head("class").output.in_features == model.encoder.width + len(STRETCHES) + 1
+        assert model.head("class").output.in_features == model.encoder.width + len(COARSE_EDGES) + 1
         assert model.head("teff").output.in_features == model.encoder.width
         assert isinstance(model.head("teff").hidden, torch.nn.Sequential) == (heads == "mlp")
     pooled = Design("test_vit", picture, targets, redshift_head="pooled").build()
@@ -39,7 +39,7 @@ def test_losses_are_means_over_the_labels_that_are_there() -> None:
 
 
 def test_what_another_run_learnt_is_taken_over() -> None:
-    """Values of a category by name, numbers in their scale, the redshift where its bins are the same."""
+    """Values of a category are taken over by name, numbers with their scale, and the redshift with its bins."""
     old = Targets(
         ("class", "subclass", "z", "teff"),
         {"class": ["GALAXY", "QSO", "STAR"], "subclass": ["A", "F", "M"]},
@@ -51,16 +51,16 @@ def test_what_another_run_learnt_is_taken_over() -> None:
         {"subclass": ["F", "G", "M"]},
         {},
         {"z": (0.0, 1.0), "teff": (5000.0, 500.0), "logg": (4.0, 1.0)},
-    ).following(old)
+    ).with_scales_of(old)
     assert new.scale == {"z": (0.0, 2.0), "teff": (6000.0, 900.0), "logg": (4.0, 1.0)}
     picture = Picture.of("panels", 64, panels=4)
     teacher, pupil = Design("test_vit", picture, old).build(), Design("test_vit", picture, new).build()
     fresh = pupil.head("subclass").output.weight[1].clone()
-    assert pupil.take_over(teacher.state_dict(), old) == ["subclass", "teff", "z"]
+    assert pupil.load_matching(teacher.state_dict(), old) == ["subclass", "teff", "z"]
     rows = teacher.head("subclass").output.weight
     assert torch.equal(pupil.head("subclass").output.weight, torch.stack((rows[1], fresh, rows[2])))
     images = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
     theirs, ours = teacher.eval()(images), pupil.eval()(images)
     assert torch.equal(theirs["z"], ours["z"]) and torch.equal(theirs["teff"], ours["teff"])
     with pytest.raises(ModelError, match="encoder is not the one asked for"):
-        Design("vit_nano_patch16_128", Picture.of("plot", 128), new).build().take_over(teacher.state_dict(), old)
+        Design("vit_nano_patch16_128", Picture.of("plot", 128), new).build().load_matching(teacher.state_dict(), old)

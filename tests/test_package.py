@@ -1,4 +1,4 @@
-"""The package as a user meets it: found from a checkout, light to import, clear where CUDA is missing."""
+"""The package is found from a checkout, light to import, clear where something is missing, and in order."""
 
 import ast
 import os
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(code: str) -> str:
-    """What a fresh interpreter prints, started in the checkout, which comes first on its path as with python -m."""
+    """What a fresh interpreter prints; it starts in the checkout, which comes first on its path as with python -m."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -49,7 +49,7 @@ def test_import_is_light() -> None:
         "heavy = sorted({'timm', 'lightning', 'astropy', 'matplotlib', 'sklearn', 'nvidia.dali'} & set(sys.modules))\n"
         "print(heavy, torch.cuda.is_initialized(), spectromer.read.__module__, 'astropy.io.fits' in sys.modules)"
     )
-    assert run(code) == "[] False spectromer.surveys True"
+    assert run(code) == "[] False spectromer.surveys.reading True"
 
 
 def test_operators_do_not_wake_the_compiler() -> None:
@@ -90,7 +90,7 @@ def test_help_is_light(verb: str) -> None:
     assert run(code) == "True []"
 
 
-#: Where a module may import from: itself and what stands in the rows above. Verbs come last.
+#: A module may import what stands in the rows above its own, and its own part. Verbs come last.
 LAYERS = (
     ("errors",),
     ("files", "chunks", "picture", "labels", "grids"),
@@ -135,7 +135,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def test_import_arrows_run_one_way() -> None:
-    """Towards what stands above in LAYERS, and no verb imports another. Types and the lazy `spectromer` are free."""
+    """They point to rows above in LAYERS, and no verb imports another. Types and the lazy `spectromer` are free."""
     rank = {name: i for i, names in enumerate(LAYERS) for name in names}
     rank |= dict.fromkeys(VERBS, len(LAYERS))
     wrong = []
@@ -153,7 +153,7 @@ def test_import_arrows_run_one_way() -> None:
 
 
 def test_nothing_imports_a_verb() -> None:
-    """`__main__` alone does, by its name."""
+    """`__main__` alone does, by the verb's name."""
     found = [
         f"{path.relative_to(ROOT)}: {name}"
         for _, path in modules()
@@ -164,7 +164,7 @@ def test_nothing_imports_a_verb() -> None:
 
 
 def test_packages_have_no_circles() -> None:
-    """Nor do the modules within one: each can be imported before those that import it."""
+    """The modules within one have none either: each can be imported before those that import it."""
     names = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for _, path in modules()
     }
@@ -182,10 +182,26 @@ def test_no_file_is_long() -> None:
 
 def test_a_missing_extension_is_one_sentence() -> None:
     code = (
-        "import sys; sys.modules['spectromer._C'] = None\n"  # as if it were not there
+        "import sys; sys.modules['spectromer._C'] = None\n"  # it is as if it were not there
         "try:\n    from spectromer import render\nexcept ImportError as error:\n    print(error)"
     )
     assert "install the package with `pip install .`" in run(code)
+
+
+def test_arguments_of_native_operators_are_checked_by_name() -> None:
+    """A field that is unknown, forgotten or of a wrong type is a TypeError that names it."""
+    C = _native._C
+    fields = {"y": 0, "x": 0, "images": 0, "points": 0, "x_stride": 0, "height": 1, "width": 1, "linewidth": 1.0}
+    fields |= {"subcolumns": 1, "coverage": C.Coverage.agg, "out": 0}
+    args = C.RasterizeArgs(**fields)
+    assert (args.coverage, args.height, args.band) == (C.Coverage.agg, 1, 0)
+    for wrong, message in (
+        (fields | {"colour": 1}, "RasterizeArgs has no field 'colour'"),
+        ({name: value for name, value in fields.items() if name != "out"}, "RasterizeArgs needs the field 'out'"),
+        (fields | {"coverage": 1}, "RasterizeArgs cannot take type int as the field 'coverage'"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            C.RasterizeArgs(**wrong)
 
 
 def test_a_cuda_tensor_in_a_cpu_build_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

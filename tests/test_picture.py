@@ -1,4 +1,4 @@
-"""Picture: the options of render, checked and known by name everywhere."""
+"""Picture checks the options of render, which are known by the same names everywhere."""
 
 import json
 import subprocess
@@ -9,10 +9,10 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from spectromer import SpectrumBatch, render
+from spectromer import _C, SpectrumBatch, render
 from spectromer.errors import ArgumentError
 from spectromer.ops.raster import COVERAGES
-from spectromer.ops.tables import DTYPES, QUANTITIES
+from spectromer.ops.tables import DTYPES
 from spectromer.picture import (
     STYLES,
     Axis,
@@ -118,7 +118,9 @@ def test_the_operators_draw_every_name(batch: SpectrumBatch, option: str, names:
         given = others | {option: value} | ({"regions": ((4000.0, 5000.0),)} if name == "regions" else {})
         image = render(few, size=32, **given)
         assert image.shape == Picture.of("plot", 32, **given).shape(2) and bool(image.any()), name
-    assert (COVERAGES, QUANTITIES, tuple(DTYPES)) == tuple(map(get_args, (Coverage, Quantity, DType)))
+    assert set(COVERAGES) == set(get_args(Coverage)) and set(_C.Quantity.__members__) == set(get_args(Quantity))
+    assert set(DTYPES) == set(_C.PixelType.__members__) == set(get_args(DType))
+    assert set(_C.Scale.__members__) == {*get_args(Scale), "fixed"}
 
 
 def test_strokes_are_checked() -> None:

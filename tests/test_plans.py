@@ -9,7 +9,8 @@ from torch import Tensor
 
 from spectromer.ops import _native
 from spectromer.ops.plans import BinPlans
-from spectromer.picture import Picture, wavelength_grid
+from spectromer.ops.tables import wavelength_grid
+from spectromer.picture import Picture
 
 
 class FakeStream:

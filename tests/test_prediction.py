@@ -1,4 +1,4 @@
-"""Predicting files: a row for each spectrum that can be read, a reason for each file that cannot."""
+"""Predicting files gives a row for each spectrum that can be read, and a reason for each file that cannot."""
 
 import csv
 from collections.abc import Callable

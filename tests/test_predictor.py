@@ -1,4 +1,4 @@
-"""A trained model's answers: what a row of the table holds, whatever the batch."""
+"""A trained model answers with a row for each spectrum, whatever the batch."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_subclass_belongs_to_its_class(run: Path) -> None:
 
 
 def test_prediction_does_not_depend_on_the_batch(run: Path) -> None:
-    """Nor on labels, which it never sees."""
+    """It does not depend on labels either, which the model never sees."""
     predictor = Predictor.load(run)
     spectra = list(simulate(20, seed=2))
     whole = predictor.predict(SpectrumBatch.from_spectra(spectra))

@@ -1,11 +1,11 @@
-"""The redshift head: a cross-correlation along the wavelength axis, and the numbers of its distribution."""
+"""The redshift head is a cross-correlation along the wavelength axis; its distribution gives the numbers."""
 
 import math
 
 import pytest
 import torch
 
-from spectromer.learning.redshift import STRETCHES, LogAxis, RedshiftDistribution, RedshiftHead
+from spectromer.learning.redshift import COARSE_EDGES, LogAxis, RedshiftDistribution, RedshiftHead
 from spectromer.picture import Picture
 
 
@@ -16,7 +16,7 @@ def axis() -> LogAxis:
 
 
 def test_the_redshift_head_is_a_cross_correlation() -> None:
-    """Against the sum written out, for every shift; and a shifted spectrum shifts the answer."""
+    """The answer is the sum written out, for every shift."""
     torch.manual_seed(0)
     head = RedshiftHead(8, axis(), highest=0.5, templates=2)
     tokens = torch.randn(1, 16, 8)
@@ -29,7 +29,7 @@ def test_the_redshift_head_is_a_cross_correlation() -> None:
 
 
 def test_tokens_unfold_in_the_order_of_wavelength() -> None:
-    """Sample p of the axis comes from panel p // (4 n), token (p % 4 n) // n, sample p % n, with n samples a token."""
+    """With n samples a token, sample p of the axis is sample p % n of token (p % 4 n) // n of panel p // (4 n)."""
     n = 16 * axis().samples
     for stacked in (True, False):
         a = LogAxis(rows=4, columns=4, panels=4 if stacked else 2, stacked=stacked, patch=16, step=1e-3)
@@ -47,7 +47,7 @@ def test_tokens_unfold_in_the_order_of_wavelength() -> None:
 
 
 def test_folded_pictures_unfold_too() -> None:
-    """The sample that a square's place gives: squares of 2 px in rows of 8, four rows and four columns to a token."""
+    """Squares of 2 px stand in rows of 8; a token holds four rows and columns, and a sample lies at its square."""
     a = LogAxis.of(Picture.of("folded", 16, block=2), (2, 2), 8)
     assert a is not None and (a.panels, a.patch, a.per_token, a.pixels) == (8, 4, 4, 64)
     assert a.step == pytest.approx(math.log(10000 / 3600) / 64)
@@ -78,7 +78,7 @@ def test_the_loss_is_least_at_the_label() -> None:
 @pytest.mark.parametrize("bins_wide", [0.5, 1.0, 20.0])
 @pytest.mark.parametrize("at", [0.0, 0.3, 0.5])
 def test_a_normal_distribution_comes_back(bins_wide: float, at: float) -> None:
-    """Shared between bins as in training: its mean, and the bounds of 68 % and 95 %."""
+    """Shared between bins as in training, it keeps its mean and its bounds of 68 % and 95 %."""
     head = RedshiftHead(8, None, highest=3.0)
     mean, sigma = head.centres[700] + at * head.step, bins_wide * head.step
     x = mean + sigma * torch.linspace(-6.0, 6.0, 20001, dtype=torch.float64)
@@ -95,7 +95,7 @@ def test_a_normal_distribution_comes_back(bins_wide: float, at: float) -> None:
     torch.testing.assert_close(found.cdf(at), shares, rtol=0, atol=1e-9)
     assert found.cdf(torch.tensor([[math.nan, float(at[0, 1])]])).isnan().tolist() == [[True, False]]
     limit = torch.tensor([math.expm1(sigma)], dtype=torch.float64)
-    if bins_wide <= 1.0:  # wider than its peak, z is the most probable stretch's, not the middle
+    if bins_wide <= 1.0:  # z of a wider distribution is that of its most probable stretch, not its middle
         assert float(found.within(limit)) == pytest.approx(0.6827, abs=0.02)
 
 
@@ -120,19 +120,19 @@ def test_coarse_stretches_add_up() -> None:
     head = RedshiftHead(8, None, highest=0.5)
     logits = torch.full((1, head.bins), -50.0)
     logits[0, round(0.01 / head.step)] = 0.0
-    found = head.coarse(logits)[0]
-    assert found.shape == (len(STRETCHES) + 1,) and float(found.sum()) == pytest.approx(1.0)
+    found = head.coarse_probabilities(logits)[0]
+    assert found.shape == (len(COARSE_EDGES) + 1,) and float(found.sum()) == pytest.approx(1.0)
     assert float(found[1]) == pytest.approx(1.0) and float(found[-1]) == 0.0
 
 
 @pytest.mark.parametrize("highest", [1.0, 2.0])
 def test_follows_a_head_for_other_redshifts(highest: float) -> None:
-    """Where both tell redshifts apart they say the same."""
+    """Both heads say the same of the redshifts that both tell apart."""
     torch.manual_seed(0)
     axis = LogAxis(rows=4, columns=4, panels=4, stacked=True, patch=16, step=0.004)
     earlier, head = RedshiftHead(8, axis, 1.5), RedshiftHead(8, axis, highest)
     torch.nn.init.normal_(earlier.pooled.weight)
-    head.load_state_dict(head.following(earlier.state_dict()))
+    head.load_state_dict(head.adapt_weights(earlier.state_dict()))
     tokens, pooled = torch.randn(3, 16, 8), torch.randn(3, 8)
     shared = min(head.bins, earlier.bins)
     assert head.bins != earlier.bins

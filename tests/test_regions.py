@@ -1,4 +1,4 @@
-"""Regions: the lines that are found, and the bins that are marked."""
+"""Regions are lines that are found, or windows; bins in them are marked."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from spectromer.regions import find_lines, mark_regions
 
 
 def test_lines_are_found_as_the_thesis_finds_them(whole: list[Spectrum]) -> None:
-    """Against a walk from pixel to pixel."""
+    """A walk from pixel to pixel marks the same ones."""
     from scipy.signal import savgol_filter
 
     rng = np.random.default_rng(0)
@@ -41,7 +41,7 @@ def test_lines_are_found_as_the_thesis_finds_them(whole: list[Spectrum]) -> None
 
 
 def test_few_good_pixels_have_no_lines() -> None:
-    """Fewer than the running median needs."""
+    """The running median needs one more pixel."""
     flux = np.ones(60)
     flux[30] = 50.0
     good = (np.arange(60) < 49).astype(float)

@@ -1,4 +1,4 @@
-"""render: what each style draws, against numpy and the operators it is made of."""
+"""render draws each style as numpy does, and as the operators that it is made of do."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def test_shapes_and_dtype(batch: SpectrumBatch, style: str, device: str) -> None
     channels = {"plot": 1, "panels": 1, "folded": 1, "thesis-map-regions": 2}.get(style, 3)
     assert images.shape == (len(batch), channels, 96, 96) and images.dtype == torch.uint8
     contrast = images.amax((1, 2, 3)) - images.amin((1, 2, 3))
-    assert bool((contrast > (10 if style.startswith("thesis-") else 200)).all())  # pale inks, wide scales
+    assert bool((contrast > (10 if style.startswith("thesis-") else 200)).all())  # inks are pale, or scales wide
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_equals_the_reference(batch: SpectrumBatch, options: dict, device: str) 
         mark = marks if marks.ndim == 1 else marks[row]
         want = reference.render(s.flux, s.ivar, s.wavelength, size=48, marks=mark, **options)
         off = np.abs(got[row] - (255.0 * want if picture.dtype == "uint8" else want))
-        # Rounding to a level, and one more where a steep segment magnifies float32's rounding of its flux (which is up
-        # to three in a colour map).
+        # Rounding takes a level, and one more where a steep segment magnifies float32's rounding of its flux; a
+        # level is up to three in a colour map.
         most = 3.0 if picture.colormap else 1.6
         assert off.mean() <= 0.3 * level and off.max() <= most * level, options
 
@@ -84,14 +84,14 @@ def test_equals_the_reference(batch: SpectrumBatch, options: dict, device: str) 
     ],
 )
 def test_one_pass_equals_the_operators_one_by_one(batch: SpectrumBatch, style: str, options: dict) -> None:
-    """The same picture from resample, torch and rasterize, for every style and any number of spectra."""
+    """resample, torch and rasterize together draw the same picture, for every style and any number of spectra."""
     picture = Picture.of(style, 60, **options)
     many = batch.select([*range(len(batch)), *range(len(batch)), 2])
     want = composite(many.flux, many.ivar, many.wavelength, picture)
     got = render(many, style=style, size=60, **options)
     assert got.dtype == want.dtype
     levels = (got.float() - want.float()).abs() * (255.0 * 0.25 if got.dtype == torch.bfloat16 else 1.0)
-    # Different order of operations: a level here and there (and bfloat16 holds 8 bits of 6.4 to 7.9 of a level each).
+    # Another order of operations changes a level here and there; bfloat16 keeps 8 bits of each number.
     assert float((levels > 0.5).float().mean()) <= 1e-3 and float(levels.max()) <= (
         4.0 if options.get("dtype") else 1.0
     )
@@ -112,7 +112,7 @@ def test_one_pass_equals_the_operators_one_by_one(batch: SpectrumBatch, style: s
 def test_random_spectra_are_drawn_alike_both_ways(
     rows: int, pixels: int, size: int, style: str, scale: str | tuple[float, float], masked: float, seed: int
 ) -> None:
-    """Few pixels, odd sizes, NaN and infinities under masks and beside them, nothing good at all, strided memory."""
+    """Spectra have few pixels, odd sizes, NaN and infinities under masks and beside them, no good pixel, or strides."""
     rng = np.random.default_rng(seed)
     flux = rng.normal(size=(pixels, rows)).astype(np.float32).T
     ivar = rng.uniform(0.1, 2.0, (pixels, rows)).astype(np.float32).T
@@ -146,7 +146,7 @@ def test_a_spectrum_is_drawn_alike_in_any_company(batch: SpectrumBatch) -> None:
 
 
 def test_squares_in_order() -> None:
-    """Nine pixels as nine squares: values by hand, masked ones and what is left over empty."""
+    """Nine pixels are nine squares of known values; masked squares and those left over are empty."""
     wavelength = torch.arange(5000.0, 5009.0, dtype=torch.float64)
     flux, ivar = torch.arange(9.0)[None], torch.ones(1, 9)
     ivar[0, 4] = 0
@@ -163,11 +163,11 @@ def test_squares_in_order() -> None:
     np.testing.assert_array_equal(turned[:6:2, :6:2], level)
     mask, first = render(batch, channels=("mask", "first"), **options | {"scale": "minmax"})[0].numpy()
     assert mask[2, 2] == 255 and np.count_nonzero(mask) == 4
-    assert first[2, 2] == 0 and first.max() == 128  # one everywhere: no contrast, the middle
+    assert first[2, 2] == 0 and first.max() == 128  # it is 1 everywhere, and without contrast stands in the middle
 
 
 def test_error_mask_and_regions_are_where_they_should_be() -> None:
-    """A flat spectrum of sigma 2 between -10 and 10, without data in its second quarter."""
+    """The spectrum is flat, of sigma 2 on a scale from -10 to 10, and has no data in its second quarter."""
     wavelength = torch.linspace(4000.0, 8000.0, 4001, dtype=torch.float64)
     ivar = torch.where((wavelength > 4999.5) & (wavelength < 6000.5), 0.0, 0.25).float()
     batch = SpectrumBatch(torch.zeros(1, 4001), ivar[None], wavelength)
@@ -206,7 +206,7 @@ def test_normalised_images_are_the_levels_ones(batch: SpectrumBatch, dtype: torc
 
 
 def _matplotlib(draw: Callable[[Any], None]) -> np.ndarray:
-    """The thesis's way to a picture of 224 x 224 x 3, lines drawn in full."""
+    """The thesis's way to draw a picture of 224 x 224 x 3, with every line drawn in full."""
     import io
 
     import matplotlib
@@ -268,10 +268,10 @@ def test_maps_of_the_thesis(whole: list[Spectrum], block: int, order: str) -> No
         def scaled(values: np.ndarray) -> np.ndarray:
             return 255 * (values - values.min()) / (values.max() - values.min())
 
-        if order == "standard" and block == 4:  # all squares filled: the thesis paints 0 flux where none is left
+        if order == "standard" and block == 4:  # all squares are filled; the thesis paints a flux of 0 in the others
             want = _matplotlib(lambda axes, f=f: axes.imshow(folded(f), cmap="viridis", vmin=-1.13, vmax=144.97))
             got = render(batch, style="thesis-map", block=block)[0].permute(1, 2, 0).numpy()
-            assert np.abs(got - want).max() <= 3  # a level of the colour map
+            assert np.abs(got - want).max() <= 3  # the colour map's step for one level
         first = np.gradient(f)
         planes = [folded(scaled(v).astype(int)) for v in (f, first, np.gradient(first))]
         got = render(batch, style="thesis-map-channels", block=block, order=order)[0].numpy()
@@ -284,7 +284,7 @@ def test_maps_of_the_thesis(whole: list[Spectrum], block: int, order: str) -> No
 
 @pytest.mark.parametrize("percentiles", [(0.0, 100.0), (0.5, 99.5), (37.0, 62.3)])
 def test_percentiles_in_one_pass_are_numpys(percentiles: tuple[float, float]) -> None:
-    """Far outliers, ties and masks; read off a map of squares, one for each pixel."""
+    """Spectra have far outliers, ties and masks; the scale is read off a map with a square for each pixel."""
     rng = np.random.default_rng(1)
     flux = rng.normal(size=(12, 4000)).astype(np.float32)
     flux[1] = flux[1].round(1)
@@ -306,7 +306,7 @@ def test_percentiles_in_one_pass_are_numpys(percentiles: tuple[float, float]) ->
 
 
 def test_memory_does_not_grow_with_the_batch() -> None:
-    """Beyond the images themselves; in a process of its own, as what a process has used it keeps."""
+    """Only the images take more of it. The test has a process of its own, as a process keeps what it has used."""
     code = """
 import resource, torch
 from spectromer import SpectrumBatch, render
@@ -320,7 +320,7 @@ grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 - i
 print(grown / images.nbytes)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    # Of 150 MB of images; the resampled spectra would be 770 MB.
+    # The images take 150 MB; the resampled spectra would take 770 MB.
     assert float(done.stdout) < 0.05
 
 
@@ -337,20 +337,20 @@ def test_panels_are_the_pieces_of_one_plot(batch: SpectrumBatch) -> None:
 
 
 def test_a_pixel_means_one_wavelength() -> None:
-    """A line at a known wavelength stands in the column that the axis says, on any grid."""
+    """A line at a known wavelength stands in the column that the axis gives, on any grid."""
     for axis in ("log", "linear"):
         for pixels in (3000, 4600):
             wavelength = torch.linspace(3600.0, 10000.0, pixels, dtype=torch.float64)
             flux = torch.exp(-0.5 * ((wavelength - 6564.6) / 8.0) ** 2).float()
             batch = SpectrumBatch(flux[None], torch.ones(1, pixels), wavelength)
             image = render(batch, size=200, axis=axis, scale=(0.0, 1.0), coverage="union")[0, 0]
-            column = int((image > 0).int().argmax(0).argmin())  # where the ink begins highest up
+            column = int((image > 0).int().argmax(0).argmin())  # the column whose ink begins highest up
             share = (6564.6 - 3600) / 6400 if axis == "linear" else np.log(6564.6 / 3600.0) / np.log(10000.0 / 3600.0)
             assert column == int(200 * share)
 
 
 def test_masked_flux_never_shows(batch: SpectrumBatch, device: str) -> None:
-    """Whatever stands under the mask, the picture is the same."""
+    """The picture is the same whatever stands under the mask."""
     batch = batch.to(device)
     for junk in (0.0, 1e30, torch.nan, torch.inf):
         flux = torch.where(batch.ivar > 0, batch.flux, junk)

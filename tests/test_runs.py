@@ -132,8 +132,7 @@ def test_version_1_is_converted(run: Path, broken: Path) -> None:
     new, old = (Predictor.load(folder, device="cpu") for folder in (run, broken))
     assert old.design == new.design and old.calibration.central == new.calibration.central
     assert RunFolder(broken).read_config() == RunFolder(run).read_config()
-    last = broken / "last.safetensors"
-    refuses(lambda: check_resumable(last, make_task(broken)), last, f"start another run .* --checkpoint {broken}$")
+    check_resumable(broken / "last.safetensors", make_task(broken))
 
 
 def test_version_1_of_a_model_without_a_picture(tmp_path: Path) -> None:
@@ -247,7 +246,7 @@ def test_every_key_is_wanted_and_no_other(broken: Path, name: str) -> None:
         ("lr", INF, "lr must be above 0, got inf"),
         ("save_minutes", 1e300, "save_minutes must be at most"),
         ("heads", "deep", "heads: input should be 'linear' or 'mlp', got 'deep'"),
-        ("picture.size", 0, r"picture: size must lie in \[1, 8192\], got 0"),
+        ("picture.size", 0, "picture: size must be at least 1, got 0"),
         ("picture.points", 10**9, "picture: a picture must have at most"),
         ("picture.scale", [0.0, INF], "picture: scale must be finite"),
         ("picture.scale", 3, "picture.scale: input should be .*, or input should be .*, got 3"),
@@ -347,7 +346,6 @@ def first_moments(tensors: dict[str, Tensor], ending: str) -> str:
 
 TRAINER: dict[str, tuple[Edit, str]] = {
     "none": (lambda _, metadata: metadata.pop("trainer"), "does not hold the state of a trainer"),
-    "no digest": (lambda _, metadata: metadata.pop("digest"), "an earlier version saved it"),
     "changed": (lambda _, metadata: metadata.update(trainer="{}"), "the state of the trainer is not what was written"),
     "missing": (lambda tensors, _: tensors.pop(first_moments(tensors, "exp_avg")), r"the tensor .*exp_avg is missing"),
     "unknown": (lambda tensors, _: tensors.update({"trainer.colour": torch.zeros(2)}), "has no tensor trainer.colour"),

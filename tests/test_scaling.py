@@ -1,4 +1,4 @@
-"""The values between which a spectrum is drawn."""
+"""A spectrum is drawn between percentiles, extremes or fixed values."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""SpecFormer: its sequences and its tokens."""
+"""SpecFormer reads standardised sequences as overlapping tokens."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_sequences_are_standardised_over_good_pixels() -> None:
 
 
 def test_tokens_are_overlapping_stretches() -> None:
-    """Each depends on its own 20 bins alone before the blocks mix them, and the axis knows where it begins."""
+    """Before the blocks mix them each depends on its own 20 bins alone, and the axis has a column for each."""
     encoder = SpecFormer(200, 1e-3, width=16, depth=1, heads=2)
     embedded = []
     encoder.blocks.register_forward_pre_hook(lambda _, args: embedded.append(args[0].detach()))

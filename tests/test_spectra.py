@@ -1,4 +1,4 @@
-"""Spectra and batches of them: units, masks, air and vacuum, and the grid that a batch shares."""
+"""Spectra come in any unit, in air or vacuum, and with masks; batches of them share a grid where there is one."""
 
 import numpy as np
 import pytest

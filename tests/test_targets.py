@@ -1,4 +1,4 @@
-"""Labels as targets, and the division by object."""
+"""Targets are fitted to labels, checked, kept in model.json, and encode what is believed."""
 
 import math
 from pathlib import Path
@@ -78,11 +78,11 @@ def test_encodes_what_is_believed() -> None:
 
 
 def test_following_keeps_the_scales_of_another_run() -> None:
-    """Those of numbers always; that of z where it reaches as far."""
+    """Those of numbers are kept always; that of z is where it reaches as far."""
     other = Targets(("z", "teff"), {}, {}, {"z": (0.0, 2.0), "teff": (8.0, 0.5)})
     for highest, want in ((1.0, 2.0), (3.0, 3.0)):
         own = Targets(("z", "teff", "logg"), {}, {}, {"z": (0.0, highest), "teff": TEFF, "logg": (4.0, 1.0)})
-        found = own.following(other)
+        found = own.with_scales_of(other)
         assert found.scale == {"z": (0.0, want), "teff": (8.0, 0.5), "logg": (4.0, 1.0)} and found.names == own.names
 
 

@@ -1,4 +1,4 @@
-"""One step of training: learning rates, augmentation, and what a checkpoint keeps beside the weights."""
+"""A step of training has its learning rates and its augmentation; a checkpoint keeps more than the weights."""
 
 from dataclasses import replace
 from typing import Any
@@ -53,7 +53,7 @@ def test_biases_and_norms_do_not_decay() -> None:
 
 
 def test_the_rate_rises_and_falls() -> None:
-    """Over the first 5 % of the steps to the peak, then as a cosine to 0."""
+    """It rises to its peak over the first 5 % of the steps, then falls to 0 as a cosine."""
     found = task().configure_optimizers()
     factor = found["lr_scheduler"]["scheduler"].lr_lambdas[0]
     assert found["lr_scheduler"]["interval"] == "step"

@@ -1,4 +1,4 @@
-"""The command line of train: presets, styles, the picture that a model reads, and runs that go on."""
+"""The command line of train knows presets, styles, the picture that a model reads, and runs that go on."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -91,7 +91,7 @@ def test_every_option_of_render_is_one_of_train(words: str, options: dict[str, A
 
 
 def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=f"--resume {tmp_path}: no last.safetensors there to continue from"):
+    with pytest.raises(RunError, match=f"--resume {tmp_path}: no last.safetensors there to resume from"):
         parse(["--resume", str(tmp_path)])
     with pytest.raises(ModelError, match="'vit_enormous' is not one of timm's"):
         parse(["--model", "vit_enormous"])
@@ -103,8 +103,8 @@ def test_errors_are_one_sentence(
     out = ["--out", str(tmp_path / "x")]
     for argv, message in (
         ([*out, "--model", "vit_enormous"], "'vit_enormous' is not one of timm's"),
-        (["--resume", str(tmp_path)], "no last.safetensors there to continue from"),
-        ([*SMALL, "--out", str(run)], f"already holds a run; continue it with --resume {run}"),
+        (["--resume", str(tmp_path)], "no last.safetensors there to resume from"),
+        ([*SMALL, "--out", str(run)], f"already holds a run; resume it with --resume {run}"),
     ):
         assert message in error_line(main, argv)
     for argv, message in (

@@ -1,4 +1,4 @@
-"""Training on a small scale: a whole run, resumed, from files and from shards, and from another run."""
+"""Training works on a small scale: a whole run, resumed, on files and on shards, and from another run."""
 
 import csv
 import json
@@ -17,11 +17,10 @@ from spectromer.__main__ import main as spectromer_main
 from spectromer.config import TrainConfig
 from spectromer.errors import ArgumentError, ModelError, RunError
 from spectromer.evaluate import main as evaluate_main
-from spectromer.learning.checkpoints import load_weights
 from spectromer.learning.design import Design
 from spectromer.learning.training import train
 from spectromer.predict import main as predict_main
-from spectromer.runs import RunFolder
+from spectromer.runs import RunFolder, load_weights
 from spectromer.surveys.simulated import simulate
 from spectromer.train import main as train_main
 
@@ -64,7 +63,7 @@ def test_leaves_everything_in_the_run_folder(run: Path) -> None:
 
 
 def test_learns(tmp_path: Path) -> None:
-    """Above chance by far after a minute: the accuracy of always saying STAR is 0.45."""
+    """After a minute it is far above chance: always saying STAR has an accuracy of 0.45."""
     options = ["--simulated", "1500", "--epochs", "4", "--size", "64", "--panels", "4", "--targets", "class"]
     assert train_main([*options, "--out", str(tmp_path / "run")]) == 0
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["class"]["accuracy"] > 0.75
@@ -72,7 +71,7 @@ def test_learns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("batch", [0, 3])
 def test_one_seed_one_result_and_resume_continues_it(run: Path, tmp_path: Path, batch: int) -> None:
-    """Cut between the epochs or within the second, and resumed, it gives the weights of two epochs in one go."""
+    """A run that is cut between or within its epochs, and resumed, has the weights of one that was not."""
     stopped = tmp_path / "stopped"
 
     # The schedule depends on the number of epochs, so the first part is told to train two and cut in the second.
@@ -100,7 +99,7 @@ def test_one_seed_one_result_and_resume_continues_it(run: Path, tmp_path: Path, 
 
 
 def test_from_shards(tmp_path: Path) -> None:
-    """Ingest, train, evaluate and predict, none of it with all spectra in memory."""
+    """All verbs work on shards, none of them with all spectra in memory."""
     shards, folder = tmp_path / "shards", tmp_path / "run"
     assert spectromer_main(["ingest", "--simulated", "600", "--shard-size", "256", "--out", str(shards)]) == 0
     options = [*MODEL, "--epochs", "1", "--workers", "1"]
@@ -125,7 +124,7 @@ def test_trains_on_files(survey: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tuned(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run, continued on other spectra and for further targets, with its encoder as it was."""
+    """A run that goes on from another with other spectra and further targets, and leaves the encoder as it was."""
     folder = tmp_path_factory.mktemp("runs") / "tuned"
     options = ["--checkpoint", str(run), "--frozen", "--simulated", "400", "--seed", "5", "--epochs", "1"]
     targets = ["--targets", "class", "z", "teff", "logg"]
@@ -152,10 +151,10 @@ def test_the_peer_in_one_dimension_is_trained_alike(specformer_run: Path) -> Non
 
 
 def test_what_cannot_be_trained(run: Path, survey: Path, tmp_path: Path) -> None:
-    """Told before anything is read or written."""
+    """It is told before anything is read or written."""
     small = {"out": tmp_path / "x", "model": "test_vit", "pretrained": False}
     cases = [
-        (small | {"out": run}, ArgumentError, f"--out {run} already holds a run; continue it with --resume {run}"),
+        (small | {"out": run}, ArgumentError, f"--out {run} already holds a run; resume it with --resume {run}"),
         (small | {"model": "vit_enormous"}, ModelError, "'vit_enormous' is not one of timm's"),
         (
             small | {"checkpoint": survey},
@@ -180,13 +179,14 @@ def test_data_that_cannot_be_learnt_from(tmp_path: Path, error_line: Callable[..
     out = ["--out", str(tmp_path / "x"), *MODEL]
     assert "no such file or folder" in error_line(train_main, [*out, "--data", str(tmp_path / "none")])
     assert "split is empty" in error_line(train_main, [*out, "--simulated", "2"])
-    assert "target 'feh' has too few labels" in error_line(train_main, [*out, "--simulated", "20", "--targets", "feh"])
+    few = ["--simulated", "20", "--split", "0.4", "0.3", "0.3", "--targets", "teff"]
+    assert "target 'teff' has too few labels to learn from" in error_line(train_main, [*out, *few])
     assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.survey
 def test_real_files_train_and_predict(survey_data: Path, tmp_path: Path) -> None:
-    """A slice of the real catalogue: every class, all layouts."""
+    """A slice of the real catalogue has every class and all layouts."""
     rows = (survey_data / "catalog.csv").read_text().splitlines()
     table = list(csv.DictReader(rows))
     kept = [i for i, row in enumerate(table) if row["class"] != "STAR" or i % 12 == 0]

@@ -1,4 +1,4 @@
-"""The operators as modules."""
+"""The modules do as the operators do."""
 
 import torch
 

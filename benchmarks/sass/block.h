@@ -1,4 +1,4 @@
-// The memory that the warps of a block share, the counters of each instruction, and small helpers for lanes and words.
+// The memory that the warps of a block share, counters for each instruction, and helpers for lanes and words.
 #pragma once
 
 #include "program.h"
@@ -14,7 +14,7 @@ constexpr uint8_t kUnset = 0xcd;         // what memory holds before anything is
 struct Counter {
   uint64_t executed = 0, lanes = 0;
   uint64_t sectors = 0;     // of 32 bytes of global memory
-  uint64_t wavefronts = 0;  // of shared memory: more than one where lanes need different words of one bank
+  uint64_t wavefronts = 0;  // of shared memory: several per access if lanes need different words of a bank
 };
 
 // The memory that the warps of a block share.

@@ -1,4 +1,4 @@
-// Takes the place of tests/emulation/emulation.h. A launch does not run the C++ kernel: it is passed to Python, which
+// Takes the place of tests/emulation/emulation.h. A launch does not run the C++ kernel, but is passed to Python, which
 // plays the kernel's machine code.
 #pragma once
 
@@ -15,7 +15,8 @@ namespace spectromer {
 
 inline PyObject* listener = nullptr;
 
-// Calls listener(where the kernel lies in this library, blocks, threads, shared bytes, its arguments as it takes them).
+// Calls listener(place, blocks, threads, shared, arguments) with the kernel's place in this library, the bytes of
+// shared memory, and the kernel's arguments as bytes, aligned as a kernel takes them.
 template <class... Parameters>
 int launch(void (*kernel)(Parameters...), Grid grid, void*, Parameters... arguments) {
   std::string bytes;

@@ -1,8 +1,11 @@
-// The instructions that a warp can play: how, and with which modifiers, signs and numbers of operands. Whatever else
-// an instruction says becomes its problem, so that nothing that could change a result is passed over.
+// The instructions that a warp can play: by which method, and with which modifiers, signs and numbers of operands. An
+// instruction with anything else gets a problem, so that nothing that could change a result is ignored.
 #pragma once
 
+#include "control.h"
 #include "integers.h"
+#include "lanes.h"
+#include "memory.h"
 #include "reals.h"
 
 namespace sass {
@@ -10,8 +13,8 @@ namespace sass {
 struct Warp::Family {
   LanesMethod lanes;
   LaneMethod lane;
-  std::string modifiers;  // those it may have, between spaces; "*" if none can change a result
-  std::string signs;      // of its operands: -, | and ~, and '.' for a part of a register
+  std::string modifiers;  // the allowed ones, between spaces; "*" if no modifier can change a result
+  std::string signs;      // the allowed ones of its operands: -, | and ~, and '.' for a part of a register
   size_t least, most;     // operands
 };
 

@@ -1,103 +1,9 @@
-// A warp's instructions on whole numbers and predicates, and those that go across its lanes.
+// A warp's instructions on whole numbers and predicates, lane by lane.
 #pragma once
 
 #include "warp.h"
 
 namespace sass {
-
-// ---- Across lanes ----
-
-// SHFL predicate, target, source, distance, limits: the limits say where a segment of lanes ends.
-inline void Warp::shuffle(const Instruction& i, Mask lanes) {
-  uint32_t values[kLanes];
-  each(~Mask{0}, [&](int lane) { values[lane] = raw(i[2], lane); });
-  each(lanes, [&](int lane) {
-    const int by = static_cast<int>(raw(i[3], lane) & 31u);
-    const uint32_t limits = raw(i[4], lane);
-    const int segment = static_cast<int>(limits >> 8 & 31u), clamp = static_cast<int>(limits & 31u);
-    const int first = lane & segment, last = first | (clamp & ~segment);
-    int from = first | (by & ~segment);
-    if (i.has(kUP)) from = lane - by;
-    if (i.has(kDOWN)) from = lane + by;
-    if (i.has(kBFLY)) from = lane ^ by;
-    const bool inside = i.has(kUP) ? from >= last : from <= last;
-    if (inside && (lanes & bit(from)) == 0) fail("lane " + std::to_string(from) + " to take a value from is not there");
-    set_truth(i[0], lane, inside);
-    set(i[1], lane, values[inside ? from : lane]);
-  });
-}
-
-inline uint32_t Warp::least(const Instruction& i, uint32_t a, uint32_t b) {
-  return i.has(kS32) ? as_word(std::min(as_signed(a), as_signed(b))) : std::min(a, b);
-}
-
-inline uint32_t Warp::most(const Instruction& i, uint32_t a, uint32_t b) {
-  return i.has(kS32) ? as_word(std::max(as_signed(a), as_signed(b))) : std::max(a, b);
-}
-
-// The result of a reduction or an atomic operation for two values.
-inline uint32_t Warp::combine(const Instruction& i, uint32_t a, uint32_t b) {
-  if (i.has(kADD) || i.has(kSUM)) return a + b;
-  if (i.has(kMIN)) return least(i, a, b);
-  if (i.has(kMAX)) return most(i, a, b);
-  if (i.has(kOR)) return a | b;
-  if (i.has(kAND)) return a & b;
-  if (i.has(kXOR)) return a ^ b;
-  if (i.has(kEXCH)) return b;
-  fail("what to do with the values is not known");
-}
-
-inline void Warp::reduce(const Instruction& i, Mask lanes) {
-  const int first = __builtin_ctz(lanes);
-  uint32_t result = raw(i[1], first);
-  each(lanes & ~bit(first), [&](int lane) { result = combine(i, result, raw(i[1], lane)); });
-  set(i[0], first, result);
-}
-
-inline void Warp::vote(const Instruction& i, Mask lanes) {
-  Mask votes = 0;
-  each(lanes, [&](int lane) { votes |= truth(i.operands.back(), lane) ? bit(lane) : 0; });
-  const bool result = i.has(kANY) ? votes != 0 : i.has(kALL) ? votes == lanes : votes == lanes || votes == 0;
-  for (size_t target = 0; target + 1 < i.operands.size(); ++target)
-    each(lanes, [&](int lane) {
-      if (i[target].predicate()) set_truth(i[target], lane, result);
-      else set(i[target], lane, votes);
-    });
-}
-
-inline void Warp::to_uniform(const Instruction& i, Mask lanes) {
-  const int first = __builtin_ctz(lanes);
-  set(i[0], first, raw(i[1], first));
-}
-
-// One lane's turn at an atomic; a target, if there is one, stands before the memory and the value after it.
-inline void Warp::atomic(const Instruction& i, int lane, size_t memory, uint8_t* place) {
-  uint32_t old, result;
-  std::memcpy(&old, place, 4);
-  if (i.has(kPOPC)) {
-    result = old + 1;  // each lane counts itself
-  } else if (i.has(kADD) && i.has(kF32)) {
-    float sum = bits<float>(old) + real(i[memory + 1], lane);
-    if (i.has(kFTZ) && std::fpclassify(sum) == FP_SUBNORMAL) sum = std::copysign(0.0f, sum);
-    result = bits<uint32_t>(sum);
-  } else {
-    result = combine(i, old, raw(i[memory + 1], lane));
-  }
-  std::memcpy(place, &result, 4);
-  if (memory > 0) set(i[0], lane, old);
-}
-
-inline void Warp::atomic_shared(const Instruction& i, Mask lanes) {
-  measure_shared(i, lanes, i[1]);
-  each(lanes, [&](int lane) { atomic(i, lane, 1, shared(place_32(i[1], lane), 4)); });
-}
-
-inline void Warp::atomic_global(const Instruction& i, Mask lanes) {
-  measure_global(i, lanes, i[0]);
-  each(lanes, [&](int lane) { atomic(i, lane, 0, global(place_64(i[0], lane), 4)); });
-}
-
-// ---- Lane by lane ----
 
 inline bool Warp::join(const Instruction& i, bool a, bool b) {
   if (i.has(kOR)) return a || b;
@@ -158,7 +64,7 @@ inline void Warp::add_3(const Instruction& i, int lane) {
   for (size_t k = first; k < first + 3; ++k) {
     const uint32_t value = raw(i[k], lane);
     sum += i[k].inverted || i[k].negated ? ~value : value;
-    if (i[k].negated && !i.has(kX)) ++sum;  // with X the one comes as a carry
+    if (i[k].negated && !i.has(kX)) ++sum;  // with X the 1 is added as a carry
   }
   for (size_t k = first + 3; k < i.operands.size(); ++k) sum += truth(i[k], lane);
   set(i[0], lane, static_cast<uint32_t>(sum));
@@ -196,7 +102,7 @@ inline void Warp::multiply_add_wide(const Instruction& i, int lane, size_t first
   else set_64(i[0], lane, result);
 }
 
-// LEA target, a carry out, a, b, shift: b plus the shifted a.
+// LEA target, a carry out, a, b, shift. Adds the shifted a to b.
 inline void Warp::shift_add(const Instruction& i, int lane) {
   const size_t first = i[1].predicate() ? 2 : 1;
   if (i.has(kHI)) return shift_add_high(i, lane, first);
@@ -207,8 +113,8 @@ inline void Warp::shift_add(const Instruction& i, int lane) {
   set(i[0], lane, static_cast<uint32_t>(result));
 }
 
-// LEA.HI target, a carry out, a, b, the upper half of a, shift, a carry in: b plus what is shifted out of a's lower
-// half. With SX32 a's sign is its upper half.
+// LEA.HI target, a carry out, a, b, the upper half of a, shift, a carry in. Adds to b what is shifted out of a's lower
+// half. With SX32 the upper half is a's sign.
 inline void Warp::shift_add_high(const Instruction& i, int lane, size_t first) {
   if (i[first].signs() || (i[first + 1].negated && i.has(kX))) fail("a sign is not known here");
   const uint32_t low = raw(i[first], lane);
@@ -238,7 +144,7 @@ inline void Warp::shift(const Instruction& i, int lane) {
   set(i[0], lane, static_cast<uint32_t>(result));
 }
 
-// LOP3 whether anything is set, target, three values, the table of what to make of their bits, a predicate.
+// LOP3 whether any bit is set, target, three values, the truth table for their bits, a predicate.
 inline void Warp::logic(const Instruction& i, int lane) {
   const size_t target = i[0].predicate() ? 1 : 0;
   const uint32_t a = whole(i[target + 1], lane), b = whole(i[target + 2], lane), c = whole(i[target + 3], lane);
@@ -251,7 +157,7 @@ inline void Warp::logic(const Instruction& i, int lane) {
   set(i[target], lane, result);
 }
 
-// PLOP3 two targets, three predicates, a table for each target.
+// PLOP3 two targets, three predicates, a truth table for each target.
 inline void Warp::predicate_logic(const Instruction& i, int lane) {
   const int place = truth(i[2], lane) * 4 + truth(i[3], lane) * 2 + truth(i[4], lane);
   set_truth(i[0], lane, raw(i[5], lane) >> place & 1);
@@ -271,7 +177,7 @@ inline void Warp::compare_whole(const Instruction& i, int lane) {
   set_truth(i[1], lane, join(i, !result, other));
 }
 
-// VIMNMX and its kin print no S32: they are signed unless they say U32.
+// VIMNMX and its like do not print S32: they are signed unless they say U32.
 inline uint32_t signed_extreme(const Instruction& i, bool smaller, uint32_t a, uint32_t b) {
   const bool less = i.has(kU32) ? a < b : as_signed(a) < as_signed(b);
   return less == smaller ? a : b;
@@ -300,7 +206,7 @@ inline void Warp::select(const Instruction& i, int lane) {
   set(i[0], lane, whole(truth(i[3], lane) ? i[1] : i[2], lane));
 }
 
-// PRMT target, low, selectors, high: each selector names a byte, or with its top bit that byte's sign.
+// PRMT target, low, selectors, high. Each selector chooses a byte or, with its top bit, that byte's sign.
 inline void Warp::permute(const Instruction& i, int lane) {
   const uint64_t value = join_words(raw(i[1], lane), raw(i[3], lane));
   const uint32_t selectors = raw(i[2], lane);
@@ -323,7 +229,7 @@ inline void Warp::reverse_bits(const Instruction& i, int lane) {
   set(i[0], lane, result);
 }
 
-// FLO: where the highest bit is that is not the sign, counted from below or with SH from above.
+// FLO finds the highest bit that is not the sign, counted from below or, with SH, from above.
 inline void Warp::leading_bit(const Instruction& i, int lane) {
   uint32_t value = whole(i[1], lane);
   if (!i.has(kU32) && as_signed(value) < 0) value = ~value;
@@ -346,7 +252,7 @@ inline void Warp::bit_mask(const Instruction& i, int lane) {
   set(i[0], lane, first >= 32 ? 0 : mask << first);
 }
 
-// P2R target, PR, value, mask: the predicates under the mask, the value's bits elsewhere.
+// P2R target, PR, value, mask. Takes the predicates under the mask, and the value's bits elsewhere.
 inline void Warp::from_predicates(const Instruction& i, int lane) {
   const uint32_t mask = raw(i[3], lane);
   uint32_t predicates = 0;

@@ -1,4 +1,4 @@
-// A warp's instructions on floating-point numbers, lane by lane. They are played in the rounding mode of their name.
+// A warp's instructions on floating-point numbers, lane by lane, in the rounding mode that their names say.
 #pragma once
 
 #include "warp.h"
@@ -60,14 +60,14 @@ inline void Warp::real_select(const Instruction& i, int lane) {
   set(i[0], lane, bits<uint32_t>(real(truth(i[3], lane) ? i[1] : i[2], lane)));
 }
 
-// FCHK: whether a / b needs the slow way, by the exponents.
+// FCHK tells by the exponents whether a / b needs the slow way.
 inline void Warp::check_division(const Instruction& i, int lane) {
   const int a = static_cast<int>(bits<uint32_t>(std::fabs(real(i[1], lane))) >> 23);
   const int b = static_cast<int>(bits<uint32_t>(std::fabs(real(i[2], lane))) >> 23);
   set_truth(i[0], lane, a == 255 || b == 255 || b == 0 || b >= 253 || a < 24 || a - b >= 126 || a - b <= -125);
 }
 
-// MUFU: the machine's functions are exact to about a unit in the last place; these are rounded once.
+// MUFU. The machine's functions are exact to about one unit in the last place, while these are correctly rounded.
 inline void Warp::function(const Instruction& i, int lane) {
   const double value = real(i[1], lane, true);
   double result;
@@ -81,7 +81,7 @@ inline void Warp::function(const Instruction& i, int lane) {
   set(i[0], lane, bits<uint32_t>(std::fpclassify(rounded) == FP_SUBNORMAL ? std::copysign(0.0f, rounded) : rounded));
 }
 
-// MUFU.RCP64H and MUFU.RSQ64H take the upper half of a double, and give that of the result.
+// MUFU.RCP64H and MUFU.RSQ64H take the upper half of a double and give the upper half of the result.
 inline void Warp::reciprocal_high(const Instruction& i, int lane) {
   const double value = bits<double>(join_words(0, raw(i[1], lane)));
   set(i[0], lane, static_cast<uint32_t>(bits<uint64_t>(1 / value) >> 32));
@@ -105,7 +105,7 @@ inline void Warp::round(const Instruction& i, int lane) {
   set(i[0], lane, bits<uint32_t>(rounded_whole(i, real(i[1], lane))));
 }
 
-// The nearest value that the type holds; nothing is zero.
+// The nearest value of the type; NaN becomes 0.
 template <class Whole>
 Whole saturated(double value) {
   constexpr Whole kMost = std::numeric_limits<Whole>::max(), kLeast = std::numeric_limits<Whole>::min();
@@ -157,7 +157,7 @@ inline void Warp::pack_bfloat16(const Instruction& i, int lane) {
   set(i[0], lane, half(real(i[1], lane)) << 16 | half(real(i[2], lane)));
 }
 
-// HFMA2 serves the compiler to load constants: zero times zero plus two halves.
+// HFMA2 is only known as the compiler uses it to load constants: zero times zero plus two halves.
 inline void Warp::half_constant(const Instruction& i, int lane) {
   for (size_t factor : {1, 2})
     if (i[factor].kind != Kind::kRegister || i[factor].index != kZeroRegister)
@@ -186,7 +186,7 @@ inline void Warp::double_compare(const Instruction& i, int lane) {
   set_truth(i[1], lane, join(i, !result, other));
 }
 
-// DSETP.MIN and DSETP.MAX say whether to take the first value, and whether that is no number.
+// DSETP.MIN and DSETP.MAX set whether to take the first value, and whether the first value is NaN.
 inline void Warp::double_extreme(const Instruction& i, int lane) {
   const double a = real_64(i[2], lane), b = real_64(i[3], lane);
   const bool first = std::isnan(b) || (i.has(kMIN) ? a < b : a > b);

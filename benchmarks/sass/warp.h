@@ -1,7 +1,5 @@
-// One warp: its registers, its memory, its control flow. The arithmetic is in integers.h and reals.h.
+// One warp: its registers and how it steps through a program. families.h says which method plays which instruction.
 #pragma once
-
-#include <set>
 
 #include "block.h"
 
@@ -177,181 +175,40 @@ class Warp {
     else predicate_[o.index] = (predicate_[o.index] & ~bit(lane)) | (value ? bit(lane) : 0);
   }
 
-  // ---- Memory ----
+  // ---- Memory (memory.h) ----
+  int64_t place_32(const Operand& o, int lane) const;
+  uint64_t place_64(const Operand& o, int lane) const;
+  uint8_t* shared(int64_t place, int size);
+  uint8_t* global(uint64_t place, int size);
+  uint8_t* local(int64_t place, int size, int lane);
+  void load(const Instruction& i, int lane, const uint8_t* from);
+  void store(const Instruction& i, int lane, uint8_t* to) const;
+  void measure_global(const Instruction& i, Mask lanes, const Operand& memory);
+  void measure_shared(const Instruction& i, Mask lanes, const Operand& memory);
+  void load_global(const Instruction& i, Mask lanes);
+  void store_global(const Instruction& i, Mask lanes);
+  void load_shared(const Instruction& i, Mask lanes);
+  void store_shared(const Instruction& i, Mask lanes);
+  void load_local(const Instruction& i, int lane);
+  void store_local(const Instruction& i, int lane);
 
-  // A place in shared, local or constant memory.
-  int64_t place_32(const Operand& o, int lane) const {
-    int64_t place = o.value;
-    if (o.base != kZeroRegister) place += as_signed(register_[o.base][lane]);
-    if (o.uniform_base != kZeroUniform) place += as_signed(uniform_[o.uniform_base]);
-    return place;
-  }
+  // ---- Control flow (control.h) ----
+  void jump(Mask lanes, int64_t address);
+  void wait(int lane, Mask needed);
+  void settle();
+  void branch(const Instruction& i, Mask lanes);
+  void exit(const Instruction&, Mask lanes);
+  void call(const Instruction& i, Mask lanes);
+  void return_from_call(const Instruction& i, Mask lanes);
+  void begin_together(const Instruction& i, Mask lanes);
+  void end_together(const Instruction& i, Mask lanes);
+  void move_barrier(const Instruction& i, Mask lanes);
+  void leave_together(const Instruction& i, Mask lanes);
+  void synchronize_warp(const Instruction& i, Mask lanes);
+  void synchronize_block(const Instruction& i, Mask lanes);
+  void nothing(const Instruction&, Mask);
 
-  // A place in global memory, which is this process's own.
-  uint64_t place_64(const Operand& o, int lane) const {
-    if (!o.wide && o.base != kZeroRegister) return static_cast<uint64_t>(place_32(o, lane));
-    uint64_t place = static_cast<uint64_t>(o.value);
-    if (o.base != kZeroRegister) place += join_words(register_[o.base][lane], register_[o.base + 1][lane]);
-    if (o.uniform_base != kZeroUniform) place += join_words(uniform_[o.uniform_base], uniform_[o.uniform_base + 1]);
-    return place;
-  }
-
-  uint8_t* shared(int64_t place, int size) {
-    if (place % size != 0) fail("misaligned access to shared memory at " + std::to_string(place));
-    const int64_t offset = place - kSharedStart;
-    if (offset < 0 || offset + size > static_cast<int64_t>(block_.shared.size()))
-      fail("access outside of shared memory at " + std::to_string(offset));
-    return &block_.shared[static_cast<size_t>(offset)];
-  }
-
-  uint8_t* global(uint64_t place, int size) {
-    if (place >> 32 == kWindow) return shared(static_cast<int64_t>(place & 0xffffffffu), size);
-    if (place % static_cast<uint64_t>(size) != 0)
-      fail("misaligned access to global memory at " + std::to_string(place));
-    return reinterpret_cast<uint8_t*>(place);
-  }
-
-  uint8_t* local(int64_t place, int size, int lane) {
-    if (place < 0 || place + size > kLocalBytes) fail("access outside of local memory at " + std::to_string(place));
-    return &local_[static_cast<size_t>(lane * kLocalBytes + place)];
-  }
-
-  void load(const Instruction& i, int lane, const uint8_t* from) {
-    uint32_t words[4] = {};
-    std::memcpy(words, from, static_cast<size_t>(i.width));
-    if (i.has(kS8)) words[0] = as_word(static_cast<int8_t>(words[0]));
-    if (i.has(kS16)) words[0] = as_word(static_cast<int16_t>(words[0]));
-    for (int word = 0; word < std::max(i.width / 4, 1); ++word) set(i[0], lane, words[word], word);
-  }
-
-  void store(const Instruction& i, int lane, uint8_t* to) const {
-    uint32_t words[4] = {};
-    for (int word = 0; word < std::max(i.width / 4, 1); ++word) words[word] = raw(i[1], lane, word);
-    std::memcpy(to, words, static_cast<size_t>(i.width));
-  }
-
-  void measure_global(const Instruction& i, Mask lanes, const Operand& memory) {
-    std::set<uint64_t> sectors;
-    each(lanes, [&](int lane) { sectors.insert(place_64(memory, lane) / 32); });
-    counter(i).sectors += sectors.size();
-  }
-
-  // Lanes go together as long as they move up to 128 bytes; each bank then gives one word at a time.
-  void measure_shared(const Instruction& i, Mask lanes, const Operand& memory) {
-    const int words = std::max(i.width / 4, 1), group = kLanes / words;
-    for (int first = 0; first < kLanes; first += group) {
-      std::set<int64_t> touched;
-      for (int lane = first; lane < first + group; ++lane)
-        if (lanes & bit(lane))
-          for (int word = 0; word < words; ++word) touched.insert(place_32(memory, lane) / 4 + word);
-      uint64_t in_bank[32] = {};
-      for (int64_t word : touched) ++in_bank[word & 31];
-      counter(i).wavefronts += *std::max_element(in_bank, in_bank + 32);
-    }
-  }
-
-  void load_global(const Instruction& i, Mask lanes) {
-    measure_global(i, lanes, i[1]);
-    each(lanes, [&](int lane) { load(i, lane, global(place_64(i[1], lane), i.width)); });
-  }
-  void store_global(const Instruction& i, Mask lanes) {
-    measure_global(i, lanes, i[0]);
-    each(lanes, [&](int lane) { store(i, lane, global(place_64(i[0], lane), i.width)); });
-  }
-  void load_shared(const Instruction& i, Mask lanes) {
-    measure_shared(i, lanes, i[1]);
-    each(lanes, [&](int lane) { load(i, lane, shared(place_32(i[1], lane), i.width)); });
-  }
-  void store_shared(const Instruction& i, Mask lanes) {
-    measure_shared(i, lanes, i[0]);
-    each(lanes, [&](int lane) { store(i, lane, shared(place_32(i[0], lane), i.width)); });
-  }
-  void load_local(const Instruction& i, int lane) { load(i, lane, local(place_32(i[1], lane), i.width, lane)); }
-  void store_local(const Instruction& i, int lane) { store(i, lane, local(place_32(i[0], lane), i.width, lane)); }
-
-  // ---- Control flow ----
-
-  void jump(Mask lanes, int64_t address) {
-    const int target = program_.number_at(address);
-    each(lanes, [&](int lane) { next_[lane] = target; });
-  }
-
-  // Lanes wait until all lanes of their masks wait at the same instruction.
-  void wait(int lane, Mask needed) {
-    waiting_ |= bit(lane);
-    needed_[lane] = needed;
-  }
-
-  void settle() {
-    each(waiting_, [&](int lane) {
-      const Mask needed = needed_[lane] & alive_;
-      bool together = (waiting_ & bit(lane)) != 0 && (needed & ~waiting_) == 0;
-      each(needed, [&](int other) { together = together && next_[other] == next_[lane]; });
-      if (together) waiting_ &= ~needed;
-    });
-  }
-
-  void branch(const Instruction& i, Mask lanes) {
-    if (i.has(kDIV)) {
-      if (active_ != alive_) fail("lanes have come apart");
-      return;
-    }
-    Mask taken = 0;
-    each(lanes, [&](int lane) { taken |= truths(i, lane) ? bit(lane) : 0; });
-    if (taken != 0) jump(taken, i.operands.back().value);
-  }
-
-  void exit(const Instruction&, Mask lanes) {
-    alive_ &= ~lanes;
-    settle();
-  }
-  void call(const Instruction& i, Mask lanes) { jump(lanes, i[0].value); }
-  void return_from_call(const Instruction& i, Mask lanes) {
-    each(lanes, [&](int lane) { jump(bit(lane), raw(i[0], lane)); });
-  }
-
-  // A barrier keeps, for each lane, the lanes that it waits for at BSYNC.
-  void begin_together(const Instruction& i, Mask lanes) {
-    each(lanes, [&](int lane) { barrier_[i[0].index][lane] = lanes; });
-  }
-  void end_together(const Instruction& i, Mask lanes) {
-    each(lanes, [&](int lane) { wait(lane, barrier_[i[0].index][lane]); });
-    settle();
-  }
-  void move_barrier(const Instruction& i, Mask lanes) {
-    each(lanes, [&](int lane) {
-      if (!i.has(kCLEAR)) {
-        if (i[0].kind != Kind::kBarrier) fail("operand " + i[0].text + " is not a barrier");
-        barrier_[i[0].index][lane] = raw(i[1], lane);
-        return;
-      }
-      set(i[0], lane, barrier_[i[1].index][lane]);
-      barrier_[i[1].index][lane] = 0;
-    });
-  }
-  void leave_together(const Instruction& i, Mask lanes) {
-    Mask leaving = 0;
-    each(lanes, [&](int lane) { leaving |= truths(i, lane) ? bit(lane) : 0; });
-    Mask* barrier = barrier_[i.operands.back().index];
-    each(alive_, [&](int lane) {
-      if ((barrier[lane] & leaving) == 0) return;
-      barrier[lane] &= ~leaving;
-      if (waiting_ & bit(lane)) needed_[lane] &= ~leaving;
-    });
-    settle();
-  }
-  void synchronize_warp(const Instruction& i, Mask lanes) {
-    each(lanes, [&](int lane) { wait(lane, i.has(kALL) ? ~Mask{0} : raw(i[0], lane)); });
-    settle();
-  }
-  void synchronize_block(const Instruction& i, Mask lanes) {
-    if (!i.has(kSYNC) || i[0].kind != Kind::kImmediate || i[0].value != 0)
-      fail("the block has one barrier, to be waited at");
-    arrived_ |= lanes;
-  }
-  void nothing(const Instruction&, Mask) {}
-
-  // ---- Across lanes (integers.h) ----
+  // ---- Across lanes (lanes.h) ----
   void shuffle(const Instruction& i, Mask lanes);
   void reduce(const Instruction& i, Mask lanes);
   void vote(const Instruction& i, Mask lanes);
@@ -362,8 +219,8 @@ class Warp {
   static uint32_t combine(const Instruction& i, uint32_t a, uint32_t b);
 
   // ---- Whole numbers (integers.h) ----
-  static uint32_t least(const Instruction& i, uint32_t a, uint32_t b);
-  static uint32_t most(const Instruction& i, uint32_t a, uint32_t b);
+  static uint32_t min(const Instruction& i, uint32_t a, uint32_t b);
+  static uint32_t max(const Instruction& i, uint32_t a, uint32_t b);
   static bool join(const Instruction& i, bool a, bool b);
   void move(const Instruction& i, int lane);
   void special(const Instruction& i, int lane);
@@ -437,7 +294,7 @@ class Warp {
   Mask active_ = 0;           // lanes that play this instruction, before the guard
   Mask arrived_ = 0;          // lanes at the block's barrier
   Mask waiting_ = 0;          // lanes that wait for others of the warp
-  Mask needed_[kLanes] = {};  // which lanes each of them waits for
+  Mask needed_[kLanes] = {};  // the lanes that each of these waits for
   size_t now_ = 0;
 };
 

@@ -1,8 +1,10 @@
+// What core/ needs of the compiler, and scalar arithmetic whose results are the same on the CPU and on a GPU.
 #pragma once
 
 #include <cmath>
 
-// SPECTROMER_HD_INLINE is for what has to be compiled along with its caller (see cpu/each_level.h).
+// SPECTROMER_HD_INLINE is for functions that must be compiled along with their caller, for its vector target (see
+// cpu/simd/dispatch.h).
 #ifdef __CUDACC__
 #define SPECTROMER_HD __host__ __device__ inline
 #define SPECTROMER_HD_INLINE __host__ __device__ __forceinline__
@@ -15,26 +17,37 @@
 #endif
 
 namespace spectromer {
+
 using std::isfinite;  // the C macro of the same name does not exist in C++'s headers
 
-// The second where the first is NaN, so that each is one instruction, of a GPU and of a CPU's vectors.
+// Where the first value is NaN, these return the second, so that each is a single instruction of a GPU and of a CPU's
+// vectors.
 #ifdef __CUDA_ARCH__
-SPECTROMER_HD float smaller(float a, float b) { return fminf(a, b); }
-SPECTROMER_HD float larger(float a, float b) { return fmaxf(a, b); }
+SPECTROMER_HD float min(float a, float b) { return fminf(a, b); }
+SPECTROMER_HD float max(float a, float b) { return fmaxf(a, b); }
 #else
-SPECTROMER_HD float smaller(float a, float b) { return a < b ? a : b; }
-SPECTROMER_HD float larger(float a, float b) { return a > b ? a : b; }
+SPECTROMER_HD float min(float a, float b) { return a < b ? a : b; }
+SPECTROMER_HD float max(float a, float b) { return a > b ? a : b; }
 #endif
-SPECTROMER_HD float clamped(float value, float low, float high) { return smaller(larger(value, low), high); }
+SPECTROMER_HD int min(int a, int b) { return a < b ? a : b; }
+SPECTROMER_HD int max(int a, int b) { return a > b ? a : b; }
+SPECTROMER_HD float clamp(float value, float low, float high) { return min(max(value, low), high); }
 
-// 1 / value, correctly rounded, for a value whose reciprocal is a normal number too.
+// Other types would be converted to float in silence; std::min and std::max serve them.
+template <class T>
+T min(T, T) = delete;
+template <class T>
+T max(T, T) = delete;
+
+// 1 / value, correctly rounded, for a value whose reciprocal is a normal number as well.
 SPECTROMER_HD float reciprocal(float value) {
 #ifdef __CUDA_ARCH__
-  float guess;  // what a division begins with, without its branch for the other values
+  float guess;  // the first step of a division, without the branch that other values need
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(guess) : "f"(value));
   return __fmaf_rn(guess, __fmaf_rn(-value, guess, 1.0f), guess);
 #else
   return 1.0f / value;
 #endif
 }
-}
+
+}  // namespace spectromer

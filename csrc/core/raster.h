@@ -1,4 +1,4 @@
-// Where a stroke of round caps and joins meets one vertical line, and the coverage that leaves. CPU and CUDA.
+// Where a stroke with round caps and joins meets one vertical line, and the coverage that follows. CPU and CUDA.
 #pragma once
 
 #include <cmath>
@@ -9,7 +9,7 @@
 
 namespace spectromer {
 
-// Whether a point belongs to the line at all: NaN, infinities and what single precision cannot place break it.
+// Whether a point belongs to the line. NaN, infinities and heights that single precision cannot place break the line.
 SPECTROMER_HD bool drawable(float y) { return fabsf(y) <= 1e9f; }
 
 struct Interval {
@@ -20,22 +20,22 @@ struct Interval {
 
 SPECTROMER_HD Interval nothing() { return Interval{INFINITY, -INFINITY}; }
 
-// What a stroke of radius r adds between two points to the discs around them: the strip whose two long sides are the
-// segment, shifted by r at right angles. With slope m the lower side lies `peak` = r m / sqrt(1 + m^2) further back
-// along x and `drop` = r / sqrt(1 + m^2) further down, the upper side as much the other way.
+// What a stroke of radius r covers between two points in addition to the discs around them: a strip whose two long
+// sides are the segment, shifted by r at right angles. With slope m, the lower side lies `peak` = r m / sqrt(1 + m^2)
+// further back along x and `drop` = r / sqrt(1 + m^2) further down. The upper side lies as far the other way.
 struct Segment {
   float x, y;  // its middle
-  float half;  // half its length along x; below 0 if it has no sides, being upright
+  float half;  // half its length along x; negative for an upright segment, which has no sides
   float slope, peak, drop;
 };
 
-// What of it takes a division and a root.
+// The part of a segment that takes a division and a root to compute.
 struct alignas(8) Sides {
   float slope, drop;
 };
 
 SPECTROMER_HD Sides sides_of(float slope, float r) {
-  const float limited = clamped(slope, -1e15f, 1e15f);
+  const float limited = clamp(slope, -1e15f, 1e15f);
   return Sides{limited, r / sqrtf(1.0f + limited * limited)};
 }
 
@@ -46,15 +46,15 @@ SPECTROMER_HD Sides make_sides(float x0, float y0, float x1, float y1, float r) 
 
 SPECTROMER_HD Segment make_segment(float x0, float y0, float x1, float y1, Sides s) {
   const float dx = x1 - x0;
-  return Segment{x0 + 0.5f * dx, 0.5f * y0 + 0.5f * y1, dx > 0.0f ? 0.5f * dx : -1.0f, s.slope, s.slope * s.drop,
-                 s.drop};
+  return Segment{x0 + 0.5f * dx, 0.5f * y0 + 0.5f * y1, dx > 0.0f ? 0.5f * dx : -1.0f,
+                 s.slope,        s.slope * s.drop,      s.drop};
 }
 
 // Widens `hit` by the part of the vertical line at `at` between the two sides of a segment.
 SPECTROMER_HD void widen_by_sides(Interval& hit, const Segment& s, float at) {
   const float down = at - s.x + s.peak, up = at - s.x - s.peak;
-  if (fabsf(down) <= s.half) hit.bottom = larger(hit.bottom, s.y + s.slope * down + s.drop);
-  if (fabsf(up) <= s.half) hit.top = smaller(hit.top, s.y + s.slope * up - s.drop);
+  if (fabsf(down) <= s.half) hit.bottom = max(hit.bottom, s.y + s.slope * down + s.drop);
+  if (fabsf(up) <= s.half) hit.top = min(hit.top, s.y + s.slope * up - s.drop);
 }
 
 // Widens `hit` by the part that the disc of radius r around (x, y) covers.
@@ -62,24 +62,25 @@ SPECTROMER_HD void widen_by_disc(Interval& hit, float x, float y, float at, floa
   const float square = r * r - (x - at) * (x - at);
   if (square < 0.0f) return;
   const float reach = sqrtf(square);
-  hit.bottom = larger(hit.bottom, y + reach);
-  hit.top = smaller(hit.top, y - reach);
+  hit.bottom = max(hit.bottom, y + reach);
+  hit.top = min(hit.top, y - reach);
 }
 
-// The x of points that lie side by side at one distance, the first one half of it from the edge.
+// The x of evenly spaced points, of which the first lies half a step from the edge.
 struct EvenX {
   float step;
 
   SPECTROMER_HD float operator[](int64_t i) const { return (static_cast<float>(i) + 0.5f) * step; }
 };
 
-// First point whose segment to the right can still touch the line at `at`.
+// The first point whose segment to the right can still touch the line at `at`.
 template <class X, class Index>
 SPECTROMER_HD Index first_point(X x, Index points, float at, float r) {
   Index low = 0, high = points > 0 ? points - 1 : 0;
   while (low < high) {
     const Index middle = (low + high) / 2;
-    if (x[middle + 1] < at - r) low = middle + 1; else high = middle;
+    if (x[middle + 1] < at - r) low = middle + 1;
+    else high = middle;
   }
   return low;
 }
@@ -87,19 +88,19 @@ SPECTROMER_HD Index first_point(X x, Index points, float at, float r) {
 template <class Index>
 SPECTROMER_HD Index first_point(EvenX x, Index points, float at, float r) {
   const Index last = points > 0 ? points - 1 : 0;
-  const float guess = clamped((at - r) / x.step - 1.5f, 0.0f, static_cast<float>(last));
+  const float guess = clamp((at - r) / x.step - 1.5f, 0.0f, static_cast<float>(last));
   Index i = static_cast<Index>(guess);
   while (i > 0 && !(x[i] < at - r)) --i;
   while (i < last && x[i + 1] < at - r) ++i;
   return i;
 }
 
-// Of the pieces of the line (broken where y is not drawable) that reach beyond `covered` at `at`, the interval that
-// starts highest up. Returns how many pieces meet the vertical line at all; `found` tells whether one reached beyond.
-// `sides`(i) are those of the segment from point i to the next.
+// Among the pieces of a line (which breaks where y is not drawable), finds the one that reaches below `covered` on the
+// vertical line at `at` and begins highest up there. Sets `next` to its interval and `found` to whether there is one.
+// Returns how many pieces meet the vertical line at all. sides(i) are those of the segment from point i to the next.
 template <class X, class Y, class SidesOf, class Index>
-SPECTROMER_HD int next_interval(X x, Y y, SidesOf sides, Index points, Index first, float at, float r,
-                                float covered, Interval& next, bool& found) {
+SPECTROMER_HD int next_interval(X x, Y y, SidesOf sides, Index points, Index first, float at, float r, float covered,
+                                Interval& next, bool& found) {
   int pieces = 0;
   found = false;
   Interval piece = nothing();
@@ -123,21 +124,20 @@ SPECTROMER_HD int next_interval(X x, Y y, SidesOf sides, Index points, Index fir
 
 // Calls emit(interval) for disjoint intervals whose union is what the stroke covers of the vertical line at `at`.
 template <class X, class Y, class SidesOf, class Index, class Emit>
-SPECTROMER_HD void visit_column(X x, Y y, SidesOf sides, Index points, Index first, float at, float r,
-                                Emit emit) {
+SPECTROMER_HD void visit_column(X x, Y y, SidesOf sides, Index points, Index first, float at, float r, Emit emit) {
   float covered = -INFINITY;
   for (;;) {
     Interval next{0.0f, 0.0f};
     bool found = false;
     const int pieces = next_interval(x, y, sides, points, first, at, r, covered, next, found);
     if (!found) return;
-    emit(Interval{larger(next.top, covered), next.bottom});
+    emit(Interval{max(next.top, covered), next.bottom});
     if (pieces == 1) return;
     covered = next.bottom;
   }
 }
 
-// The vertical line at `at` between two lines through the same x; empty where either is not drawable.
+// The part of the vertical line at `at` between two lines with the same x; empty where either is not drawable.
 template <class X, class Y, class Index>
 SPECTROMER_HD Interval band_interval(X x, Y y, Y other, Index points, float at) {
   if (points < 2 || !(at >= x[0] && at <= x[points - 1])) return nothing();
@@ -145,49 +145,40 @@ SPECTROMER_HD Interval band_interval(X x, Y y, Y other, Index points, float at) 
   if (!(drawable(y[i]) && drawable(y[i + 1]) && drawable(other[i]) && drawable(other[i + 1]))) return nothing();
   const float share = x[i + 1] > x[i] ? (at - x[i]) / (x[i + 1] - x[i]) : 0.0f;
   const float a = y[i] + share * (y[i + 1] - y[i]), b = other[i] + share * (other[i + 1] - other[i]);
-  return Interval{smaller(a, b), larger(a, b)};
+  return Interval{min(a, b), max(a, b)};
 }
 
-// Coverage is summed in whole numbers, so that no order of summing changes it: a column counts `subcolumns` times
-// `weight`, about 2^22.
+// Coverage is summed in whole numbers, so that the order of summing does not change it. A fully covered pixel counts
+// `subcolumns` times this weight, which is about 2^22.
 SPECTROMER_HD int subcolumn_weight(int subcolumns) { return (1 << 22) / subcolumns; }
 
-// From such sums to levels.
+// The factor from such sums to grey levels.
 SPECTROMER_HD float level_scale(int subcolumns) {
   return 255.0f / static_cast<float>(subcolumn_weight(subcolumns) * subcolumns);
 }
 
-// weight * clamp(edge - j, 0, 1) for all rows j, as two differences that the column's prefix sum restores: `here` in
-// `row`, `next` in the row below. (A term that is 1 for every row above is left out; it cancels between the two edges
-// of an interval.)
+// weight * clamp(edge - j, 0, 1) for all rows j, as two differences, from which a prefix sum down the column restores
+// it: `here` in `row` and `next` in the row below. (The constant `weight` is left out, as it cancels between the two
+// edges of an interval.)
 struct Deposit {
   int row, here, next;
 };
 
 SPECTROMER_HD Deposit edge_deposit(float edge, float height, int weight) {
-  const float inside = clamped(edge, 0.0f, height);
+  const float inside = clamp(edge, 0.0f, height);
   const int row = static_cast<int>(inside);
   const int part = static_cast<int>(static_cast<float>(weight) * (inside - static_cast<float>(row)) + 0.5f);
   return Deposit{row, part - weight, -part};
 }
 
-// Both edges of an interval, through add(row, difference).
-template <class Add>
-SPECTROMER_HD void deposit_interval(Interval hit, float height, int weight, Add add) {
-  const Deposit bottom = edge_deposit(hit.bottom, height, weight), top = edge_deposit(hit.top, height, weight);
-  add(bottom.row, bottom.here);
-  add(bottom.row + 1, bottom.next);
-  add(top.row, -top.here);
-  add(top.row + 1, -top.next);
-}
-
-// `scale`: level_scale(subcolumns). The intervals of a sub-column are disjoint, so `sum` lies within its range.
+// The grey level of a sum; `scale` is level_scale(subcolumns). As the intervals of a sub-column are disjoint, the level
+// lies within 0 and 255.
 SPECTROMER_HD uint8_t to_level(int sum, float scale) {
   return static_cast<uint8_t>(static_cast<int>(scale * static_cast<float>(sum) + 0.5f));
 }
 
-// to_level of a sum that grows. A sum below 2^23 is, added to the bits of 2^23, the float 2^23 + sum; and as one
-// rounding is all that a fused product takes, scale * (2^23 + sum) - scale * 2^23 is scale * sum as rounded there.
+// to_level of a growing sum, without a conversion. Added to the bits of the float 2^23, a sum below 2^23 makes the
+// float 2^23 + sum. As a fused product rounds once, scale * (2^23 + sum) - scale * 2^23 equals scale * sum rounded.
 class LevelSum {
  public:
   SPECTROMER_HD LevelSum(int sum, float scale) : bits_(sum + kBits), scale_(scale), offset_(-scale * 8388608.0f) {}

@@ -1,4 +1,4 @@
-// How the values of a spectrum become heights and levels, and where its bins lie. CPU and CUDA.
+// How the values of a spectrum become heights and grey levels, and where its bins lie. CPU and CUDA.
 #pragma once
 
 #include <cmath>
@@ -18,10 +18,10 @@ SPECTROMER_HD bool is_derivative(Quantity quantity) {
   return quantity == Quantity::first || quantity == Quantity::second;
 }
 
-// Where the pixels of one panel lie, drawn from its first to its last.
+// The horizontal axis of one panel of a spectrum's own pixels, from the first to the last of them.
 struct OwnAxis {
-  double origin, span;  // of `place`
-  double side, width;   // share left free at both ends; pixels
+  double origin, span;  // first place, and distance to the last
+  double side, width;   // share of the width left free at either end; pixels
   bool logarithmic;
 
   SPECTROMER_HD OwnAxis(const RenderArgs& a, double first, double last, int64_t count)
@@ -37,8 +37,8 @@ struct OwnAxis {
   }
 };
 
-// What a bin covers along x: half-way to its neighbours, and as far beyond the first and the last; a bin alone covers
-// everything.
+// What a bin covers along x: up to half-way to its neighbours. The first and the last bin reach as far outwards as
+// inwards, and a single bin covers everything.
 struct Extent {
   float left, right;
 };
@@ -50,13 +50,13 @@ SPECTROMER_HD Extent bin_extent(X x, int64_t count, int64_t i, float width) {
   return Extent{x[i] - 0.5f * behind, x[i] + 0.5f * ahead};
 }
 
-// Which bin the square in some line and column stands for, with `side` squares a line.
+// The bin that the square in some line and column stands for, with `side` squares per line.
 template <class Index>
 SPECTROMER_HD Index square_bin(Index line, Index column, Index side, bool boustrophedon) {
   return line * side + (boustrophedon && line % 2 == 1 ? side - 1 - column : column);
 }
 
-// The values between which a picture is drawn. Without contrast they lie half a unit to both sides.
+// The values at the bottom and the top of a picture. Without contrast they lie half a unit to either side.
 struct ValueRange {
   float bottom, span;
   bool flat;
@@ -67,22 +67,30 @@ SPECTROMER_HD ValueRange value_range(float bottom, float top) {
   return ValueRange{flat ? bottom - 0.5f : bottom, flat ? 1.0f : top - bottom, flat};
 }
 
-// Share of the height at which a value stands, with `margin` left free at both ends.
+// The height at which a value is drawn, as a share of the picture's, with `margin` left free at either end.
 SPECTROMER_HD float height_share(float value, const ValueRange& range, float margin) {
   return margin + ((1.0f - 2.0f * margin) / range.span) * (value - range.bottom);
 }
 
-// One standard deviation of 1, as a share of the height; NaN where the scale has no contrast.
+// The y of a value in a panel of some height: pixels from its top edge.
+SPECTROMER_HD_INLINE float line_y(float value, const ValueRange& range, float margin, float height) {
+  return height * (1.0f - height_share(value, range, margin));
+}
+
+// A standard deviation of 1 as a share of the height; NaN where the scale has no contrast.
 SPECTROMER_HD float sigma_share(const ValueRange& range, float margin) {
   return range.flat ? NAN : (1.0f - 2.0f * margin) / range.span;
 }
 
-// A share as a level; NaN, which stands for no value, as 0.
+// The length of a standard deviation, where `per_sigma` is that of a deviation of 1.
+SPECTROMER_HD_INLINE float sigma_reach(float ivar, float per_sigma) { return per_sigma / sqrtf(ivar); }
+
+// A share as a grey level; NaN, which stands for no value, becomes 0.
 SPECTROMER_HD uint8_t share_level(float share) {
-  return static_cast<uint8_t>(static_cast<int>(255.0f * smaller(larger(share, 0.0f), 1.0f) + 0.5f));
+  return static_cast<uint8_t>(static_cast<int>(255.0f * min(max(share, 0.0f), 1.0f) + 0.5f));
 }
 
-// The gradient of a value between its neighbours, any of them NaN where there is none: central, or one-sided at a gap.
+// The gradient at a value between its neighbours, each of them NaN if it is missing: central, or one-sided at a gap.
 SPECTROMER_HD float gradient(float left, float value, float right) {
   const bool has_left = left == left, has_right = right == right;
   const float from = has_left ? left : value, to = has_right ? right : value;
@@ -90,7 +98,7 @@ SPECTROMER_HD float gradient(float left, float value, float right) {
   return value == value ? (to - from) * per_step : NAN;
 }
 
-// A level as a value of the image's type; 16 bits are those of the nearest bfloat16, ties to even.
+// A grey level as a value of the image's type. The 16-bit one is the nearest bfloat16, with ties to even.
 SPECTROMER_HD_INLINE void put_level(int level, float, float, uint8_t& to) { to = static_cast<uint8_t>(level); }
 
 SPECTROMER_HD_INLINE void put_level(int level, float factor, float offset, float& to) {
@@ -105,15 +113,26 @@ SPECTROMER_HD_INLINE void put_level(int level, float factor, float offset, uint1
   to = static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-// A value after ink has been laid over it: `share` is the opacity / 255.
+// A value after ink of some grey level has been laid over it; `share` is opacity / 255.
 SPECTROMER_HD_INLINE float inked(float value, float ink, float share, uint8_t level) {
   return value + (ink - value) * (share * static_cast<float>(level));
 }
 
-// Where panel `panel` of `panels` begins among `count` bins; the first ones have one bin more if they do not divide.
+// Where panel `panel` of `panels` begins among `count` bins. If the panels cannot have equally many, the first ones
+// have one bin more.
 SPECTROMER_HD int64_t panel_start(int64_t count, int64_t panels, int64_t panel) {
   const int64_t extra = count % panels;
   return panel * (count / panels) + (panel < extra ? panel : extra);
+}
+
+// The bins of a panel.
+struct PanelBins {
+  int64_t begin, count;
+};
+
+SPECTROMER_HD PanelBins panel_bins(int64_t count, int64_t panels, int64_t panel) {
+  const int64_t begin = panel_start(count, panels, panel), end = panel_start(count, panels, panel + 1);
+  return PanelBins{begin, end - begin};
 }
 
 }  // namespace spectromer

@@ -1,12 +1,12 @@
-// One output bin of a resampling: which input pixels it meets and with what weight. Shared by CPU and CUDA.
+// One output bin of a resampling: which input pixels it meets, and with what weights. CPU and CUDA.
 #pragma once
 
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
 
-#include "macros.h"
 #include "../ops.h"
+#include "macros.h"
 
 namespace spectromer {
 
@@ -14,38 +14,42 @@ SPECTROMER_HD bool good_pixel(float flux, float ivar) {
   return fabsf(flux) <= FLT_MAX && ivar > 0.0f && ivar <= FLT_MAX;
 }
 
-// Variance of a good pixel; what is too large for a float stays finite.
+// The variance of a good pixel. A variance too large for a float is FLT_MAX.
 SPECTROMER_HD float pixel_variance(float ivar) {
   const float variance = 1.0f / ivar;
   return variance <= FLT_MAX ? variance : FLT_MAX;
 }
 
-// One spectrum and the wavelengths its pixels stand for: values of pixel i are flux[i - begin], ivar[i - begin].
+// One spectrum and its wavelengths. Pixel i has the values flux[i - begin] and ivar[i - begin].
 struct SpectrumRow {
   const float* flux;
   const float* ivar;
   const double* wavelength;  // [pixels]
   int64_t pixels;
-  int64_t begin, end;  // pixels that the spectrum has, within [0, pixels]
+  int64_t begin, end;  // the pixels for which the spectrum has values, within [0, pixels]
 
   SPECTROMER_HD bool good(int64_t i) const {
     return i >= begin && i < end && good_pixel(flux[i - begin], ivar[i - begin]);
   }
 };
 
-// `kStretch`: rows may be ragged or begin at a shift.
+// Spectrum `row` of the arguments. Only with kStretch may spectra be ragged or begin at a shift.
 template <bool kStretch = true>
 SPECTROMER_HD SpectrumRow spectrum_row(const ResampleArgs& a, int64_t row) {
   if (!kStretch) {
-    return SpectrumRow{a.flux + row * a.pixels, a.ivar + row * a.pixels,
-                       a.wavelength + (a.shared_wavelength ? 0 : row * a.pixels), a.pixels, 0, a.pixels};
+    return SpectrumRow{a.flux + row * a.pixels,
+                       a.ivar + row * a.pixels,
+                       a.wavelength + (a.shared_wavelength ? 0 : row * a.pixels),
+                       a.pixels,
+                       0,
+                       a.pixels};
   }
   const int64_t start = a.offsets != nullptr ? a.offsets[row] : row * a.pixels;
   const int64_t count = a.offsets != nullptr ? a.offsets[row + 1] - start : a.pixels;
   const float* flux = a.flux + start;
   const float* ivar = a.ivar + start;
   if (!a.shared_wavelength) {
-    const int64_t pixels = count >= 2 ? count : 0;  // a single one has no width
+    const int64_t pixels = count >= 2 ? count : 0;  // a single pixel has no width
     return SpectrumRow{flux, ivar, a.wavelength + start, pixels, 0, pixels};
   }
   const int64_t begin = a.shift != nullptr ? a.shift[row] : 0;
@@ -56,36 +60,37 @@ SPECTROMER_HD const double* grid_row(const ResampleArgs& a, int64_t row) {
   return a.shared_grid ? a.grid : a.grid + row * a.bins;
 }
 
-// Edge i of `n` >= 2 pixels given by their centres: half-way between neighbours, the outer ones mirrored.
+// Edge i of `n` >= 2 pixels with these centres. Edges lie half-way between neighbours; the outer ones are mirrored.
 SPECTROMER_HD double pixel_edge(const double* centre, int64_t n, int64_t i) {
   if (i <= 0) return centre[0] - 0.5 * (centre[1] - centre[0]);
   if (i >= n) return centre[n - 1] + 0.5 * (centre[n - 1] - centre[n - 2]);
   return 0.5 * (centre[i - 1] + centre[i]);
 }
 
-// The stretch of wavelength that decides where bin m starts to meet pixels.
+// The wavelength at which bin m begins to meet pixels.
 SPECTROMER_HD double bin_start(Method method, const double* grid, int64_t bins, int64_t m) {
   return method == Method::linear ? grid[m] : pixel_edge(grid, bins, m);
 }
 
-// Does pixel i end before `start`, so that no later bin needs it either?
+// Whether pixel i ends before `start`, so that no later bin needs it either.
 SPECTROMER_HD bool pixel_is_behind(Method method, const double* wavelength, int64_t pixels, int64_t i, double start) {
   return method == Method::linear ? i + 1 < pixels && wavelength[i + 1] <= start
                                   : pixel_edge(wavelength, pixels, i + 1) <= start;
 }
 
-// First pixel that is not behind `start`, searched for in [0, pixels].
+// The first pixel that is not behind `start`, or `pixels`.
 SPECTROMER_HD int64_t first_pixel(Method method, const double* wavelength, int64_t pixels, double start) {
   int64_t low = 0, high = pixels;
   while (low < high) {
     const int64_t middle = (low + high) / 2;
-    if (pixel_is_behind(method, wavelength, pixels, middle, start)) low = middle + 1; else high = middle;
+    if (pixel_is_behind(method, wavelength, pixels, middle, start)) low = middle + 1;
+    else high = middle;
   }
   return low;
 }
 
-// Calls visit(pixel, share) for each pixel that covers a share of the bin from `low` to `high`, the first of them not
-// before `first`. edge(i) is the left edge of pixel i and the right one of the pixel before.
+// Calls visit(pixel, share) for each pixel, from `first` on, that covers a share of the bin from `low` to `high`.
+// edge(i) is the left edge of pixel i, which is the right edge of the pixel before.
 template <class Edge, class Index, class Visit>
 SPECTROMER_HD void visit_overlaps(Edge edge, Index pixels, double low, double high, Index first, Visit visit) {
   const double per_width = 1.0 / (high - low);
@@ -98,8 +103,8 @@ SPECTROMER_HD void visit_overlaps(Edge edge, Index pixels, double low, double hi
   }
 }
 
-// Calls visit(pixel, weight) for each pixel that bin m meets, `first` being first_pixel(...) of the bin.
-// Weights are the shares of the bin that the pixels cover (flux_conserving) or the two interpolation weights (linear).
+// Calls visit(pixel, weight) for each pixel that bin m meets; `first` is first_pixel(...) of the bin. The weights are
+// the shares of the bin that the pixels cover (flux_conserving) or the two interpolation weights (linear).
 template <class Visit>
 SPECTROMER_HD void visit_bin(Method method, const double* wavelength, int64_t pixels, const double* grid, int64_t bins,
                              int64_t m, int64_t first, Visit visit) {
@@ -117,22 +122,22 @@ SPECTROMER_HD void visit_bin(Method method, const double* wavelength, int64_t pi
                  pixel_edge(grid, bins, m + 1), first, visit);
 }
 
-// The weight that good pixels must bring to a bin for it not to be masked, with room for rounding.
+// The total weight of good pixels below which a bin is masked, with room for rounding.
 SPECTROMER_HD float required_weight(const ResampleArgs& a) {
-  return larger((a.method == Method::linear ? 1.0f : a.coverage) * (1.0f - 1e-6f), FLT_MIN);
+  return max((a.method == Method::linear ? 1.0f : a.coverage) * (1.0f - 1e-6f), FLT_MIN);
 }
 
-// What the good pixels of a bin add up to; variances only where they are asked for.
+// The sums over the good pixels of a bin. Variances are summed only with kVariance.
 //
-// Sums are taken in double precision, as fluxes of 1e-17 have variances beyond floats. The division is one of single
-// precision, made exact enough by a step of Newton's for what is constant to stay so.
+// The sums are of double precision, as fluxes of 1e-17 have variances beyond the range of floats. The division is of
+// single precision; one of Newton's steps makes it exact enough for constant fluxes to stay constant.
 template <bool kVariance>
 struct BinSums {
   double weight = 0.0, flux = 0.0, variance = 0.0;
 
   // Adds a pixel if it is good.
   SPECTROMER_HD void add(double w, float pixel_flux, float pixel_ivar) {
-    // Nearly all good pixels are usual; their variance takes no branch on a GPU.
+    // The variances of nearly all good pixels take no branch on a GPU.
     const bool usual =
         kVariance && fabsf(pixel_flux) <= FLT_MAX && pixel_ivar >= FLT_MIN && pixel_ivar <= 1.0f / FLT_MIN;
     if (usual) {
@@ -148,8 +153,8 @@ struct BinSums {
     if (kVariance) variance += w * w * static_cast<double>(pixel_variance);
   }
 
-  // out_flux = sum(w f) / sum(w) and out_ivar = sum(w)^2 / sum(w^2 / ivar), both 0 where the good weight does not
-  // suffice. Without variances out_flux is NaN there, and out_ivar is left alone.
+  // Sets out_flux = sum(w f) / sum(w) and out_ivar = sum(w)^2 / sum(w^2 / ivar), or both to 0 if the good pixels weigh
+  // less than required. Without variances out_flux is then NaN, and out_ivar is never set.
   SPECTROMER_HD void finish(float required, float& out_flux, float& out_ivar) const {
     const float w = static_cast<float>(weight);
     const bool good = w >= required;
@@ -173,9 +178,9 @@ SPECTROMER_HD void resample_bin(Method method, const SpectrumRow& s, const doubl
   sums.finish(required, flux, ivar);
 }
 
-// Weight by which bin m's sum is divided: sum(w) over good pixels, or 0 where the bin is masked.
-SPECTROMER_HD double bin_normalisation(Method method, const SpectrumRow& s, const double* grid, int64_t bins,
-                                       int64_t m, int64_t first, float required) {
+// The weight by which the sum of bin m is divided: sum(w) over good pixels, or 0 if the bin is masked.
+SPECTROMER_HD double bin_normalisation(Method method, const SpectrumRow& s, const double* grid, int64_t bins, int64_t m,
+                                       int64_t first, float required) {
   double weight = 0.0;
   visit_bin(method, s.wavelength, s.pixels, grid, bins, m, first, [&](int64_t i, double w) {
     if (s.good(i)) weight += w;

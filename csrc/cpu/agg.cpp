@@ -3,14 +3,13 @@
 
 #include "raster.h"
 
-#define SPECTROMER_KERNELS "agg_kernels.h"
-#include "each_level.h"
+#define SPECTROMER_TARGET_INCLUDE "../agg-inl.h"
+#include "simd/foreach_target.h"
 
 namespace spectromer {
 
-void draw_agg(const Canvas& canvas, const float* x, const float* y, int64_t points, uint8_t* out,
-              RasterScratch& scratch) {
-  SPECTROMER_BEST(draw_stroke)(canvas, x, y, points, out, scratch);
+void draw_agg(const Canvas& canvas, const float* x, const float* y, int64_t points, uint8_t* out, AggScratch& scratch) {
+  SPECTROMER_DISPATCH(draw_stroke)(canvas, x, y, points, out, scratch);
 }
 
 }  // namespace spectromer

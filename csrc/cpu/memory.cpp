@@ -8,9 +8,9 @@ namespace spectromer {
 
 void prefer_huge_pages(uintptr_t address, uint64_t bytes) {
 #ifdef MADV_HUGEPAGE
-  constexpr uint64_t kHuge = uint64_t{1} << 21;  // or a multiple of what the system's are, which does no harm
+  constexpr uint64_t kHuge = uint64_t{1} << 21;  // if the system's are smaller, this does no harm
   const uint64_t begin = (address + kHuge - 1) / kHuge * kHuge, end = (address + bytes) / kHuge * kHuge;
-  // Advice alone: where it is not taken, nothing changes.
+  // This is only advice, so failure does not matter.
   if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #else
   (void)address;

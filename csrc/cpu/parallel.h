@@ -1,5 +1,5 @@
-// Runs body(begin, end, scratch) over chunks of [0, count) on several threads, each with a Scratch of its own. No
-// thread survives the call, so a process may fork (as torch's DataLoader does) at any time.
+// Loops on several threads. No thread survives a call, so that the process may fork (as torch's DataLoader does) at any
+// time.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,8 @@
 
 namespace spectromer {
 
-// Scratch memory that outlives a call, lent to one thread at a time: fresh memory costs a page fault every 4 KiB.
+// Scratch memory that outlives a call and is lent to one thread at a time, as fresh memory costs a page fault every 4
+// KiB.
 template <class Scratch>
 class Lent {
  public:
@@ -40,6 +41,7 @@ class Lent {
   std::unique_ptr<Scratch> scratch_;
 };
 
+// Runs body(begin, end, scratch) over chunks of [0, count), on each thread with a Scratch of its own.
 template <class Scratch, class Body>
 void parallel_for(int64_t count, int threads, int64_t chunk, Body body) {
   const int64_t chunks = (count + chunk - 1) / chunk;

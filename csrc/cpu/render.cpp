@@ -1,3 +1,4 @@
+// From spectra to images on the CPU: resampling, scaling and drawing, a group of spectra at a time.
 #include "../core/render.h"
 
 #include <algorithm>
@@ -6,18 +7,18 @@
 #include "raster.h"
 #include "resample.h"
 
-#define SPECTROMER_KERNELS "render_kernels.h"
-#include "each_level.h"
+#define SPECTROMER_TARGET_INCLUDE "../render-inl.h"
+#include "simd/foreach_target.h"
 
 namespace spectromer {
 namespace {
 
-constexpr int64_t kGroup = kMostLanes;  // spectra handled together, at most
+constexpr int64_t kGroup = kMostLanes;  // the most spectra handled together
 
-// Draws bins as squares, in the order of reading or turning at the end of each row.
+// Draws bins as squares, row by row from left to right, or with every other row from right to left.
 void draw_blocks(const uint8_t* levels, int64_t count, const RenderArgs& a, std::vector<uint8_t>& line,
                  uint8_t* plane) {
-  constexpr int64_t kStore = 8;  // bytes written at a time; what is too much the next square overwrites
+  constexpr int64_t kStore = 8;  // bytes written at a time; the next square overwrites those that are too many
   const int64_t side = a.size / a.block;
   line.resize(static_cast<size_t>(a.size + kStore));
   for (int64_t row = 0; row < side; ++row) {
@@ -35,18 +36,18 @@ void draw_blocks(const uint8_t* levels, int64_t count, const RenderArgs& a, std:
   std::memset(plane + side * a.block * a.size, 0, static_cast<size_t>((a.size - side * a.block) * a.size));
 }
 
-// Inks the share of each pixel column that marked bins cover.
+// Draws each pixel column with the share of it that marked bins cover.
 void draw_columns(const float* x, const uint8_t* marked, int64_t count, int64_t width, int64_t height,
                   std::vector<float>& cover, uint8_t* plane) {
   cover.assign(static_cast<size_t>(width + 1), 0.0f);
   for (int64_t i = 0; i < count; ++i) {
     if (marked[i] == 0) continue;
     const Extent extent = bin_extent(x, count, i, static_cast<float>(width));
-    const float right = smaller(extent.right, static_cast<float>(width));
-    float left = larger(extent.left, 0.0f);
+    const float right = min(extent.right, static_cast<float>(width));
+    float left = max(extent.left, 0.0f);
     while (left < right) {
       const int64_t column = static_cast<int64_t>(left);
-      const float end = smaller(right, static_cast<float>(column + 1));
+      const float end = min(right, static_cast<float>(column + 1));
       cover[column] += end - left;
       left = end;
     }
@@ -63,15 +64,15 @@ bool shows(const RenderArgs& a, Quantity quantity) {
 struct RenderScratch {
   ResampleScratch resample;
   RasterScratch raster;
-  std::vector<float> flux, ivar;        // [spectra, bins] resampled
-  std::vector<float> x;                 // [spectra, bins] of own pixels
-  std::vector<float> value, series;     // [spectra, bins] good fluxes of own pixels, derivatives
-  std::vector<float> y, upper, lower;   // [spectra, bins] heights
-  std::vector<float> cover;             // [size + 1]
+  std::vector<float> flux, ivar;       // [spectra, bins] resampled
+  std::vector<float> x;                // [spectra, bins] where own pixels are drawn
+  std::vector<float> value, series;    // [spectra, bins] good fluxes of own pixels; derivatives
+  std::vector<float> y, upper, lower;  // [spectra, bins] heights
+  std::vector<float> cover;            // [size + 1]
   std::vector<int> ranking;
   std::vector<uint8_t> marked, levels;  // [bins]
-  std::vector<uint8_t> line;            // [size] and some, of squares
-  std::vector<uint8_t> planes;          // [spectra, planes, size, size], where they are not the image itself
+  std::vector<uint8_t> line;            // [size + 8] one row of pixels, of squares
+  std::vector<uint8_t> planes;          // [spectra, planes, size, size], unless the planes are the image itself
 };
 
 class Renderer {
@@ -79,19 +80,20 @@ class Renderer {
   explicit Renderer(const RenderArgs& args)
       : a_(args), own_(args.spectra.bins == 0), errors_(shows(args, Quantity::error)),
         resampler_(args.spectra, errors_),
-        canvas_{args.rows ? args.size / args.panels : args.size, args.size, args.linewidth, args.subcolumns} {
+        canvas_{args.stacked ? args.size / args.panels : args.size, args.size, args.linewidth, args.subcolumns} {
     stride_ = own_ ? args.spectra.pixels : args.spectra.bins;
     direct_ = a_.plain && a_.type == PixelType::uint8;
     if (!own_) {
       const int64_t points = stride_ / a_.panels;
-      const float step = static_cast<float>(static_cast<double>(a_.size) / static_cast<double>(std::max<int64_t>(points, 1)));
+      const float step =
+          static_cast<float>(static_cast<double>(a_.size) / static_cast<double>(std::max<int64_t>(points, 1)));
       for (int64_t i = 0; i < points; ++i) x_.push_back((static_cast<float>(i) + 0.5f) * step);
     }
   }
 
   int64_t first_bad() const { return resampler_.first_bad(); }
 
-  // One panel fills the lanes with spectra, several with panels.
+  // How many spectra are handled together. The lanes hold spectra if there is one panel, otherwise panels.
   int64_t group() const { return a_.panels > 1 ? kGroup / 2 : images_together(); }
 
   void run(int64_t begin, int64_t end, RenderScratch& s) const {
@@ -107,20 +109,20 @@ class Renderer {
     }
     for (int64_t q = 0; q < a_.quantity_count; ++q) draw_quantity(spectra, q, planes, s);
     if (direct_) return;
-    for (int64_t r = 0; r < spectra.count; ++r) SPECTROMER_BEST(put_image)(a_, planes + r * per_image, begin + r);
+    for (int64_t r = 0; r < spectra.count; ++r) SPECTROMER_DISPATCH(put_image)(a_, planes + r * per_image, begin + r);
   }
 
  private:
   struct Spectra {
     int64_t begin, count;
-    int64_t bins[kGroup];  // of each spectrum, that are drawn
+    int64_t bins[kGroup];  // of each spectrum, as many as are drawn
     const float* flux[kGroup];
     const float* ivar[kGroup];
     const uint8_t* marks[kGroup];
-    float* value[kGroup];  // the good fluxes, NaN elsewhere; where the flux is scratch, they take its place
+    float* value[kGroup];  // the good fluxes, with NaN elsewhere; of resampled bins they take the place of the flux
   };
 
-  // What is drawn: resampled bins, or own pixels from the first good one to the last.
+  // Collects what is drawn: resampled bins, or own pixels from the first good one to the last.
   void gather(Spectra& spectra, RenderScratch& s) const {
     const size_t values = static_cast<size_t>(group() * stride_);
     s.y.resize(values);
@@ -145,11 +147,11 @@ class Renderer {
         if (a_.marks != nullptr) spectra.marks[r] = a_.marks + (a_.shared_marks ? 0 : (spectra.begin + r) * stride_);
       }
     }
-    // Heights take the place of values that are wanted once only.
+    // Heights take the place of values that are used only once.
     if (!own_ && a_.quantity_count == 1) s.y.swap(s.flux);
-    if (!own_ && !errors_) return;  // resampled fluxes are NaN already where they are masked
+    if (!own_ && !errors_) return;  // masked fluxes are NaN already
     for (int64_t r = 0; r < spectra.count; ++r) {
-      SPECTROMER_BEST(mask_values)(spectra.flux[r], spectra.ivar[r], spectra.bins[r], spectra.value[r]);
+      SPECTROMER_DISPATCH(mask_values)(spectra.flux[r], spectra.ivar[r], spectra.bins[r], spectra.value[r]);
     }
   }
 
@@ -164,16 +166,16 @@ class Renderer {
     spectra.ivar[r] = row.ivar + (first - row.begin);
     if (a_.marks != nullptr) spectra.marks[r] = a_.marks + (spectra.flux[r] - a_.spectra.flux);
     for (int64_t panel = 0; panel < a_.panels; ++panel) {
-      const int64_t from = panel_start(end - first, a_.panels, panel);
-      const int64_t to = panel_start(end - first, a_.panels, panel + 1);
-      if (from == to) continue;
+      const auto [from, count] = panel_bins(end - first, a_.panels, panel);
+      if (count == 0) continue;
       const double* wavelength = row.wavelength + first;
-      const OwnAxis axis(a_, wavelength[from], wavelength[to - 1], to - from);
-      for (int64_t i = from; i < to; ++i) x[i] = axis.x(wavelength[i]);
+      const OwnAxis axis(a_, wavelength[from], wavelength[from + count - 1], count);
+      for (int64_t i = from; i < from + count; ++i) x[i] = axis.x(wavelength[i]);
     }
   }
 
-  // Where the x of bin i of spectrum r is found; those of the panels repeat unless they are own pixels.
+  // The x of bin i of spectrum r, the first of a panel, and of the bins that follow. All panels have the same x, unless
+  // own pixels are drawn.
   const float* x_of(const RenderScratch& s, int64_t r, int64_t i) const {
     return own_ ? s.x.data() + r * stride_ + i : x_.data();
   }
@@ -181,17 +183,17 @@ class Renderer {
   ValueRange range_of(const float* values, int64_t count, Quantity quantity, RenderScratch& s) const {
     float found[2] = {a_.fixed_low, a_.fixed_high};
     if (a_.scale == Scale::minmax) {
-      SPECTROMER_BEST(extremes)(values, count, found);
+      SPECTROMER_DISPATCH(extremes)(values, count, found);
     } else if (a_.scale == Scale::percentile || is_derivative(quantity)) {
-      SPECTROMER_BEST(percentiles)(values, count, a_.percentiles, s.ranking, found);
+      SPECTROMER_DISPATCH(percentiles)(values, count, a_.percentiles, s.ranking, found);
     }
     return value_range(found[0], found[1]);
   }
 
   uint8_t* place_of(uint8_t* planes, int64_t r, int64_t quantity, int64_t panel) const {
-    const int64_t before = a_.rows ? quantity : quantity * a_.panels + panel;
+    const int64_t before = a_.stacked ? quantity : quantity * a_.panels + panel;
     const int64_t pixels = a_.size * a_.size;
-    return planes + (r * a_.planes() + before) * pixels + (a_.rows ? panel * canvas_.height * canvas_.width : 0);
+    return planes + (r * a_.planes() + before) * pixels + (a_.stacked ? panel * canvas_.height * canvas_.width : 0);
   }
 
   // Draws one quantity of all spectra, panel by panel.
@@ -206,10 +208,10 @@ class Renderer {
       const float* values = spectra.value[r];
       if (is_derivative(quantity)) {
         float* series = s.series.data() + r * stride_;
-        SPECTROMER_BEST(take_gradient)(values, spectra.bins[r], series);
+        SPECTROMER_DISPATCH(take_gradient)(values, spectra.bins[r], series);
         if (quantity == Quantity::second) {
           std::copy_n(series, spectra.bins[r], s.y.data() + r * stride_);
-          SPECTROMER_BEST(take_gradient)(s.y.data() + r * stride_, spectra.bins[r], series);
+          SPECTROMER_DISPATCH(take_gradient)(s.y.data() + r * stride_, spectra.bins[r], series);
         }
         values = series;
       }
@@ -217,8 +219,7 @@ class Renderer {
       ValueRange range{0.0f, 1.0f, true};
       if (!marks && !a_.per_panel) range = range_of(values, spectra.bins[r], quantity, s);
       for (int64_t panel = 0; panel < a_.panels; ++panel) {
-        const int64_t from = panel_start(spectra.bins[r], a_.panels, panel);
-        const int64_t count = panel_start(spectra.bins[r], a_.panels, panel + 1) - from;
+        const auto [from, count] = panel_bins(spectra.bins[r], a_.panels, panel);
         if (!marks && a_.per_panel) range = range_of(values + from, count, quantity, s);
         const float sigma = sigma_share(range, a_.margin);
         const int64_t at = r * stride_ + from;
@@ -234,34 +235,31 @@ class Renderer {
           }
           for (int64_t i = 0; i < count; ++i) s.levels[i] = s.marked[i] != 0 ? 255 : 0;
         } else if (a_.block != 0 && quantity == Quantity::error) {
-          SPECTROMER_BEST(error_levels)(values + from, spectra.ivar[r] + from, count, sigma, s.levels.data());
+          SPECTROMER_DISPATCH(error_levels)(values + from, spectra.ivar[r] + from, count, sigma, s.levels.data());
         } else if (a_.block != 0) {
-          SPECTROMER_BEST(value_levels)(values + from, count, range, a_.margin, s.levels.data());
+          SPECTROMER_DISPATCH(value_levels)(values + from, count, range, a_.margin, s.levels.data());
         } else {
-          SPECTROMER_BEST(to_heights)(values + from, count, range, a_.margin, height, s.y.data() + at);
+          SPECTROMER_DISPATCH(to_heights)(values + from, count, range, a_.margin, height, s.y.data() + at);
           if (quantity == Quantity::error) {
-            SPECTROMER_BEST(to_band)(s.y.data() + at, spectra.ivar[r] + from, count, height * sigma, s.upper.data() + at,
-                    s.lower.data() + at);
+            SPECTROMER_DISPATCH(to_band)(s.y.data() + at, spectra.ivar[r] + from, count, height * sigma,
+                                         s.upper.data() + at, s.lower.data() + at);
           }
           continue;
         }
         draw_blocks(s.levels.data(), count, a_, s.line, plane);
       }
     }
-    if (a_.block == 0 && !is_mark(quantity)) {
-      draw_lines(spectra, q, quantity, planes, s);
-    }
+    if (a_.block == 0 && !is_mark(quantity)) { draw_lines(spectra, q, quantity, planes, s); }
   }
 
-  // Draws the lines or bands whose heights have been found, as many side by side as share their x.
+  // Draws the lines or bands whose heights have been computed, side by side if they share their x.
   void draw_lines(const Spectra& spectra, int64_t q, Quantity quantity, uint8_t* planes, RenderScratch& s) const {
     const float *upper[kMostLanes], *lower[kMostLanes];
     uint8_t* out[kMostLanes];
     int64_t images = 0;
     for (int64_t r = 0; r < spectra.count; ++r) {
       for (int64_t panel = 0; panel < a_.panels; ++panel) {
-        const int64_t from = panel_start(spectra.bins[r], a_.panels, panel);
-        const int64_t count = panel_start(spectra.bins[r], a_.panels, panel + 1) - from;
+        const auto [from, count] = panel_bins(spectra.bins[r], a_.panels, panel);
         const float* heights = (quantity == Quantity::error ? s.upper : s.y).data();
         upper[images] = heights + r * stride_ + from;
         lower[images] = s.lower.data() + r * stride_ + from;
@@ -271,11 +269,11 @@ class Renderer {
         if (!alone && !last && images < images_together()) continue;
         const float* x = x_of(s, r, from);
         if (quantity == Quantity::error) {
-          draw_band(canvas_, x, upper, lower, count, images, out, s.raster);
+          draw_band(canvas_, x, upper, lower, count, images, out, s.raster.by_area);
         } else if (a_.coverage == Coverage::agg) {
-          draw_agg(canvas_, x, upper[0], count, out[0], s.raster);
+          draw_agg(canvas_, x, upper[0], count, out[0], s.raster.agg);
         } else {
-          draw_union(canvas_, x, upper, count, images, out, s.raster);
+          draw_union(canvas_, x, upper, count, images, out, s.raster.by_area);
         }
         images = 0;
       }
@@ -288,17 +286,16 @@ class Renderer {
   const Canvas canvas_;
   bool direct_;
   int64_t stride_;
-  std::vector<float> x_;  // of the bins of one panel
+  std::vector<float> x_;  // of the bins of a panel
 };
 
 }  // namespace
 
 int64_t render_cpu(const RenderArgs& args, int threads) {
   const Renderer renderer(args);
-  parallel_for<RenderScratch>(args.spectra.rows, threads, renderer.group(),
-                              [&](int64_t begin, int64_t end, RenderScratch& scratch) {
-                                renderer.run(begin, end, scratch);
-                              });
+  parallel_for<RenderScratch>(
+      args.spectra.rows, threads, renderer.group(),
+      [&](int64_t begin, int64_t end, RenderScratch& scratch) { renderer.run(begin, end, scratch); });
   return renderer.first_bad();
 }
 

@@ -1,3 +1,4 @@
+// Resampling on the CPU: plans of weights, the choice of a kernel for each row, and the operators.
 #include "resample.h"
 
 #include <algorithm>
@@ -6,16 +7,16 @@
 
 #include "parallel.h"
 
-#define SPECTROMER_KERNELS "resample_kernels.h"
-#include "each_level.h"
+#define SPECTROMER_TARGET_INCLUDE "../resample-inl.h"
+#include "simd/foreach_target.h"
 
 namespace spectromer {
 namespace {
 
-// Walks bins in order; pixels behind a bin are behind all later ones, so each is passed once.
+// Calls visit(bin, first pixel) for all bins in order. Pixels behind a bin are behind all later ones, so each is passed
+// once.
 template <class Visit>
-void walk_bins(Method method, const double* wavelength, int64_t pixels, const double* grid, int64_t bins,
-               Visit visit) {
+void walk_bins(Method method, const double* wavelength, int64_t pixels, const double* grid, int64_t bins, Visit visit) {
   int64_t first = 0;
   for (int64_t m = 0; m < bins; ++m) {
     const double start = bin_start(method, grid, bins, m);
@@ -37,7 +38,7 @@ struct Rest {
 void place_block(std::vector<Rest>& bins, ResamplePlan& plan) {
   const int64_t reach = 2 * plan.lanes;
   for (bool left = true; left;) {
-    // The window begins with the first pixel that is left, or where the first bin would be.
+    // The window begins with the first pixel that is left or, if there is none, with that of the first bin.
     int64_t pixel = bins[0].pixel;
     const auto waiting = std::find_if(bins.begin(), bins.end(), [](const Rest& bin) { return !bin.done(); });
     if (waiting != bins.end()) pixel = waiting->pixel;
@@ -47,7 +48,7 @@ void place_block(std::vector<Rest>& bins, ResamplePlan& plan) {
       for (Rest& bin : bins) {
         const bool placed = here(bin);
         plan.weight.push_back(placed ? static_cast<float>(bin.weights[bin.next++]) : 0.0f);
-        // A lane that has nothing left looks at its last pixel again.
+        // A lane that has no pixel left reads its last one again, with a weight of 0.
         const int64_t at = placed ? bin.pixel++ : bin.pixel - 1;
         plan.index.push_back(static_cast<uint8_t>(std::clamp<int64_t>(at - pixel, 0, reach - 1)));
       }
@@ -90,7 +91,7 @@ std::shared_ptr<const ResamplePlan> make_plan(const ResampleArgs& a, int lanes) 
   return plan;
 }
 
-// The plans last used, as most callers come back with the same grids.
+// Returns a plan. The plans used last are kept, as most callers return with the same grids.
 std::shared_ptr<const ResamplePlan> plan_for(const ResampleArgs& a, int lanes) {
   static std::mutex mutex;
   static std::vector<std::shared_ptr<const ResamplePlan>> recent;
@@ -123,19 +124,18 @@ Resampler::Resampler(const ResampleArgs& args, bool ivar) : args_(args), require
   static std::atomic<int64_t> calls{0};
   call_ = ++calls;
   const bool shared = args.shared_wavelength && args.shared_grid;
-  if (args.rows > 0 && args.bins > 0 && shared) plan_ = plan_for(args, SPECTROMER_BEST(kLanes));
+  if (args.rows > 0 && args.bins > 0 && shared) plan_ = plan_for(args, SPECTROMER_DISPATCH(kLanes));
 }
 
 void Resampler::found_bad(int64_t row) const {
   int64_t known = first_bad_.load();
-  while (row < known && !first_bad_.compare_exchange_weak(known, row)) {
-  }
+  while (row < known && !first_bad_.compare_exchange_weak(known, row)) {}
 }
 
 int64_t Resampler::first_bad() const { return first_bad_.load() == INT64_MAX ? -1 : first_bad_.load(); }
 
 bool Resampler::check(const SpectrumRow& s, int64_t row) const {
-  if (args_.shared_wavelength || SPECTROMER_BEST(increases)(s.wavelength, s.pixels)) return true;
+  if (args_.shared_wavelength || SPECTROMER_DISPATCH(increases)(s.wavelength, s.pixels)) return true;
   found_bad(row);
   return false;
 }
@@ -146,45 +146,44 @@ Outcome Resampler::run_own(const SpectrumRow& s, const double* grid, float* out_
   const bool fresh = scratch.call != call_ || scratch.grid != grid;
   scratch.call = call_;
   scratch.grid = grid;
-  return SPECTROMER_BEST(resample_own)(s, grid, args_.bins, fresh, required_, ivar_, scratch, out_flux,
-                                       out_ivar);
+  return SPECTROMER_DISPATCH(resample_own)(s, grid, args_.bins, fresh, required_, ivar_, scratch, out_flux, out_ivar);
 }
 
 void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_ivar, ResampleScratch& scratch) const {
   constexpr int64_t kPair = 2;
-  const auto by_plan = [&](auto resample, const SpectrumRow* rows, float* const* flux, float* const* ivar) {
-    return plan_ != nullptr && resample(*plan_, rows, required_, ivar_, scratch, flux, ivar);
+  const auto by_plan = [&](auto resample, const SpectrumRow* spectra, float* const* flux, float* const* ivar) {
+    return plan_ != nullptr && resample(*plan_, spectra, required_, ivar_, scratch, flux, ivar);
   };
   for (int64_t r = 0; r < count; r += kPair) {
     const int64_t some = std::min(kPair, count - r);
-    SpectrumRow rows[kPair];
+    SpectrumRow spectra[kPair];
     float *flux[kPair], *ivar[kPair];
     for (int64_t i = 0; i < some; ++i) {
-      rows[i] = spectrum_row(args_, begin + r + i);
+      spectra[i] = spectrum_row(args_, begin + r + i);
       flux[i] = out_flux + (r + i) * args_.bins;
       ivar[i] = ivar_ ? out_ivar + (r + i) * args_.bins : nullptr;
     }
-    if (some == kPair && by_plan(SPECTROMER_BEST(resample_pair), rows, flux, ivar)) continue;
+    if (some == kPair && by_plan(SPECTROMER_DISPATCH(resample_pair), spectra, flux, ivar)) continue;
     for (int64_t i = 0; i < some; ++i) {
-      const SpectrumRow& s = rows[i];
+      const SpectrumRow& s = spectra[i];
       const double* grid = grid_row(args_, begin + r + i);
-      if (by_plan(SPECTROMER_BEST(resample_row), &s, flux + i, ivar + i)) continue;
+      if (by_plan(SPECTROMER_DISPATCH(resample_row), &s, flux + i, ivar + i)) continue;
       if (plan_ == nullptr) {
         const Outcome outcome = run_own(s, grid, flux[i], ivar[i], scratch);
         if (outcome == Outcome::not_increasing) found_bad(begin + r + i);
         if (outcome != Outcome::unusual || !check(s, begin + r + i)) continue;
       }
       walk_bins(args_.method, s.wavelength, s.pixels, grid, args_.bins, [&](int64_t m, int64_t first) {
-        float none;
+        float no_ivar;
         if (ivar_) resample_bin<true>(args_.method, s, grid, args_.bins, m, first, required_, flux[i][m], ivar[i][m]);
-        else resample_bin<false>(args_.method, s, grid, args_.bins, m, first, required_, flux[i][m], none);
+        else resample_bin<false>(args_.method, s, grid, args_.bins, m, first, required_, flux[i][m], no_ivar);
       });
     }
   }
 }
 
 int64_t first_not_increasing(const double* values, int64_t rows, int64_t count, const int64_t* offsets) {
-  const auto increases = SPECTROMER_BEST(increases);
+  const auto increases = SPECTROMER_DISPATCH(increases);
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t begin = offsets != nullptr ? offsets[row] : row * count;
     const int64_t end = offsets != nullptr ? offsets[row + 1] : begin + count;

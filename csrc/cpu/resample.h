@@ -10,7 +10,7 @@
 
 namespace spectromer {
 
-// Begins at a cache line, so that vectors of a line's size do not straddle two.
+// Allocates at cache lines, so that vectors of a line's size do not straddle two lines.
 template <class T>
 struct LineAllocator {
   using value_type = T;
@@ -29,36 +29,36 @@ struct LineAllocator {
 
 using Floats = std::vector<float, LineAllocator<float>>;
 
-// 2 * lanes pixels from which the bins of a block take, one in each term.
+// A window of 2 * lanes pixels. In each of its terms, every bin of a block takes one of them.
 struct PlanWindow {
-  int64_t pixel;
+  int64_t pixel;  // the first one
   int32_t terms;
   bool ends_block;
 };
 
-// Which pixels each bin of a shared grid meets, and with what weight, for pixels at shared wavelengths. Bins are
+// Which pixels each bin of a shared grid meets, and with what weights, for pixels at shared wavelengths. Bins are
 // handled in blocks of `lanes`.
 struct ResamplePlan {
   Method method;
   int lanes;
   std::vector<double> wavelength, grid;
   std::vector<PlanWindow> window;
-  std::vector<uint8_t> index;    // [terms, lanes] pixel within the window
-  Floats weight;     // [terms, lanes] 0 where a lane has no pixel left
-  Floats total;      // [blocks, lanes] sum of a bin's weights
-  Floats per_total;  // 1 / total, 0 for a bin that meets no pixel
+  std::vector<uint8_t> index;  // [terms, lanes] pixel within the window
+  Floats weight;               // [terms, lanes] 0 where a lane has no pixel left
+  Floats total;                // [blocks, lanes] sum of a bin's weights
+  Floats per_total;            // [blocks, lanes] 1 / total, or 0 for a bin that meets no pixel
 };
 
-// Some pixels of a row.
+// A piece of a row's pixels.
 struct PixelPiece {
-  float level;  // the good flux nearest to 0, infinity where none is good
-  bool whole;   // are all good?
+  float pivot;  // the good flux that is nearest to 0, or infinity if no pixel is good
+  bool whole;   // all pixels are good
 };
 
-// What a row's pixels come to.
+// The pixels of a row, prepared for the kernels.
 struct PixelScratch {
   Floats variance;
-  Floats near, rest;  // their left edges, as the kernels take them
+  Floats near, rest;  // left edges, as the sum of two floats
   std::vector<PixelPiece> pieces;
 
   void reserve(int64_t pixels) {
@@ -71,37 +71,37 @@ struct PixelScratch {
   }
 };
 
-// The edges of bins.
+// The edges of bins, prepared for the kernels.
 struct BinScratch {
   std::vector<double> edge;
-  Floats near, rest;  // the same, as the kernels take them
+  Floats near, rest;  // the same edges, as the sum of two floats
   Floats share;       // 1 / width
 };
 
 // Memory of one thread, reused from row to row.
 struct ResampleScratch {
-  PixelScratch row[2];  // as many are handled at a time
+  PixelScratch row[2];  // up to two rows are handled at a time
   BinScratch bins;
-  int64_t call = 0;              // of the Resampler that last used this
-  const double* grid = nullptr;  // whose bins it holds since
+  int64_t call = 0;              // the number of the Resampler that used this memory last
+  const double* grid = nullptr;  // the grid whose bins it left here
 };
 
-// How a row's kernel has ended; unusual: single precision may not do for its values.
+// How a row's kernel has ended. For unusual values single precision may not be enough.
 enum class Outcome { done, unusual, not_increasing };
 
 class Resampler {
  public:
-  // Without `ivar` no inverse variances come out, and fluxes of masked bins are NaN instead of 0.
+  // Without `ivar` no inverse variances are computed, and the fluxes of masked bins are NaN instead of 0.
   explicit Resampler(const ResampleArgs& args, bool ivar = true);
 
-  // Resamples rows [begin, begin + count); row r of them goes to out_flux + r * bins, out_ivar (if wanted) alike.
-  // Those whose own wavelengths do not increase are left undefined.
+  // Resamples rows [begin, begin + count). Row begin + r goes to out_flux + r * bins and, with `ivar`, to
+  // out_ivar + r * bins. Rows whose own wavelengths do not increase are left undefined.
   void run(int64_t begin, int64_t count, float* out_flux, float* out_ivar, ResampleScratch& scratch) const;
 
-  // Checks the row's own wavelengths; what is shared has been checked.
+  // Returns whether the row's own wavelengths increase, and notes it if they do not. Shared ones were checked before.
   bool check(const SpectrumRow& s, int64_t row) const;
 
-  // The first row whose own wavelengths have been found not to increase, or -1.
+  // The first row known to have own wavelengths that do not increase, or -1.
   int64_t first_bad() const;
 
  private:
@@ -113,7 +113,7 @@ class Resampler {
   float required_;
   bool ivar_;
   int64_t call_;
-  std::shared_ptr<const ResamplePlan> plan_;  // where wavelength and grid are shared
+  std::shared_ptr<const ResamplePlan> plan_;  // if wavelength and grid are shared
   mutable std::atomic<int64_t> first_bad_{INT64_MAX};
 };
 

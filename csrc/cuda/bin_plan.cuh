@@ -1,4 +1,5 @@
-// The weights of a shared grid over shared wavelengths, made once and read by every spectrum. See core/resample.h.
+// The weights of a shared grid over shared wavelengths, which are made once and read for every spectrum. See
+// core/resample.h.
 #pragma once
 
 #include "../core/resample.h"
@@ -6,22 +7,21 @@
 
 namespace spectromer {
 
-// A warp takes 32 bins, one a lane. It goes through rows of weights, one for each pixel that any of its bins meets; in
-// step v a lane looks at pixel first[bin] + v. Weights of pixels that a bin does not meet are 0, and no lane is led
-// beyond the last pixel.
+// A warp takes a group of 32 bins, one per lane, and steps through rows of weights. In step v a lane reads pixel
+// first[bin] + v. Weights of pixels that a bin does not meet are 0, and no lane reads beyond the last pixel.
 struct BinPlan {
   static constexpr int64_t kMostBytes = 64 << 20;
 
   int groups = 0;            // of 32 bins
-  int rows = 0;              // of weights, for which there is room
+  int rows = 0;              // of weights that there is room for
   double* weight = nullptr;  // [rows, 32]
   int* first = nullptr;      // [groups, 32]
-  int2* steps = nullptr;     // [groups] the first of its rows of weights, and how many it has
+  int2* steps = nullptr;     // [groups] the first row of weights of a group, and their number
 
   BinPlan() = default;
 
-  // Groups follow one another along the pixels and share two pixels at most, so the rows of group g begin at its first
-  // pixel + 2 g, and no count of all rows is needed.
+  // Groups follow one another along the pixels and share two pixels at most. So the rows of group g can begin at its
+  // first pixel + 2 g, and need not be counted beforehand.
   explicit BinPlan(const ResampleArgs& a)
       : groups(static_cast<int>((a.bins + kWarp - 1) / kWarp)), rows(static_cast<int>(a.pixels) + 2 * groups),
         weight(static_cast<double*>(a.plan)), first(reinterpret_cast<int*>(weight + int64_t{rows} * kWarp)),
@@ -39,8 +39,8 @@ struct BinPlan {
   }
 };
 
-// A weight, or next to nothing (below 1e-313) with one instruction for two that 0 would take: added to weights it is
-// lost.
+// The weight if `good`, else next to nothing: less than 1e-313, which is lost when it is added to weights. This takes
+// one instruction where 0 would take two.
 __device__ __forceinline__ double weight_if(bool good, double weight) {
   uint64_t bits;
   memcpy(&bits, &weight, sizeof bits);
@@ -50,8 +50,8 @@ __device__ __forceinline__ double weight_if(bool good, double weight) {
   return weight;
 }
 
-// One spectrum's bins of a group, one a lane: sums over its good pixels. `kStretch`: the row is a stretch of the
-// wavelengths, so that a bin may meet pixels which it has not.
+// Sums over the good pixels of a spectrum for a group of bins, one per lane. With kStretch the spectrum may be a
+// stretch of the wavelengths, so that bins may meet pixels that it does not have.
 template <bool kVariance, bool kStretch>
 __device__ __forceinline__ BinSums<kVariance> planned_sums(const BinPlan& plan, int group, const SpectrumRow& s) {
   const int count = static_cast<int>(s.end - s.begin);

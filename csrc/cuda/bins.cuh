@@ -1,12 +1,12 @@
-// The values of a spectrum at a time, in shared memory: in common bins, or its pixels as they are.
+// The values of one spectrum at a time, in shared memory: resampled to common bins, or its own pixels.
 #pragma once
 
 #include "render_plan.h"
 
 namespace spectromer {
 
-// Where values come from. `planned`: common bins, by weights that have been planned, for images that are drawn directly
-// (ImageLayout::direct). `pixels`: the spectra's own pixels. `any`: either, told at run time.
+// Where values come from. planned: common bins with planned weights, for images that are drawn directly
+// (ImageLayout::direct). pixels: the spectra's own pixels. any: either of them, as decided at run time.
 enum class Source { planned, pixels, any };
 
 template <Source kSource>
@@ -24,7 +24,8 @@ class Bins {
   // Loads a spectrum; the caller must synchronise the block afterwards.
   __device__ __forceinline__ void gather(int row) {
     row_ = row;
-    if (own_pixels()) gather_pixels(row); else gather_bins(row);
+    if (own_pixels()) gather_pixels(row);
+    else gather_bins(row);
     const unsigned next = static_cast<unsigned>(renewed(row)) + gridDim.x;
     if (next < a_.spectra.rows) prefetch_row(spectrum_row<false>(a_.spectra, next));
   }
@@ -45,7 +46,7 @@ class Bins {
     return bin + p_.bins.padding * (quotient(bin, p_.bins.per_panel) + 1);
   }
 
-  // All places, with the padding.
+  // The number of all places, padding included.
   __device__ int places() const { return own_pixels() ? count_ : p_.bins.places; }
 
   // The x of the bins of a panel whose first one lies at a place.
@@ -69,8 +70,7 @@ class Bins {
     return quantity == Quantity::first ? slope(bin) : gradient(slope(bin - 1), slope(bin), slope(bin + 1));
   }
 
-  // Returns whether a bin is marked. For Quantity::regions it is marked if it lies in a region, for a mask if it has no
-  // value.
+  // Whether a bin is marked: for Quantity::regions if it lies in a region, for Quantity::mask if it has no value.
   __device__ bool marked(Quantity quantity, int bin, int place) const {
     if (quantity == Quantity::regions) {
       const ResampleArgs& s = a_.spectra;
@@ -84,13 +84,13 @@ class Bins {
   __device__ void list_panels(int count) const {
 #pragma unroll 1
     for (int k = thread_index(); k < p_.panels; k += block_threads()) {
-      const int begin = static_cast<int>(panel_start(count, p_.panels, k)),
-                end = static_cast<int>(panel_start(count, p_.panels, k + 1));
-      shared_at<Panel>(p_.panel)[k] = Panel{begin, begin + p_.bins.padding * (k + 1), end - begin};
+      const PanelBins bins = panel_bins(count, p_.panels, k);
+      const int begin = static_cast<int>(bins.begin);
+      shared_at<Panel>(p_.panel)[k] = Panel{begin, begin + p_.bins.padding * (k + 1), static_cast<int>(bins.count)};
     }
   }
 
-  // Values of the padding, which stay NaN.
+  // Fills the padding with NaN, which stays there.
   __device__ void put_padding() const {
     const int padding = p_.bins.padding, stride = p_.bins.of_panel + padding;
 #pragma unroll 1
@@ -103,7 +103,8 @@ class Bins {
 
   __device__ __forceinline__ void gather_bins(int row) {
     const SpectrumRow spectrum = spectrum_row<false>(a_.spectra, row);
-    if (p_.variance) resample<true>(spectrum); else resample<false>(spectrum);
+    if (p_.variance) resample<true>(spectrum);
+    else resample<false>(spectrum);
   }
 
   template <bool kVariance>
@@ -145,7 +146,7 @@ class Bins {
     }
   }
 
-  // The spectrum's own pixels, from the first good one to the last.
+  // Loads the spectrum's own pixels, from the first good one to the last.
   __device__ void gather_pixels(int row) {
     const SpectrumRow s = spectrum_row<false>(a_.spectra, row);
     const Shared<int> state = shared_at<int>(p_.state);
@@ -187,7 +188,7 @@ class Bins {
 
   const RenderArgs& a_;
   const RenderPlan& p_;
-  int row_ = 0;  // of the spectrum at hand
+  int row_ = 0;                // of the spectrum at hand
   int first_ = 0, count_ = 0;  // of its own pixels
 };
 

@@ -1,4 +1,4 @@
-// From values to what is drawn of them: the heights of lines and the sides of their segments, or the levels of squares.
+// From values to what is drawn: the heights of lines and the sides of their segments, or the levels of squares.
 #pragma once
 
 #include <cstddef>
@@ -44,7 +44,8 @@ class Heights {
         __syncthreads();
       }
       const ValueRange scale = scales[r];
-      if (kLines) put_heights(drawn, series, begin, end, scale); else put_levels(drawn, series, begin, end, scale);
+      if (kLines) put_heights(drawn, series, begin, end, scale);
+      else put_levels(drawn, series, begin, end, scale);
     }
     __syncthreads();
     if (kShapes == Shapes::areas && drawn.quantity != Quantity::error) {
@@ -82,7 +83,7 @@ class Heights {
     for (int i = begin + thread_index(); i < end; i += block_threads()) {
       const float number = series[i];
       levels[i] = share_level(!error             ? height_share(number, scale, a_.margin)
-                              : number == number ? sigma / sqrtf(bins_.ivar_at(i))
+                              : number == number ? sigma_reach(bins_.ivar_at(i), sigma)
                                                  : 0.0f);
     }
   }
@@ -104,8 +105,8 @@ class Heights {
     if (drawn.quantity == Quantity::error) {
 #pragma unroll 1
       for (int i = begin + thread_index(); i < end; i += block_threads()) {
-        const float at_height = canvas * (1.0f - height_share(series[i], scale, a_.margin));
-        const float reach = canvas * sigma / sqrtf(bins_.ivar_at(i));
+        const float at_height = line_y(series[i], scale, a_.margin, canvas);
+        const float reach = sigma_reach(bins_.ivar_at(i), canvas * sigma);
         const float upper = at_height - reach, lower = at_height + reach;
         const bool drawn_here = drawable(upper) && drawable(lower);
         heights[i] = drawn_here ? upper : NAN;
@@ -114,13 +115,13 @@ class Heights {
     } else {
 #pragma unroll 1
       for (int i = begin + thread_index(); i < end; i += block_threads()) {
-        const float at_height = canvas * (1.0f - height_share(series[i], scale, a_.margin));
+        const float at_height = line_y(series[i], scale, a_.margin, canvas);
         heights[i] = kShapes == Shapes::outlines || drawable(at_height) ? at_height : NAN;
       }
     }
   }
 
-  // The sides of a line, and where it has gaps.
+  // Computes the sides of a line's segments, and where the line has gaps.
   __device__ void finish_line(const DrawnQuantity& drawn) const {
     const Shared<PanelLine> lines = shared_at<PanelLine>(p_.stroke) + drawn.stroke * p_.panels;
 #pragma unroll 1
@@ -138,14 +139,13 @@ class Heights {
       const auto x = bins_.x_of(panel.place);
       const Shared<const float> y = shared_at<float>(p_.y) + (drawn.line * p_.bins.room + panel.place);
       const Shared<Sides> sides = shared_at<Sides>(p_.sides) + (drawn.stroke * p_.bins.room + panel.place);
-      // The padding behind a panel is the padding before the next one, which sees to it. Only the last panel's is done
-      // here.
+      // The padding behind a panel is also the padding before the next one, with which it is handled. Only the padding
+      // behind the last panel is handled here.
       const int end = padding == 0 ? points - 1 : k + 1 < p_.panels ? points : points + padding - 1;
 #pragma unroll 1
       for (int i = thread_index() - padding; i < end; i += block_threads()) {
         const float here = y[i], next = y[i + 1];
-        if (bins_.near_points())
-          sides[i] = sides_of((next - here) * p_.near.per_step, r);
+        if (bins_.near_points()) sides[i] = sides_of((next - here) * p_.near.per_step, r);
         else if (p_.sides) sides[i] = make_sides(x[i], here, x[i + 1], next, r);
         if (here == here && next != next) {
           note_gap(x, y, points, i, r, p_.image.size, [&](int first, int last) {

@@ -8,17 +8,18 @@ namespace spectromer {
 
 constexpr int kPiece = 16;  // pixels handled together
 
-// How planes become channels: each by itself; one of them as three, through a table; or all over one another.
+// How planes become channels: each is a channel, one becomes three channels through a table, or all are laid over one
+// another.
 enum class Mixing : int { channels, table, layers };
 
 struct ImageLayout {
   Mixing mixing;
   int planes, size;
   unsigned pixels;  // of an image, in all channels
-  int access;      // bytes written at a time: row_access
-  bool direct;     // levels are stored as they are made, 16 at a time; else a strip of one or all planes is staged
-  Reserved shown;  // [planes, 256] what a level is shown as: a byte, or three (red first) for Mixing::table
-  Reserved staged; // [planes or 1, rows, 32] levels of a strip
+  int access;       // bytes written at a time: row_access
+  bool direct;  // levels are stored 16 at a time as soon as they are made; else a strip of one or all planes is staged
+  Reserved shown;   // [planes, 256] what a level is shown as: a byte, or three (red first) for Mixing::table
+  Reserved staged;  // [planes or 1, rows, 32] levels of a strip
 };
 
 // The largest power of two, up to 16, on a multiple of which every row of an image begins.
@@ -28,7 +29,7 @@ inline int row_access(const void* image, int64_t row_bytes) {
   return access;
 }
 
-// The first `count` bytes of a word, or all, in steps that the address allows.
+// Stores the first `count` bytes of a word, or all 4 if there are fewer, in steps that the address allows.
 __device__ __forceinline__ void store_word(unsigned char* to, unsigned word, int count, int access) {
   if (access >= 4) {
     if (count > 0) *reinterpret_cast<uint32_t*>(to) = word;
@@ -59,17 +60,17 @@ class ImageWriter {
     }
   }
 
-  // The image that is written from now on.
+  // Sets the image that is written from now on.
   __device__ void begin(unsigned image) { image_ = image; }
 
-  // Rows of an image of which 16 pixels each, from some place on, are put as their levels are.
+  // Writes 16 pixels of any row of an image, from some column on, directly from their levels.
   template <PixelType kType>
-  struct DirectRows {
+  struct DirectRowWriter {
     unsigned char* at;
     int size;
     float factor, offset;
 
-    // 16 of them, as they are stored.
+    // 16 pixels as they are stored.
     struct Pixels {
       static constexpr int kWords = kType == PixelType::uint8 ? 1 : 2;
       uint4 words[kWords];
@@ -102,16 +103,16 @@ class ImageWriter {
     }
   };
 
-  // Those of a channel of the image, from a pixel on.
+  // The writer of a channel of the image, from a pixel on.
   template <PixelType kType>
-  __device__ __forceinline__ DirectRows<kType> rows(int channel, int row, int column) const {
+  __device__ __forceinline__ DirectRowWriter<kType> row_writer(int channel, int row, int column) const {
     unsigned char* at = kept(address<kType == PixelType::uint8 ? 1 : 2>(channel, row, column));
-    if constexpr (kType == PixelType::uint8) return DirectRows<kType>{at, l_.size, 1.0f, 0.0f};
-    else return DirectRows<kType>{at, l_.size, __ldg(a_.factor + channel), __ldg(a_.offset + channel)};
+    if constexpr (kType == PixelType::uint8) return DirectRowWriter<kType>{at, l_.size, 1.0f, 0.0f};
+    else return DirectRowWriter<kType>{at, l_.size, __ldg(a_.factor + channel), __ldg(a_.offset + channel)};
   }
 
-  // Puts 16 pixels of a row of the image, as far as it goes, for any type and mixing: levels(plane, word) are 4 of
-  // their levels. Of Mixing::channels, `plane` alone.
+  // Writes 16 pixels of a row of the image, or as many as there are, for any type and mixing. levels(plane, word) gives
+  // four of their levels. With Mixing::channels only `plane` is written.
   template <class Levels>
   __device__ void put(int plane, int row, int column, Levels levels) const {
     if (l_.mixing == Mixing::table && a_.type == PixelType::uint8 && l_.access == 16) {
@@ -149,7 +150,7 @@ class ImageWriter {
     return static_cast<uint32_t>(inked(ground(), ink, a_.alpha[plane] / 255.0f, level) + 0.5f);
   }
 
-  // 16 pixels of three channels from one plane.
+  // Writes 16 pixels of three channels from one plane.
   template <class Levels>
   __device__ __forceinline__ void put_table(int row, int column, Levels levels) const {
     const Shared<uint32_t> shown = shared_at<uint32_t>(l_.shown);
@@ -171,7 +172,7 @@ class ImageWriter {
     put(0, red), put(1, green), put(2, blue);
   }
 
-  // What 4 pixels show in a channel.
+  // The levels of 4 pixels in a channel.
   template <class Levels>
   __device__ __forceinline__ unsigned shown_of(int plane, int channel, int word, Levels levels) const {
     unsigned shown = 0;
@@ -202,7 +203,7 @@ class ImageWriter {
   }
 
   static __device__ __forceinline__ uint4 eight_bfloat16(unsigned low, unsigned high, float factor, float offset) {
-    // A level, put below the bits of 2^23, is 2^23 more as a float; its product is rounded as in LevelSum.
+    // A level below the bits of 2^23 makes the float 2^23 + level, and its product is rounded as in LevelSum.
     const auto value = [&](unsigned levels, unsigned k) {
       const unsigned bits = __byte_perm(levels, 0x4b000000u, 0x7540u + k);
       float more;
@@ -213,7 +214,7 @@ class ImageWriter {
     return make_uint4(two(low, 0), two(low, 2), two(high, 0), two(high, 2));
   }
 
-  // Of a pixel of the image.
+  // The address of a pixel of the image.
   template <int kBytes>
   __device__ __forceinline__ unsigned char* address(int channel, int row, int column) const {
     const unsigned pixel = static_cast<unsigned>((channel * l_.size + row) * l_.size + column);
@@ -227,7 +228,7 @@ class ImageWriter {
                         : address<4>(channel, row, column);
   }
 
-  // Stores 4 pixels of a channel, as far as there is room.
+  // Stores 4 pixels of a channel, or as many as there is room for.
   __device__ __forceinline__ void store_four(int channel, unsigned char* to, int room, unsigned shown) const {
     if (a_.type == PixelType::uint8) {
       store_word(to, shown, room, l_.access);

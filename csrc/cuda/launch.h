@@ -1,4 +1,5 @@
-// What every kernel and every launch needs. The tests play blocks of threads on the CPU with a header of their own.
+// What every kernel and every launch needs. The tests run blocks of threads on the CPU, with
+// tests/emulation/emulation.h in place of CUDA's own header.
 #pragma once
 
 #include <algorithm>
@@ -12,15 +13,15 @@ namespace spectromer {
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = ~0u;
 
-// A stretch of the memory that a block of threads shares, in bytes; none where `offset` is below 0.
+// A part of the memory that a block of threads shares, in bytes; none if `offset` is negative.
 struct Reserved {
   int offset = -1, bytes = 0;
 
   SPECTROMER_HD explicit operator bool() const { return offset >= 0; }
 };
 
-// For __launch_bounds__(this, 2): the most threads of a block, of which two run at once, that leave each so many
-// registers.
+// Threads of a block for __launch_bounds__(threads, 2), where two blocks run at once: the most that leave each thread
+// so many registers.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800  // no more than 1,024 threads run at once
 constexpr int kFor48Registers = 512;
 #else
@@ -46,7 +47,7 @@ struct Grid {
 
 namespace spectromer {
 
-// Points into shared memory. The emulation checks every access through it.
+// A pointer into shared memory. The emulation checks every access through it.
 template <class T>
 using Shared = T*;
 
@@ -62,7 +63,7 @@ __device__ __forceinline__ Shared<To> shared_cast(Shared<From> from) {
   return reinterpret_cast<To*>(from);
 }
 
-// The block's barrier, as __syncthreads, which different warps may reach at different places of the code.
+// The block's barrier like __syncthreads, except that different warps may wait at different places of the code.
 __device__ __forceinline__ void block_barrier() { asm volatile("barrier.sync.aligned 0;" ::: "memory"); }
 
 // The least, the greatest and the sum of a value over a warp.
@@ -82,16 +83,18 @@ __device__ __forceinline__ int warp_min(int value) {
 __device__ __forceinline__ int warp_max(int value) {
   return warp_reduce(value, [](int a, int b) { return max(a, b); });
 }
-__device__ __forceinline__ int warp_sum(int value) { return warp_reduce(value, [](int a, int b) { return a + b; }); }
+__device__ __forceinline__ int warp_sum(int value) {
+  return warp_reduce(value, [](int a, int b) { return a + b; });
+}
 #endif
 
-// Asks for the cache line at `address`, which is read later.
+// Prefetches the cache line at `address`.
 __device__ __forceinline__ void prefetch(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
 
-// The same number or address, which the compiler then keeps in a register instead of working it out again wherever it
-// is used.
+// The same number or address, which the compiler then keeps in a register instead of computing it again wherever it is
+// used.
 template <class T>
 __device__ __forceinline__ T kept(T number) {
   asm("" : "+l"(number));
@@ -103,8 +106,8 @@ __device__ __forceinline__ float kept(float number) {
   return number;
 }
 
-// The same number, but a new one to the compiler: what follows from it is worked out here, and not ahead of a loop to
-// be kept in registers through all that the loop does.
+// The same number, which the compiler takes for a new one. Results that depend on it are computed here, instead of
+// ahead of a loop, where they would be kept in registers throughout the loop.
 __device__ __forceinline__ int renewed(int number) {
   asm volatile("" : "+r"(number));
   return number;
@@ -130,7 +133,7 @@ inline int device_attribute(int device, cudaDeviceAttr attribute) {
   return cudaDeviceGetAttribute(&value, attribute, device) == cudaSuccess ? value : 0;
 }
 
-// What is asked of the driver once for each device, or for each kernel with its shared memory.
+// What the driver is asked once for each device.
 struct DeviceLimits {
   int device, shared_bytes, multiprocessors;
 };
@@ -149,6 +152,7 @@ inline const DeviceLimits& device_limits() {
 
 inline int most_shared_bytes() { return device_limits().shared_bytes; }
 
+// What the driver is asked once for each kernel with its threads and shared memory.
 struct Residency {
   const void* kernel;
   int device, threads;
@@ -156,8 +160,8 @@ struct Residency {
   int blocks;  // on one multiprocessor
 };
 
-// As many blocks as run at once, or fewer: for a loop over `items` with a block for each. Allows the kernel its shared
-// memory.
+// The number of blocks that run at once, or of `items` if there are fewer, for a loop over items with a block for each.
+// Also allows the kernel its shared memory.
 template <class... Parameters>
 int64_t resident_blocks(void (*kernel)(Parameters...), int threads, int64_t shared, int64_t items) {
   static thread_local std::vector<Residency> known;
@@ -170,7 +174,7 @@ int64_t resident_blocks(void (*kernel)(Parameters...), int threads, int64_t shar
   if (blocks == 0) {
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, limits.shared_bytes);
     cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, static_cast<size_t>(shared));
-    blocks = std::max(blocks, 1);  // where the driver has refused, the launch tells why
+    blocks = std::max(blocks, 1);  // if the driver refuses, the launch reports why
     if (known.size() == 256) known.clear();
     known.push_back({name, limits.device, threads, shared, blocks});
   }
@@ -179,8 +183,10 @@ int64_t resident_blocks(void (*kernel)(Parameters...), int threads, int64_t shar
 
 template <class... Parameters>
 int launch(void (*kernel)(Parameters...), Grid grid, void* stream, Parameters... arguments) {
+  // clang-format off
   kernel<<<static_cast<unsigned>(grid.blocks), static_cast<unsigned>(grid.threads), static_cast<size_t>(grid.shared),
            static_cast<cudaStream_t>(stream)>>>(arguments...);
+  // clang-format on
   return cudaGetLastError();
 }
 

@@ -1,7 +1,7 @@
 // The outline of a line as Anti-Grain Geometry strokes it, edge by edge. See core/agg.h.
 //
-// A warp makes 30 segments' outlines at a time, a lane each, and puts the edges in a queue, from which it takes them 32
-// at a time: a lane makes few edges or many, but all lanes are busy with what an edge leaves in the image.
+// A warp outlines 30 segments at a time, one per lane, and puts the edges in a queue, from which it takes 32 at a time.
+// Lanes make different numbers of edges, but thanks to the queue all lanes are busy when edges are drawn.
 #pragma once
 
 #include "../core/agg.h"
@@ -22,7 +22,7 @@ struct alignas(8) SegmentRange {
   int begin, end;
 };
 
-// Those that the strip of columns [column, column + 32) has to know of: all that touch it, and one more at both ends.
+// The segments that the strip of columns [column, column + 32) needs: all that touch it, and one more at either end.
 template <class X>
 __device__ SegmentRange segments_near(X x, int points, int column, const StrokeShape& shape) {
   const float reach = 2.0f * shape.half + 1.0f;
@@ -31,22 +31,22 @@ __device__ SegmentRange segments_near(X x, int points, int column, const StrokeS
   return SegmentRange{nearest > 0 ? nearest - 1 : 0, farthest + 2 < points - 1 ? farthest + 2 : points - 1};
 }
 
-// Edges on their way from the lanes that make them to those that draw them, in any order. Each warp has room for 64.
+// Passes edges from the lanes that make them to the lanes that draw them, in any order. Each warp has room for 64.
 class EdgeQueue {
  public:
   static constexpr int kRoom = 2 * kWarp;
 
   __device__ explicit EdgeQueue(const Reserved& room) : edges_(shared_at<Edge>(room) + warp_index() * kRoom) {}
 
-  // Takes an edge from each lane that has one. Whenever 32 have come together, calls draw(edge) for each, which returns
-  // whether a part is left to be drawn, and has put it in place of the edge.
+  // Takes an edge from each lane that has one. Whenever there are 32, calls draw(edge) for each of them. draw returns
+  // whether a part is left to be drawn, which it has then put in place of the edge.
   template <class Draw>
   __device__ __forceinline__ void add(bool has, const Edge& edge, Draw draw) {
     append(has, edge);
     while (count_ >= kWarp) draw_some(draw);
   }
 
-  // Calls draw(edge) for those that are left.
+  // Calls draw(edge) for the edges that are left.
   template <class Draw>
   __device__ __forceinline__ void flush(Draw draw) {
     while (count_ > 0) draw_some(draw);
@@ -75,7 +75,7 @@ class EdgeQueue {
   int count_ = 0;
 };
 
-// One segment of a line as AGG takes it.
+// One segment of a line as AGG strokes it.
 struct Stroke {
   Stretch at;
   float ux, uy, length;
@@ -84,7 +84,7 @@ struct Stroke {
 };
 
 // A line of which segments [range.begin, range.end) are drawn on a canvas that ends a pixel before `right` and
-// `bottom`. Its edges are told from `origin` on.
+// `bottom`. The coordinates of its edges are relative to `origin`.
 template <class X, class Y>
 struct OutlinedLine {
   X x;
@@ -115,16 +115,17 @@ struct OutlinedLine {
     return s;
   }
 
-  // The segment that the line goes on with after segment i, or comes from (step = -1).
+  // The segment that follows segment i (step = 1) or precedes it (step = -1).
   __device__ Stroke neighbour(int i, int step) const {
     Stroke other;
-    do other = stroke(i += step); while (other.skipped);
+    do other = stroke(i += step);
+    while (other.skipped);
     return other;
   }
 };
 
-// Where a segment ends: the corners that the two sides of the outline go through on the left (side = 1) and the right
-// (-1), at the join with the next segment or at a cap.
+// The end of a segment, at the join with the next one or at a cap: the corners of the outline on its left side (1) and
+// on its right side (-1).
 struct SegmentEnd {
   one_lane::Join join;
   Vertex at;
@@ -156,14 +157,14 @@ struct SegmentEnd {
   }
 };
 
-// Adds the edges of segment i and of what lies between it and the next to the queue, if it is this lane's own. The
-// lanes hold neighbouring segments: the first and the last one of a warp only tell their neighbours.
+// Adds the edges of segment i, and of the join or cap at its end, to the queue if the segment is this lane's own. The
+// lanes hold neighbouring segments, of which the first and the last one of a warp only serve their neighbours.
 template <class X, class Y, class Draw>
 __device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int i, bool own, EdgeQueue& queue,
                                             Draw draw) {
   const Stroke s = line.stroke(i);
-  // Where no segment is skipped, a segment's neighbours are those of the lanes before and after. Else each lane looks
-  // for its own.
+  // If no segment is skipped, a segment's neighbours are those of the lanes before and after. Otherwise each lane looks
+  // for its own neighbours.
   const bool plain = !__any_sync(kAllLanes, s.skipped);
   Stroke after = s;
   after.ux = __shfl_down_sync(kAllLanes, s.ux, 1);
@@ -191,7 +192,8 @@ __device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int 
     const Cap cap = make_cap(s.at.x0, s.at.y0, line.shape.half * s.uy, -line.shape.half * s.ux, true);
     left = Vertex{cap.left_x, cap.left_y}, right = Vertex{cap.right_x, cap.right_y};
   }
-  // The left side, then the right one, which is turned round, and what closes the outline where it begins and ends.
+  // The left side is added first, then the right one reversed, and before them the edges that close the outline where
+  // it begins and ends.
   const bool drawn = own && !s.broken && !s.skipped, ends = end.capped;
   const int lefts = end.corners(1.0f), edges = drawn ? lefts + end.corners(-1.0f) : 0;
   if (__any_sync(kAllLanes, drawn && (starts || ends))) {
@@ -217,7 +219,7 @@ __device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int 
   }
 }
 
-// Calls draw(edge) for all edges of a line's outline that are not level, by the whole block.
+// Calls draw(edge) for all edges of a line's outline that are not horizontal, by the whole block.
 template <class X, class Y, class Draw>
 __device__ __forceinline__ void draw_outline(const OutlinedLine<X, Y>& line, const Reserved& room, Draw draw) {
   constexpr int kEach = kWarp - 2;

@@ -1,4 +1,4 @@
-// Spectra with wavelengths of their own, resampled to a grid: their pixels' edges lie in shared memory.
+// Spectra with wavelengths of their own, resampled to a grid. The edges of their pixels lie in shared memory.
 #pragma once
 
 #include "../core/resample.h"
@@ -8,12 +8,13 @@ namespace spectromer {
 
 constexpr int64_t kMostOwnPixels = 1 << 20;
 
-// Whether a row's edges serve its resampling: all rows are of one length, and bins are what pixels cover of them.
+// Whether spectra are resampled by the edges of their own pixels: all have the same length, and the method conserves
+// flux.
 inline bool has_own_edges(const ResampleArgs& a) {
   return !a.shared_wavelength && a.offsets == nullptr && a.method == Method::flux_conserving;
 }
 
-// Brings the values of a row that comes next nearer.
+// Prefetches the values of the next row.
 __device__ __forceinline__ void prefetch_row(const SpectrumRow& s) {
   constexpr int kLine = 128 / sizeof(float);
   for (int64_t i = thread_index() * kLine; i < s.end - s.begin; i += block_threads() * kLine) {
@@ -46,7 +47,7 @@ __device__ __forceinline__ void bin_edges(const double* grid, int bins, int m, d
   }
 }
 
-// First pixel that ends behind `start`, which is the same for the whole warp.
+// The first pixel that ends behind `start`, which is the same for the whole warp.
 __device__ __forceinline__ int pixel_of_warp(Shared<double> edge, int pixels, double start) {
   int low = 0, high = pixels;
   while (low < high) {
@@ -59,9 +60,10 @@ __device__ __forceinline__ int pixel_of_warp(Shared<double> edge, int pixels, do
   return low;
 }
 
-// First pixel that ends behind `start`: looked for where it lies if pixels are as wide as the one at `origin`.
+// The first pixel that ends behind `start`. It is looked for where it would lie if all pixels were as wide as the one
+// at `origin`.
 __device__ __forceinline__ int pixel_near(Shared<double> edge, int pixels, double start, int origin) {
-  constexpr float kRoom = 0.3f;  // by which pixels that differ may mislead
+  constexpr float kRoom = 0.3f;  // in pixels: the guess may be too high by this, as widths differ
   const double from = edge[origin];
   const float per_width = reciprocal(static_cast<float>(edge[origin + 1] - from));
   const int guess = origin + static_cast<int>(static_cast<float>(start - from) * per_width - kRoom);
@@ -71,13 +73,14 @@ __device__ __forceinline__ int pixel_near(Shared<double> edge, int pixels, doubl
   int low = 0, high = pixels;
   while (low < high) {
     const int middle = (low + high) / 2;
-    if (edge[middle + 1] <= start) low = middle + 1; else high = middle;
+    if (edge[middle + 1] <= start) low = middle + 1;
+    else high = middle;
   }
   return low;
 }
 
-// Calls put(m, flux, ivar) for all bins of a row; see BinSums::finish. A warp takes neighbouring groups of 32 bins, a
-// lane each: where a group's pixels end tells where to look for those of the next.
+// Calls put(m, flux, ivar) for all bins of a row; see BinSums::finish. A warp takes neighbouring groups of 32 bins, one
+// per lane. The pixels of a group are looked for where those of the last group end.
 template <bool kVariance, class Put>
 __device__ __forceinline__ void visit_own_bins(const SpectrumRow& s, Shared<double> edge, const double* grid, int bins,
                                                float required, Put put) {
@@ -95,9 +98,8 @@ __device__ __forceinline__ void visit_own_bins(const SpectrumRow& s, Shared<doub
     const int first = pixel_near(edge, pixels, low, origin < pixels ? origin : pixels - 1);
     origin = __shfl_sync(kAllLanes, first, kWarp - 1);
     BinSums<kVariance> sums;
-    visit_overlaps([&](int i) { return static_cast<double>(edge[i]); }, pixels, low, high, first, [&](int i, double w) {
-      sums.add(w, __ldg(row_flux + i), __ldg(row_ivar + i));
-    });
+    visit_overlaps([&](int i) { return static_cast<double>(edge[i]); }, pixels, low, high, first,
+                   [&](int i, double w) { sums.add(w, __ldg(row_flux + i), __ldg(row_ivar + i)); });
     float flux, ivar;
     sums.finish(required, flux, ivar);
     if (m < bins) put(m, flux, ivar);

@@ -29,7 +29,7 @@ class Painter {
     writer_.begin(static_cast<unsigned>(row));
     bins_.gather(row);
     __syncthreads();
-    if (p_.edges) clear_strips();  // whose place the edges had
+    if (p_.edges) clear_strips();  // the edges lay in their place
     if (kShapes == Shapes::outlines && p_.segments) find_segments();
     if (bins_.own_pixels() && p_.starts) {
 #pragma unroll 1
@@ -84,62 +84,62 @@ class Painter {
       top_ = 0;
       do {
         column_ = 0;
-        do draw_strip(); while ((column_ += kWarp) < p_.image.size);
+        do draw_strip();
+        while ((column_ += kWarp) < p_.image.size);
       } while (!kAtOnce && (top_ += kMostRows) < p_.passes.canvas);
-    } while (!kAtOnce && (first_panel_ += p_.passes.panels) < p_.passes.stacked);
+    } while (!kAtOnce && (first_panel_ += p_.passes.panels) < p_.passes.stacked_panels);
   }
 
   __device__ __forceinline__ void draw_strip() {
     int q = 0;
     do {
       int sheet = 0;
-      do draw_plane(q, sheet); while (++sheet < p_.passes.sheets);
+      do draw_plane(q, sheet);
+      while (++sheet < p_.passes.sheets);
     } while (++q < p_.quantity_count);
     if (kSource != Source::planned && p_.image.mixing == Mixing::layers) put_staged(0);
   }
 
-  // Of the pass: panels, rows of each, all rows, and where they begin in the image.
+  // The panels of the pass at hand, the rows of each, all rows, and where they begin in the image.
   __device__ int panels() const {
-    return kAtOnce ? p_.passes.panels : least(p_.passes.stacked - first_panel_, p_.passes.panels);
+    return kAtOnce ? p_.passes.panels : min(p_.passes.stacked_panels - first_panel_, p_.passes.panels);
   }
-  __device__ int shown() const { return kAtOnce ? p_.passes.shown : least(p_.passes.canvas - top_, p_.passes.shown); }
+  __device__ int shown() const { return kAtOnce ? p_.passes.shown : min(p_.passes.canvas - top_, p_.passes.shown); }
   __device__ int rows() const { return kAtOnce ? p_.passes.rows : panels() * shown(); }
   __device__ int image_row() const { return first_panel_ * p_.passes.canvas + top_; }
 
-  static __device__ int least(int a, int b) { return a < b ? a : b; }
-
-  // One quantity, of one panel or of those of the pass, in the strip.
+  // Draws one quantity in the strip, of one panel or of all panels of the pass.
   __device__ __forceinline__ void draw_plane(int q, int sheet) {
     const DrawnQuantity& drawn = p_.quantities[q];
     const int first_panel = first_panel_ + sheet, plane = q * p_.passes.sheets + sheet;
     if (is_mark(drawn.quantity)) {
-      draw_columns(drawn.quantity, first_panel, rows_of(plane));
+      draw_columns(drawn.quantity, first_panel, row_writer(plane));
     } else if (kShapes == Shapes::outlines && drawn.quantity != Quantity::error) {
       draw_outlines(drawn.line, first_panel);
-      agg_.put_levels(rows(), rows_of(plane));
+      agg_.put_levels(rows(), row_writer(plane));
     } else {
       RowRange touched;
       if (drawn.quantity == Quantity::error) draw_bands(drawn, first_panel, touched);
       else if constexpr (kShapes == Shapes::areas) draw_lines(drawn, first_panel, touched);
       strip_.touch(touched);
-      strip_.put_levels(rows(), p_.level_scale, rows_of(plane));
+      strip_.put_levels(rows(), p_.level_scale, row_writer(plane));
     }
     if (kSource != Source::planned && p_.image.mixing != Mixing::layers) put_staged(plane);
   }
 
-  // Where the levels of a plane go.
-  __device__ __forceinline__ auto rows_of(int plane) const {
+  // The writer of a plane's levels.
+  __device__ __forceinline__ auto row_writer(int plane) const {
     if constexpr (kSource == Source::planned) {
-      return writer_.rows<kType>(plane, image_row(), column_ + lane_piece() * kPiece);
+      return writer_.row_writer<kType>(plane, image_row(), column_ + lane_piece() * kPiece);
     } else {
       const bool layers = p_.image.mixing == Mixing::layers;
-      return StagedRows{shared_at<uint4>(p_.image.staged) +
-                        ((layers ? plane : 0) * p_.passes.rows * (kWarp / kPiece) + lane_piece())};
+      return StagedRowWriter{shared_at<uint4>(p_.image.staged) +
+                             ((layers ? plane : 0) * p_.passes.rows * (kWarp / kPiece) + lane_piece())};
     }
   }
 
-  // Rows of levels that are put into the image later on.
-  struct StagedRows {
+  // Stores rows of levels that are written to the image later.
+  struct StagedRowWriter {
     Shared<uint4> to;
 
     __device__ uint4 pixels(const uint4& levels) const { return levels; }
@@ -147,7 +147,8 @@ class Painter {
     __device__ void put(int row, const uint4& levels) const { to[row * (kWarp / kPiece)] = levels; }
   };
 
-  // The staged levels of a strip: those of one plane, or all planes over one another. By the whole block.
+  // Writes the staged levels of a strip to the image, of one plane or of all planes over one another, by the whole
+  // block.
   __device__ void put_staged(int plane) const {
     __syncthreads();
     const Shared<unsigned> staged = shared_at<unsigned>(p_.image.staged);
@@ -165,8 +166,8 @@ class Painter {
 
   // ---- true area: a warp for each sub-column of each panel ----
 
-  // Calls of_part = of_subcolumn(k), then of_part(part), for the sub-columns and the panels of the pass that are this
-  // warp's own.
+  // Calls of_part = of_subcolumn(k), then of_part(part), for the sub-columns and the panels of the pass that this warp
+  // draws.
   template <class Draw>
   __device__ __forceinline__ void visit_subcolumns(Draw of_subcolumn) const {
     if (kSource != Source::planned && column_ + lane_index() >= p_.image.size) return;
@@ -210,8 +211,8 @@ class Painter {
     const Shared<PanelLine> lines = shared_at<PanelLine>(p_.stroke) + (drawn.stroke * p_.panels + first_panel);
     const int strip = renewed(column_), column = strip + lane_index();
     const unsigned here = 1u << (static_cast<unsigned>(strip) / kWarp & 31u);  // of PanelLine::gaps
-    // Gaps of the lines that this warp visits. A warp without a sub-column visits none here, so it checks all lines
-    // below.
+    // The gaps of all lines that this warp visits. A warp without a sub-column visits none here, so it has to look at
+    // all lines below.
     unsigned gaps = (warp_index() & p_.subcolumn_mask) < a_.subcolumns ? 0u : ~0u;
     visit_subcolumns([&](int k) {
       const NearPoints near = bins_.near_points() ? near_.points(column, k) : NearPoints{};
@@ -233,7 +234,7 @@ class Painter {
     if ((gaps & here) != 0) draw_lines_with_gaps(drawn, first_panel, here, touched);
   }
 
-  // Those with gaps near the strip.
+  // Draws the lines that have gaps near the strip.
   __device__ __forceinline__ void draw_lines_with_gaps(const DrawnQuantity& drawn, int first_panel, unsigned here,
                                                        RowRange& touched) const {
     const int column = renewed(column_) + lane_index();
@@ -269,13 +270,11 @@ class Painter {
     float r;
 
     __device__ __forceinline__ AnyLine(const Painter& painter, const DrawnQuantity& drawn, const PanelLine& line)
-        : x(painter.bins_.x_of(line.y - drawn.line * painter.p_.bins.room)),
-          y(shared_at<float>(painter.p_.y) + line.y),
-          sides(shared_at<Sides>(painter.p_.sides) + line.sides),
-          has_sides(painter.p_.sides),
+        : x(painter.bins_.x_of(line.y - drawn.line * painter.p_.bins.room)), y(shared_at<float>(painter.p_.y) + line.y),
+          sides(shared_at<Sides>(painter.p_.sides) + line.sides), has_sides(painter.p_.sides),
           r(0.5f * painter.a_.linewidth) {}
 
-    // Worked out anew where there is no room for them.
+    // The sides of segment i, which are computed anew if there is no room for them.
     __device__ __forceinline__ Sides operator()(int i) const {
       return has_sides ? static_cast<Sides>(sides[i]) : make_sides(x[i], y[i], x[i + 1], y[i + 1], r);
     }
@@ -303,9 +302,9 @@ class Painter {
 
   // ---- marks ----
 
-  // Inks the share of each pixel column that marked bins cover, all rows of a panel alike.
-  template <class Rows>
-  __device__ __forceinline__ void draw_columns(Quantity quantity, int first_panel, const Rows& rows) const {
+  // Draws each pixel column with the share of it that marked bins cover. All rows of a panel are alike.
+  template <class RowWriter>
+  __device__ __forceinline__ void draw_columns(Quantity quantity, int first_panel, const RowWriter& to) const {
     const Shared<uint8_t> levels = shared_at<uint8_t>(p_.columns);
     const int column = renewed(column_) + lane_index();
 #pragma unroll 1
@@ -314,22 +313,22 @@ class Painter {
           share_level(column < p_.image.size ? marked_share(quantity, bins_.panel(first_panel + part), column) : 0.0f);
     }
     __syncthreads();
-    // A thread keeps to its lane's half of the strip, and goes down the panels.
+    // A thread stays in its lane's half of the strip and goes down the panels.
     const Shared<uint4> pieces = shared_at<uint4>(p_.columns);
     const int step = block_threads() / (kWarp / kPiece);
     int row = thread_index() / (kWarp / kPiece);
 #pragma unroll 1
     for (int part = 0; part < panels(); ++part) {
       const uint4 some = pieces[part * (kWarp / kPiece) + lane_piece()];
-      const auto pixels = (some.x | some.y | some.z | some.w) != 0 ? rows.pixels(some) : rows.blank();
+      const auto pixels = (some.x | some.y | some.z | some.w) != 0 ? to.pixels(some) : to.blank();
 #pragma unroll 1
-      for (; row < (part + 1) * shown(); row += step) rows.put(row, pixels);
+      for (; row < (part + 1) * shown(); row += step) to.put(row, pixels);
     }
     __syncthreads();
   }
 
   __device__ __forceinline__ float marked_share(Quantity quantity, const Panel& panel, int column) const {
-    if (bins_.even_points()) {  // so many whole bins
+    if (bins_.even_points()) {  // a pixel column has whole bins
       const int first = column << p_.near.points_shift, bins = 1 << p_.near.points_shift;
       int marked = 0;
 #pragma unroll 1
@@ -346,7 +345,7 @@ class Painter {
       const Extent extent = bin_extent(x, panel.count, i, width);
       if (extent.left >= high) break;
       if (bins_.marked(quantity, panel.begin + i, panel.place + i))
-        cover += larger(smaller(extent.right, high) - larger(extent.left, low), 0.0f);
+        cover += max(min(extent.right, high) - max(extent.left, low), 0.0f);
     }
     return cover;
   }
@@ -358,10 +357,9 @@ class Painter {
   const Strip strip_;
   const NearPainter near_;
   const AggStrip agg_;
-  // Of the pass at hand.
-  int first_panel_ = 0;
-  int top_ = 0;     // first row of each panel's canvas
-  int column_ = 0;  // where the strip at hand begins
+  int first_panel_ = 0;  // of the pass at hand
+  int top_ = 0;          // first row of each panel's canvas
+  int column_ = 0;       // where the strip at hand begins
 };
 
 }  // namespace spectromer

@@ -1,26 +1,14 @@
-// The values between which a picture is drawn, found by a block of threads: extremes, or numpy's linear percentiles.
+// The values at the bottom and the top of a picture, found by a block of threads: extremes, or numpy's linear
+// percentiles.
 #pragma once
 
 #include <cfloat>
 
+#include "../core/order.h"
 #include "../core/render.h"
 #include "launch.h"
 
 namespace spectromer {
-
-// Floats in the order of whole numbers.
-__device__ __forceinline__ int order_of(float value) {
-  int bits;
-  memcpy(&bits, &value, sizeof bits);
-  return bits ^ ((bits >> 31) & 0x7fffffff);
-}
-
-__device__ __forceinline__ float value_of(int order) {
-  const int bits = order ^ ((order >> 31) & 0x7fffffff);
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
 
 struct RangeLayout {
   static constexpr int kBins = 1024, kMembers = kWarp, kStates = 16;
@@ -79,8 +67,7 @@ class RangeFinder {
     for (int which = 0; which < 2; ++which) {
       const double position = layout_.share[which] * static_cast<double>(finite - 1);
       const float here = value_of(*state(kHere + which)), next = value_of(*state(kNext + which));
-      found[which] =
-          here + (next - here) * static_cast<float>(position - static_cast<double>(static_cast<int>(position)));
+      found[which] = between_ranks(here, next, position, static_cast<double>(static_cast<int>(position)));
     }
     __syncthreads();
     if (thread_index() == 0) clear_state();
@@ -88,7 +75,7 @@ class RangeFinder {
   }
 
  private:
-  // Calls visit(value) for the values [begin, end), each by some thread: four after one another, where they are
+  // Calls visit(value) for the values [begin, end), each by some thread. A thread takes four in a row where they are
   // aligned.
   template <class Visit>
   __device__ __forceinline__ void visit(int begin, int end, Visit visit) const {
@@ -99,7 +86,7 @@ class RangeFinder {
       const uint4 words = four[i];
       visit(float_of(words.x)), visit(float_of(words.y)), visit(float_of(words.z)), visit(float_of(words.w));
     }
-    // What lies before and behind them.
+    // The values before and behind the aligned ones.
     const int before = (first < end ? first : end) - begin, behind = end > last ? end - last : 0, i = thread_index();
     if (i < before + behind) visit(values_[i < before ? begin + i : last + i - before]);
   }
@@ -112,19 +99,22 @@ class RangeFinder {
 
   static constexpr int kBins = RangeLayout::kBins, kMembers = RangeLayout::kMembers;
 
-  // Numbers that the block works out together; pairs for the lower and the upper percentile.
+  // Numbers that the block computes together, in pairs for the lower and the upper percentile.
   enum State {
-    kCount, kLow, kHigh,             // of all values
-    kBin, kNextBin = kBin + 2,       // bins of the rank and of the next
-    kBelow = kNextBin + 2,           // values in earlier bins
-    kListed = kBelow + 2,            // members of the two bins
-    kHere = kListed + 2,             // the values of the rank and of the next, as orders
+    kCount,
+    kLow,
+    kHigh,  // of all values
+    kBin,
+    kNextBin = kBin + 2,    // bins of the rank and of the next
+    kBelow = kNextBin + 2,  // values in earlier bins
+    kListed = kBelow + 2,   // members of the two bins
+    kHere = kListed + 2,    // the values of the rank and of the next, as orders
     kNext = kHere + 2,
     kTally = kNext + 2
   };
   static_assert(kTally < RangeLayout::kStates);
 
-  // Which bin of the histogram a value falls in: as many equal steps as there are bins from the least to the greatest.
+  // The bin of the histogram in which a value falls. The bins are equal steps from the least value to the greatest.
   struct Slots {
     float origin, per_value;  // of halves, whose differences stay finite
 
@@ -137,7 +127,7 @@ class RangeFinder {
     }
   };
 
-  // Where a bin's count lies: a lane for each 32 bins meets none of the others' banks.
+  // Where the count of a bin lies. With this padding, lanes whose bins lie 32 apart use different banks.
   static __device__ int padded(unsigned bin) { return static_cast<int>(bin + bin / kWarp); }
 
   __device__ int rank(int k, int finite) const {
@@ -149,9 +139,7 @@ class RangeFinder {
     for (int i = thread_index(); i < kBins + kBins / kWarp; i += block_threads()) *histogram(i) = 0;
   }
 
-  __device__ void clear_state() const {
-    *state(kCount) = 0, *state(kLow) = INT_MAX, *state(kHigh) = INT_MIN;
-  }
+  __device__ void clear_state() const { *state(kCount) = 0, *state(kLow) = INT_MAX, *state(kHigh) = INT_MIN; }
 
   __device__ void count(int begin, int end) const {
     int finite = 0;
@@ -226,7 +214,7 @@ class RangeFinder {
     if (lane < listed && place == (wanted + 1 < listed ? wanted + 1 : wanted)) *state(kNext + k) = own;
   }
 
-  // The same for any number of members, by the whole block: halves the stretch of orders in which the rank's lies.
+  // The same for any number of members, by the whole block: bisects the orders until that of the rank is found.
   __device__ void find_by_counting(int k, int rank, int begin, int end) const {
     const auto up_to = [&](int order) {
       int counted = 0;
@@ -240,7 +228,8 @@ class RangeFinder {
     int low = *state(kLow), high = *state(kHigh);
     while (low < high) {
       const int middle = low + static_cast<int>((static_cast<unsigned>(high) - static_cast<unsigned>(low)) / 2);
-      if (up_to(middle) > rank) high = middle; else low = middle + 1;
+      if (up_to(middle) > rank) high = middle;
+      else low = middle + 1;
     }
     int above = INT_MAX;
 #pragma unroll 1
@@ -254,7 +243,7 @@ class RangeFinder {
     __syncthreads();
   }
 
-  // What the warps' numbers come to; to be called by all threads.
+  // Combines a number of each warp; to be called by all threads.
   template <class Combine>
   __device__ int tallied(int nothing, int of_warp, Combine combine) const {
     __syncthreads();

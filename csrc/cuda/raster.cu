@@ -1,3 +1,4 @@
+// Lines and bands, with a block of threads for each image.
 #include <cmath>
 
 #include "launch.h"
@@ -9,19 +10,19 @@ namespace {
 
 constexpr int kImageThreads = 256, kImageWarps = kImageThreads / kWarp;
 
-// How a block lays out its shared memory: a strip, and the line where it fits.
+// How a block lays out its shared memory: a strip, and the line if it fits.
 struct RasterPlan {
   StripLayout strip;
   AggLayout agg;
   StrokeShape shape{1.0f};
-  int weight;         // of a sub-column
-  float step;         // between sub-columns
-  float level_scale;  // from weights to levels
-  Reserved x, y;    // [points] of the line
-  Reserved sides;   // [points]
-  Reserved starts;  // [width] first point that can touch a pixel column
-  Reserved gaps;    // [strips] whether the line has a gap near its columns
-  Reserved segments;  // [strips] of SegmentRange, near each strip, of lines as AGG draws them
+  int weight;          // of a sub-column
+  float step;          // between sub-columns
+  float level_scale;   // from weights to levels
+  Reserved x, y;       // [points] of the line
+  Reserved sides;      // [points]
+  Reserved starts;     // [width] first point that can touch a pixel column
+  Reserved gaps;       // [strips] whether the line has a gap near its columns
+  Reserved segments;   // [strips] of SegmentRange, near each strip, of lines as AGG draws them
   int64_t pixels = 0;  // of an image
   int rows = 0, access = 1;
   int64_t bytes = 0;
@@ -66,10 +67,10 @@ __device__ void visit_strips(const RasterizeArgs& a, const RasterPlan& p, Draw d
   }
 }
 
-// Rows of a strip, of which a lane puts 16 levels each.
-struct RasterRows {
+// Writes 16 levels of any row of a strip, from some column on.
+struct RasterRowWriter {
   uint8_t* at;      // its first pixel
-  int width, room;  // of the image; columns from there on
+  int width, room;  // of the image; its columns from there on
   int access;
 
   __device__ __forceinline__ uint4 pixels(const uint4& levels) const { return levels; }
@@ -88,20 +89,19 @@ struct RasterRows {
   }
 };
 
-__device__ __forceinline__ RasterRows rows_of(const RasterizeArgs& a, const RasterPlan& p, unsigned image, int column,
-                                              int top) {
+__device__ __forceinline__ RasterRowWriter row_writer(const RasterizeArgs& a, const RasterPlan& p, unsigned image,
+                                                      int column, int top) {
   const int width = static_cast<int>(a.width), own = column + lane_piece() * kPiece;
   uint8_t* at = a.out + image * p.pixels + uint64_t{static_cast<unsigned>(top)} * static_cast<unsigned>(width) + own;
-  return RasterRows{kept(at), width, width - own, p.access};
+  return RasterRowWriter{kept(at), width, width - own, p.access};
 }
 
-// Calls cover(column, at, emit) for each sub-column of the strip, with emit(interval) to draw what it covers.
+// Calls cover(column, at, emit) for each sub-column of the strip. `cover` calls emit(interval) for what is covered.
 template <class Cover>
 __device__ __forceinline__ void draw_subcolumns(const Strip& strip, const RasterizeArgs& a, const RasterPlan& p,
                                                 int column, int top, int rows, Cover cover) {
   const int own = column + lane_index(), width = static_cast<int>(a.width);
-  const float above = static_cast<float>(top),
-              height = static_cast<float>(rows);
+  const float above = static_cast<float>(top), height = static_cast<float>(rows);
   RowRange touched;
   for (int k = warp_index(); own < width && k < a.subcolumns; k += kImageWarps) {
     cover(own, static_cast<float>(own) + (static_cast<float>(k) + 0.5f) * p.step, [&](Interval hit) {
@@ -124,12 +124,12 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
       __syncthreads();
       draw_subcolumns(strip, a, p, column, top, rows,
                       [&](int, float at, auto emit) { emit(band_interval(x, y, band, points, at)); });
-      strip.put_levels(rows, p.level_scale, rows_of(a, p, image, column, top));
+      strip.put_levels(rows, p.level_scale, row_writer(a, p, image, column, top));
     });
   }
 }
 
-// The line in shared memory, with what it takes to draw it.
+// A line in shared memory, with all that is needed to draw it.
 struct StagedLine {
   Shared<float> x, y;
   Shared<Sides> sides;
@@ -138,16 +138,11 @@ struct StagedLine {
   float r;
 
   __device__ StagedLine(const RasterizeArgs& a, const RasterPlan& p)
-      : x(shared_at<float>(p.x)),
-        y(shared_at<float>(p.y)),
-        sides(shared_at<Sides>(p.sides)),
-        starts(shared_at<int>(p.starts)),
-        gaps(shared_at<int>(p.gaps)),
-        points(static_cast<int>(a.points)),
-        width(static_cast<int>(a.width)),
-        r(0.5f * a.linewidth) {}
+      : x(shared_at<float>(p.x)), y(shared_at<float>(p.y)), sides(shared_at<Sides>(p.sides)),
+        starts(shared_at<int>(p.starts)), gaps(shared_at<int>(p.gaps)), points(static_cast<int>(a.points)),
+        width(static_cast<int>(a.width)), r(0.5f * a.linewidth) {}
 
-  // To be called by the whole block. A height that does not belong to the line becomes NaN.
+  // Loads a line, by the whole block. A height that does not belong to the line becomes NaN.
   __device__ void load(const RasterizeArgs& a, unsigned image) const {
     const float* from_x = a.x + image * a.x_stride;
     const float* from_y = a.y + image * a.points;
@@ -198,7 +193,7 @@ __global__ void __launch_bounds__(kFor48Registers, 2)
           visit_column(x, y, sides, line.points, first_point(x, line.points, at, line.r), at, line.r, emit);
         }
       });
-      strip.put_levels(rows, p.level_scale, rows_of(a, p, image, column, top));
+      strip.put_levels(rows, p.level_scale, row_writer(a, p, image, column, top));
     });
   }
 }
@@ -234,7 +229,7 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
       };
       if constexpr (kStaged) add(Shared<const float>(staged_x), Shared<const float>(staged_y));
       else add(from_x, from_y);
-      strip.put_levels(rows, rows_of(a, p, image, column, top));
+      strip.put_levels(rows, row_writer(a, p, image, column, top));
     });
   }
 }

@@ -1,3 +1,4 @@
+// From spectra to images, with a block of threads for each spectrum: the choice of a kernel and its launch.
 #include "launch.h"
 #include "painter.cuh"
 #include "render_plan.h"
@@ -5,7 +6,7 @@
 namespace spectromer {
 namespace {
 
-// Images of bytes that are drawn directly take few registers, so that more blocks run at once.
+// Images of bytes that are drawn directly are limited to few registers, so that more blocks run at once.
 template <Source kSource, Shapes kShapes, PixelType kType = PixelType::uint8, bool kAtOnce = false>
 __global__ void __launch_bounds__(kSource == Source::planned && kType == PixelType::uint8 ? kFor48Registers
                                                                                           : kFor64Registers,

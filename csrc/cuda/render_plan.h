@@ -1,4 +1,5 @@
-// What follows from the arguments of a rendering alone, and how a block of threads lays out its shared memory.
+// What follows from the arguments of a rendering, before any spectrum is read, and how a block of threads lays out its
+// shared memory.
 #pragma once
 
 #include <cmath>
@@ -17,24 +18,24 @@ namespace spectromer {
 constexpr int kMostQuantities = 16;
 constexpr int kFewThreads = 256, kManyThreads = 512;  // of a block
 
-// What is drawn of a spectrum, once for each panel or of all panels under one another.
+// A quantity of a spectrum, which is drawn once for each panel, or once with all panels under one another.
 struct DrawnQuantity {
   Quantity quantity;
-  int line;    // the first of its lines: one, or two for the edges of an error's band; of squares its row of levels
+  int line;    // the first of its lines: one, or two for the edges of an error's band; for squares, its row of levels
   int stroke;  // its number among the lines that have sides
-  int range;   // whose scale it has: that of the flux (0), of the first (1) or of the second derivative (2)
+  int range;   // the scale that it has: that of the flux (0), of the first (1) or of the second derivative (2)
   bool first;  // the first quantity that needs this range
 };
 
-// Where the bins of a spectrum lie. Those of common bins lie panel after panel, with `padding` values that are NaN
-// before the first panel and behind each.
+// Where the bins of a spectrum lie. Common bins lie panel after panel, with `padding` values that are NaN before the
+// first panel and behind each panel.
 struct BinLayout {
-  bool own;       // pixels as they are, from the first good one to the last
-  int most;       // bins of a spectrum
-  int of_panel;   // of common bins
+  bool own;      // the bins are own pixels, from the first good one to the last
+  int most;      // bins of a spectrum
+  int of_panel;  // of common bins
   int padding;
-  int places;     // of all of them and the padding
-  int room;       // for these, in steps of 4
+  int places;       // of all of them and the padding
+  int room;         // for these, in steps of 4
   float step;       // pixels from bin to bin, of common bins
   float per_panel;  // 1 / of_panel
 };
@@ -42,34 +43,34 @@ struct BinLayout {
 // One of a spectrum's panels.
 struct alignas(16) Panel {
   int begin;  // the first of its bins
-  int place;  // where that lies in shared memory
+  int place;  // where that bin lies in shared memory
   int count;  // of its bins
 };
 
 // One line of a panel, and the sides of its segments.
 struct alignas(16) PanelLine {
-  int y, sides;   // index of its first point in RenderPlan::y and RenderPlan::sides
+  int y, sides;  // index of its first point in RenderPlan::y and RenderPlan::sides
   int points;
-  unsigned gaps;  // strips near whose columns the line has a gap, as bits
+  unsigned gaps;  // as bits: strips near whose columns the line has a gap
 };
 
 // An image is drawn in passes of as many rows as a strip has room for. A pass covers several stacked panels, one panel,
-// or part of one.
+// or a part of one.
 struct PassLayout {
-  int canvas;    // height of a panel
-  int shown;     // rows of a panel that are drawn at a time, at most
-  float height;  // shown, as a float
-  int panels;    // in one pass; 1 if a panel needs several passes
-  int rows;      // of all of them
-  int stacked;   // panels that lie under one another
-  int sheets;    // panels that are drawn as separate planes
-  bool at_once;  // all rows are drawn together
+  int canvas;          // height of a panel
+  int shown;           // rows of a panel that are drawn at a time, at most
+  float height;        // shown, as a float
+  int panels;          // in one pass; 1 if a panel needs several passes
+  int rows;            // of all of them
+  int stacked_panels;  // panels that lie under one another
+  int sheets;          // panels that are drawn as separate planes
+  bool at_once;        // all rows are drawn together
 };
 
-// Pictures of squares: `side` of them in a line.
+// Pictures of squares, with `side` squares per line.
 struct SquareLayout {
-  int block, side, lines;  // pixels of a square's side; lines of squares, the last of which may be cut off
-  int pieces;              // of 16 columns
+  int block, side, lines;       // pixels of a square's side; lines of squares, the last of which may be cut off
+  int pieces;                   // of 16 columns
   int lines_step, pieces_step;  // from a thread's piece to its next
   float per_block, per_piece;   // 1 / block, 1 / pieces
 
@@ -88,17 +89,17 @@ __device__ __forceinline__ int quotient(int a, float per) {
 struct RenderPlan {
   DrawnQuantity quantities[kMostQuantities];
   int quantity_count, lines, strokes;
-  bool bands;              // errors are drawn as such
-  int panels, ranges;      // ranges of each quantity: one, or one for each panel
+  bool bands;          // errors are drawn as bands
+  int panels, ranges;  // ranges of each quantity: one, or one for each panel
   BinLayout bins;
   BinPlan weights;
-  bool variance;           // of bins, is asked for
+  bool variance;  // variances of bins are computed
   PassLayout passes;
   // A warp takes some sub-columns, from warp & subcolumn_mask on, of some panels, from warp >> part_shift on.
   int subcolumn_mask, part_shift, parts_step;
-  int weight;              // of a sub-column
-  float step;              // between sub-columns
-  float level_scale;       // from weights to levels
+  int weight;         // of a sub-column
+  float step;         // between sub-columns
+  float level_scale;  // from weights to levels
   ImageLayout image;
   RangeLayout finder;
   StripLayout strip;
@@ -106,21 +107,21 @@ struct RenderPlan {
   StrokeShape shape{1.0f};  // of lines as AGG draws them
   NearLayout near;
   SquareLayout squares;
-  bool in_place;           // the heights of the only line take the place of the values
-  Reserved panel;          // [panels] of Panel
-  Reserved value;          // [bins] good fluxes, NaN elsewhere
-  Reserved ivar;           // [bins] of common bins, for errors
-  Reserved x;              // [bins] of own pixels
-  Reserved edges;          // [pixels + 1] while bins are gathered from own wavelengths; overlaps strips and lines
-  Reserved state;          // first good pixel and end of the last, of own pixels
-  Reserved scales;         // [3, ranges] of values
-  Reserved y;              // [lines, bins] heights
-  Reserved sides;          // [strokes, bins], or none: worked out wherever they are needed
-  Reserved stroke;         // [strokes, panels] of PanelLine
-  Reserved starts;         // [panels or 1, size] first point near each pixel column, without NearPoints
-  Reserved segments;       // [panels, strips] of SegmentRange, near each strip, of lines as AGG draws them
-  Reserved columns;        // [panels drawn together, 32] levels of marks
-  Reserved levels;         // [quantities, bins] of squares
+  bool in_place;      // the heights of the only line take the place of the values
+  Reserved panel;     // [panels] of Panel
+  Reserved value;     // [bins] good fluxes, NaN elsewhere
+  Reserved ivar;      // [bins] of common bins, for errors
+  Reserved x;         // [bins] of own pixels
+  Reserved edges;     // [pixels + 1] while bins are gathered from own wavelengths; overlaps strips and lines
+  Reserved state;     // first good pixel and end of the last, of own pixels
+  Reserved scales;    // [3, ranges] of values
+  Reserved y;         // [lines, bins] heights
+  Reserved sides;     // [strokes, bins], or none if they are computed wherever they are needed
+  Reserved stroke;    // [strokes, panels] of PanelLine
+  Reserved starts;    // [panels or 1, size] first point near each pixel column, without NearPoints
+  Reserved segments;  // [panels, strips] of SegmentRange, near each strip, of lines as AGG draws them
+  Reserved columns;   // [panels drawn together, 32] levels of marks
+  Reserved levels;    // [quantities, bins] of squares
   int threads;
   int64_t bytes;
 };
@@ -129,7 +130,7 @@ class RenderPlanner {
  public:
   explicit RenderPlanner(const RenderArgs& args) : a_(args) {}
 
-  // kTooLarge, or 0 and a plan.
+  // Returns kTooLarge, or 0 and a plan.
   int make(RenderPlan& plan) const {
     const int64_t longest = std::max(a_.spectra.bins, a_.spectra.pixels);
     if (a_.spectra.rows > INT_MAX || a_.quantity_count > kMostQuantities || longest > (1 << 20) ||
@@ -167,7 +168,7 @@ class RenderPlanner {
       ranged[range] = true;
       p.variance = p.variance || quantity == Quantity::error;
       if (a_.block != 0) {
-        if (is_derivative(quantity)) p.lines = 1;  // where its values are put
+        if (is_derivative(quantity)) p.lines = 1;  // has room for its values
       } else if (quantity == Quantity::error) {
         p.lines += 2, p.bands = true;
       } else {
@@ -188,14 +189,14 @@ class RenderPlanner {
     bins.step = bins.own ? 0.0f : static_cast<float>(static_cast<double>(a_.size) / static_cast<double>(bins.of_panel));
     bins.per_panel = bins.own ? 0.0f : 1.0f / static_cast<float>(bins.of_panel);
     PassLayout& passes = p.passes;
-    passes.stacked = a_.rows ? p.panels : 1;
-    passes.sheets = a_.rows ? 1 : p.panels;
-    passes.canvas = static_cast<int>(a_.size) / passes.stacked;
+    passes.stacked_panels = a_.stacked ? p.panels : 1;
+    passes.sheets = a_.stacked ? 1 : p.panels;
+    passes.canvas = static_cast<int>(a_.size) / passes.stacked_panels;
     passes.shown = std::min(kMostRows, passes.canvas);
     passes.height = static_cast<float>(passes.shown);
-    passes.panels = std::min(passes.stacked, kMostRows / passes.shown);
+    passes.panels = std::min(passes.stacked_panels, kMostRows / passes.shown);
     passes.rows = passes.panels * passes.shown;
-    passes.at_once = passes.rows == passes.stacked * passes.canvas;
+    passes.at_once = passes.rows == passes.stacked_panels * passes.canvas;
     p.shape = StrokeShape(a_.linewidth);
     p.weight = subcolumn_weight(a_.subcolumns);
     p.step = 1.0f / static_cast<float>(a_.subcolumns);
@@ -204,7 +205,7 @@ class RenderPlanner {
     image.planes = static_cast<int>(a_.planes());
     image.size = static_cast<int>(a_.size);
     image.pixels = static_cast<unsigned>(a_.channels() * a_.size * a_.size);
-    image.mixing = a_.inks != nullptr && image.planes > 1              ? Mixing::layers
+    image.mixing = a_.inks != nullptr && image.planes > 1         ? Mixing::layers
                    : a_.inks != nullptr || a_.colormap != nullptr ? Mixing::table
                                                                   : Mixing::channels;
     const int64_t pixel = a_.type == PixelType::uint8 ? 1 : a_.type == PixelType::bfloat16 ? 2 : 4;
@@ -212,7 +213,7 @@ class RenderPlanner {
     for (int k = 0; k < 2; ++k) p.finder.share[k] = a_.percentiles[k] / 100.0;
   }
 
-  // `sided`: with room for the sides of lines.
+  // Lays out the memory, with room for the sides of lines if `sided`.
   void lay_out(RenderPlan& p, bool sided) const {
     divide_warps(p);
     if (a_.block != 0) p.squares = SquareLayout(p.image.size, static_cast<int>(a_.block), p.threads);
@@ -239,8 +240,8 @@ class RenderPlanner {
     if (p.variance && !p.bins.own) p.ivar = layout.reserve<float>(room);
     if (p.bins.own) p.state = layout.reserve<int>(2);
     if (p.bins.own && a_.block == 0) p.x = layout.reserve<float>(room);
-    const SharedLayout gathering = layout;  // what follows is not needed while values are gathered
-    // The histogram serves to find ranges, before any strip is drawn, so it shares memory with the turned levels.
+    const SharedLayout gathering = layout;  // nothing of what follows is needed while values are gathered
+    // The histogram is used before any strip is drawn, so it shares memory with the turned levels.
     SharedLayout drawing = layout;
     p.finder.reserve_histogram(layout);
     if (area || p.bands) p.strip.reserve_turned(drawing, p.threads / kWarp);
@@ -250,7 +251,8 @@ class RenderPlanner {
       p.agg.reserve(layout, a_.size, p.passes.canvas, p.passes.rows, p.threads / kWarp);
       p.segments = layout.reserve<SegmentRange>(p.panels * ((a_.size + kWarp - 1) / kWarp));
     }
-    if (p.in_place) p.y = p.value; else if (p.lines > 0) p.y = layout.reserve<float>(p.lines * room);
+    if (p.in_place) p.y = p.value;
+    else if (p.lines > 0) p.y = layout.reserve<float>(p.lines * room);
     p.sides = area && sided ? layout.reserve<Sides>(p.strokes * room) : Reserved{};
     if (area) p.stroke = layout.reserve<PanelLine>(int64_t{p.strokes} * p.panels);
     if (a_.block == 0 && has_marks(p)) p.columns = layout.reserve<uint4>(int64_t{p.passes.panels} * kWarp / kPiece);
@@ -269,7 +271,7 @@ class RenderPlanner {
     p.bytes = std::max(p.bytes, before.bytes);
   }
 
-  // If the warps are a multiple of the sub-columns, they take several panels at once.
+  // If there are several times as many warps as sub-columns, they draw several panels at once.
   void divide_warps(RenderPlan& p) const {
     const int warps = p.threads / kWarp;
     p.subcolumn_mask = warps - 1, p.part_shift = 31, p.parts_step = 1;

@@ -1,3 +1,4 @@
+// Resampling, with a block of threads for each spectrum, and the making of plans.
 #include "bin_plan.cuh"
 #include "launch.h"
 #include "own_edges.cuh"
@@ -7,9 +8,9 @@ namespace {
 
 constexpr int kRowThreads = 256, kPlanThreads = 128;
 
-// A warp for each group.
-__global__ void __launch_bounds__(kPlanThreads) bin_plan_kernel(const __grid_constant__ ResampleArgs a,
-                                                                const __grid_constant__ BinPlan plan) {
+// Makes a plan, with a warp for each group of bins.
+__global__ void __launch_bounds__(kPlanThreads)
+    bin_plan_kernel(const __grid_constant__ ResampleArgs a, const __grid_constant__ BinPlan plan) {
   const int group = static_cast<int>(blockIdx.x) * block_warps() + warp_index();
   if (group >= plan.groups) return;
   const int m = group * kWarp + lane_index(), pixels = static_cast<int>(a.pixels);
@@ -24,7 +25,7 @@ __global__ void __launch_bounds__(kPlanThreads) bin_plan_kernel(const __grid_con
     });
   }
   const int steps = warp_max(to > from ? to - from : 0), wanted = warp_min(from) + 2 * group, last = plan.rows - steps;
-  const int start = wanted < last ? wanted : last;  // wavelengths that do not increase must do no harm
+  const int start = wanted < last ? wanted : last;  // so that wavelengths that do not increase do no harm
   const int first = from < pixels - steps ? from : pixels - steps;
   double* weight = plan.weight + static_cast<int64_t>(start) * kWarp + lane_index();
   for (int step = 0; step < steps; ++step) weight[step * kWarp] = 0.0;
@@ -36,10 +37,10 @@ __global__ void __launch_bounds__(kPlanThreads) bin_plan_kernel(const __grid_con
   if (lane_index() == 0) plan.steps[group] = int2{start, steps};
 }
 
-// Shared wavelengths and grid. A block for each row, a lane for each bin.
+// Resamples spectra with shared wavelengths to a shared grid, with a lane for each bin.
 template <bool kStretch>
-__global__ void __launch_bounds__(kRowThreads) resample_planned_kernel(const __grid_constant__ ResampleArgs a,
-                                                                    const __grid_constant__ BinPlan plan) {
+__global__ void __launch_bounds__(kRowThreads)
+    resample_planned_kernel(const __grid_constant__ ResampleArgs a, const __grid_constant__ BinPlan plan) {
   const int bins = static_cast<int>(a.bins);
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
@@ -57,9 +58,9 @@ __global__ void __launch_bounds__(kRowThreads) resample_planned_kernel(const __g
   }
 }
 
-// Wavelengths of each row's own, whose pixels' edges find room in shared memory.
-__global__ void __launch_bounds__(kRowThreads) resample_own_kernel(const __grid_constant__ ResampleArgs a,
-                                                                const __grid_constant__ Reserved reserved) {
+// Resamples spectra with wavelengths of their own, whose pixels' edges fit in shared memory.
+__global__ void __launch_bounds__(kRowThreads)
+    resample_own_kernel(const __grid_constant__ ResampleArgs a, const __grid_constant__ Reserved reserved) {
   const Shared<double> edge = shared_at<double>(reserved);
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
@@ -82,7 +83,7 @@ __device__ int64_t first_pixel_of_bin(const ResampleArgs& a, const SpectrumRow& 
   return first_pixel(a.method, s.wavelength, s.pixels, bin_start(a.method, grid, a.bins, m));
 }
 
-// Any rows.
+// Resamples any spectra, with a thread for each bin.
 __global__ void __launch_bounds__(kRowThreads) resample_any_kernel(const __grid_constant__ ResampleArgs a) {
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
@@ -95,7 +96,8 @@ __global__ void __launch_bounds__(kRowThreads) resample_any_kernel(const __grid_
   }
 }
 
-// A thread for each bin, which adds to the pixels that the bin drew from; grad_flux arrives zeroed.
+// The gradient of the flux, with a thread for each bin, which adds to the pixels that the bin meets. grad_flux is
+// zeroed beforehand.
 __global__ void __launch_bounds__(kRowThreads) resample_backward_kernel(const __grid_constant__ ResampleArgs a) {
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {

@@ -1,4 +1,4 @@
-// Pictures of squares, each the level of a bin, in lines from left to right or to and fro.
+// Pictures of squares, each with the level of a bin, in lines from left to right, or with every other line reversed.
 #pragma once
 
 #include "render_plan.h"
@@ -10,22 +10,22 @@ class Squares {
   __device__ Squares(const RenderArgs& args, const RenderPlan& plan, const ImageWriter& writer)
       : a_(args), p_(plan), s_(plan.squares), writer_(writer) {}
 
-  // Draws the image from the levels of `count` bins, by the whole block. Directly:
+  // Draws an image directly from the levels of `count` bins, by the whole block.
   template <PixelType kType>
   __device__ __forceinline__ void draw(int count) const {
 #pragma unroll 1
     for (int plane = 0; plane < p_.image.planes; ++plane) {
       visit_pieces([&](int line, int piece) {
         const int first = line * s_.block, end = end_of(line);
-        const auto rows = writer_.rows<kType>(plane, first, piece * kPiece);
-        const auto pixels = rows.pixels(levels(plane, count, line, piece));
+        const auto to = writer_.row_writer<kType>(plane, first, piece * kPiece);
+        const auto pixels = to.pixels(levels(plane, count, line, piece));
 #pragma unroll 1
-        for (int row = 0; row < end - first; ++row) rows.put(row, pixels);
+        for (int row = 0; row < end - first; ++row) to.put(row, pixels);
       });
     }
   }
 
-  // Any image.
+  // The same for any image.
   __device__ __forceinline__ void draw_any(int count) const {
     const bool layers = p_.image.mixing == Mixing::layers;
 #pragma unroll 1
@@ -44,7 +44,8 @@ class Squares {
   }
 
  private:
-  // Calls draw(line, piece) for 16 columns of one line of squares a thread; behind the last square lies part of a line.
+  // Calls draw(line, piece) for each piece of 16 columns of each line of squares, by some thread. The last line may be
+  // cut off.
   template <class Draw>
   __device__ __forceinline__ void visit_pieces(Draw draw) const {
     int line = quotient(thread_index(), s_.per_piece), piece = thread_index() - line * s_.pieces;
@@ -66,22 +67,22 @@ class Squares {
     const Shared<uint8_t> of_bins = shared_at<uint8_t>(p_.levels) + plane * p_.bins.room;
     const int column = piece * kPiece;
     int square = quotient(column, s_.per_block),
-        left = (square + 1) * s_.block - column;  // columns that the square still has
+        left = (square + 1) * s_.block - column;  // columns left of the square
     const auto level_of = [&](int k) -> unsigned {
       const int bin = square_bin(line, k, s_.side, a_.boustrophedon);
       return line < s_.side && k < s_.side && bin < count ? static_cast<unsigned>(of_bins[bin]) : 0u;
     };
     unsigned level = level_of(square), words[4] = {};
-    const auto go_on = [&](int columns) {
+    const auto advance = [&](int columns) {
       left -= columns;
       if (left == 0) left = s_.block, level = level_of(++square);
     };
     if (s_.block % 4 == 0) {
 #pragma unroll
-      for (int word = 0; word < 4; ++word) words[word] = level * 0x01010101u, go_on(4);
+      for (int word = 0; word < 4; ++word) words[word] = level * 0x01010101u, advance(4);
     } else {
 #pragma unroll
-      for (int i = 0; i < kPiece; ++i) words[i / 4] |= level << (i % 4 * 8), go_on(1);
+      for (int i = 0; i < kPiece; ++i) words[i / 4] |= level << (i % 4 * 8), advance(1);
     }
     return make_uint4(words[0], words[1], words[2], words[3]);
   }

@@ -1,5 +1,5 @@
-// A strip of an image: 32 columns, a lane each, and up to 256 rows that are drawn at a time. What a line covers is
-// summed in cells, as differences from row to row; a prefix sum makes them levels.
+// A strip of an image: 32 columns, one per lane, and up to 256 rows that are drawn at a time. Coverage is summed in
+// cells, as differences from row to row, and a prefix sum turns them into levels.
 #pragma once
 
 #include "../core/raster.h"
@@ -8,11 +8,11 @@
 
 namespace spectromer {
 
-constexpr int kMostRows = 256;   // drawn at a time
-constexpr int kGroupShift = 4, kGroupRows = 1 << kGroupShift;  // of a group, which a warp brings to levels
+constexpr int kMostRows = 256;                                 // drawn at a time
+constexpr int kGroupShift = 4, kGroupRows = 1 << kGroupShift;  // of a group, which one warp turns into levels
 constexpr int kGroupCells = kGroupRows * kWarp;
 
-// Rows that are touched, from the first to the last of them.
+// The rows that are touched, from the first to the last one.
 struct alignas(8) RowRange {
   int first = INT_MAX, last = -1;
 
@@ -26,7 +26,7 @@ struct alignas(8) RowRange {
 struct StripLayout {
   int groups;        // of the rows that are drawn at a time, and the one behind them
   Reserved cells;    // [groups, 16, 32] zeros between strips
-  Reserved touched;  // [warps] of RowRange, which each warp has put ink in
+  Reserved touched;  // [warps] of RowRange, in which each warp has drawn
   Reserved sums;     // [2, warps, 32] of groups
   Reserved turned;   // [warps, 16, 32] levels of a group
 
@@ -43,8 +43,8 @@ struct StripLayout {
   }
 };
 
-// The groups of rows of a strip in the order in which a block's warps take them, one each: first those that are
-// touched, then the others. If `touched` is 0 or negative, none is.
+// The order in which the warps of a block take the groups of rows of a strip, one each: first the touched groups, then
+// the others. If `touched` is 0 or negative, no group is touched.
 struct GroupOrder {
   int first, touched, count;
 
@@ -56,27 +56,27 @@ struct GroupOrder {
 };
 
 // Records the rows that this warp has touched, once per strip.
-__device__ __forceinline__ void note_rows(const Reserved& ranges, const RowRange& rows) {
-  const RowRange of_warp{warp_min(rows.first), warp_max(rows.last)};
+__device__ __forceinline__ void note_rows(const Reserved& ranges, const RowRange& touched) {
+  const RowRange of_warp{warp_min(touched.first), warp_max(touched.last)};
   if (lane_index() == 0) shared_at<RowRange>(ranges)[warp_index()] = of_warp;
 }
 
 // The order of the groups, from the rows that all warps have recorded. The block must be synchronised before this call,
 // and again before rows of the next strip are recorded.
 __device__ __forceinline__ GroupOrder touched_groups(const Reserved& ranges, int groups) {
-  const RowRange rows = shared_at<RowRange>(ranges)[renewed(lane_index()) & (block_warps() - 1)];
-  const int first = warp_min(rows.first) >> kGroupShift, last = warp_max(rows.last) >> kGroupShift;
+  const RowRange touched = shared_at<RowRange>(ranges)[renewed(lane_index()) & (block_warps() - 1)];
+  const int first = warp_min(touched.first) >> kGroupShift, last = warp_max(touched.last) >> kGroupShift;
   const int begin = first < groups ? first : groups - 1;
   return GroupOrder{begin, last - begin + 1, groups};
 }
 
-// A warp writes a group of 16 rows: two lanes to a row, each for one half of the strip's 32 columns.
+// A warp writes a group of 16 rows with two lanes per row, each for one half of the strip's 32 columns.
 __device__ __forceinline__ int lane_piece() { return lane_index() & 1; }
 __device__ __forceinline__ int lane_row() { return lane_index() >> 1; }
 
-// Puts a group of rows without ink, as far as there are `rows`.
-template <class Rows>
-__device__ __forceinline__ void put_blank_group(int group, int rows, const Rows& to) {
+// Writes a group of rows without ink, as far as the strip has rows.
+template <class RowWriter>
+__device__ __forceinline__ void put_blank_group(int group, int rows, const RowWriter& to) {
   const int row = group * kGroupRows + lane_row();
   if (row < rows) to.put(row, to.blank());
 }
@@ -85,7 +85,7 @@ class Strip {
  public:
   __device__ explicit Strip(const StripLayout& layout) : l_(layout) {}
 
-  // Before the first strip; the caller must synchronise the block afterwards.
+  // Zeroes the cells before the first strip. The caller must synchronise the block afterwards.
   __device__ void clear() const {
     const Shared<uint4> cells = shared_at<uint4>(l_.cells);
 #pragma unroll 1
@@ -93,7 +93,7 @@ class Strip {
       cells[i] = make_uint4(0, 0, 0, 0);
   }
 
-  // Adds what a lane's sub-column has between the ends of `hit`, which lie within `height` rows that begin at `first`.
+  // Adds the interval `hit` of a lane's sub-column, counted from row `first` and clamped to `height` rows.
   __device__ __forceinline__ void add(Interval hit, int first, float height, int weight, RowRange& touched) const {
     const Deposit bottom = edge_deposit(hit.bottom, height, weight), top = edge_deposit(hit.top, height, weight);
     const Shared<int> cell = shared_at<int>(l_.cells) + (first * kWarp + renewed(lane_index()));
@@ -102,12 +102,12 @@ class Strip {
     touched.widen(first + top.row, first + bottom.row + 1);
   }
 
-  __device__ __forceinline__ void touch(const RowRange& rows) const { note_rows(l_.touched, rows); }
+  __device__ __forceinline__ void touch(const RowRange& touched) const { note_rows(l_.touched, touched); }
 
-  // Brings the cells to levels: calls to.put(row, pixels) for this lane's half of each of the rows that it puts, where
+  // Turns the cells into levels. Calls to.put(row, pixels) for this lane's half of each row that it writes, where
   // pixels are to.pixels(levels) or to.blank(). Leaves the cells ready for the next strip.
-  template <class Rows>
-  __device__ __forceinline__ void put_levels(int rows, float scale, const Rows& to) const {
+  template <class RowWriter>
+  __device__ __forceinline__ void put_levels(int rows, float scale, const RowWriter& to) const {
     __syncthreads();
     const GroupOrder groups = touched_groups(l_.touched, l_.groups);
     int above = 0;  // sum of all rows above this round's
@@ -159,9 +159,9 @@ class Strip {
     return sum;
   }
 
-  template <class Rows>
+  template <class RowWriter>
   __device__ __forceinline__ void put_group(int group, int lane, int sum, const int* value, int rows, float scale,
-                                            const Rows& to) const {
+                                            const RowWriter& to) const {
     const Shared<uint8_t> turned = shared_at<uint8_t>(l_.turned) + (warp_index() * kGroupCells + lane);
     LevelSum level(sum, scale);
 #pragma unroll

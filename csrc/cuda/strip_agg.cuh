@@ -1,9 +1,9 @@
 // Lines as Anti-Grain Geometry draws them, in a strip of an image. See core/agg.h.
 //
-// An edge of the outline leaves in each row, in the cell it crosses, the area to its right, and in the next cell the
-// rest of what it covers of the row: differences along the row, whose prefix sum is the winding integral. In one column
-// that area is linear from row to row. So cells hold second differences down the column, and an edge takes six of them
-// in each of two columns, however many rows it crosses.
+// In each row that an edge of the outline crosses, the cell with the edge gets the area to the right of the edge, and
+// the next cell the rest of the row's height. These are differences along the row, whose prefix sum is the winding
+// integral. Within one column the area is linear from row to row. So cells hold second differences down the column, and
+// an edge changes six of them in each of two columns, however many rows it crosses.
 #pragma once
 
 #include "outline.cuh"
@@ -11,17 +11,18 @@
 
 namespace spectromer {
 
-constexpr int kAggColumns = kWarp + 1;        // the last one is never shown
-// Of a cell. Sums are whole numbers, so that their order does not matter; those of 4096 strokes in one cell overflow.
+constexpr int kAggColumns = kWarp + 1;  // the last one is never shown
+// The sum of a fully covered cell. Sums are whole numbers, so that their order does not matter. The sums of 4096
+// strokes in one cell overflow.
 constexpr float kWholeArea = 1 << 20;
 
 struct AggLayout {
   float right, bottom;  // a pixel beyond the canvas
-  int groups;        // of the rows that are drawn at a time, and the two behind them
-  Reserved cells;    // [groups, 16, 33] zeros between strips
-  Reserved touched;  // as of a StripLayout
-  Reserved sums;     // [2, 2, warps, 32]
-  Reserved queue;    // [warps, 64]
+  int groups;           // of the rows that are drawn at a time, and the two behind them
+  Reserved cells;       // [groups, 16, 33] zeros between strips
+  Reserved touched;     // as of a StripLayout
+  Reserved sums;        // [2, 2, warps, 32]
+  Reserved queue;       // [warps, 64]
 
   void reserve(SharedLayout& layout, int64_t width, int64_t height, int rows, int warps) {
     right = static_cast<float>(width + 1), bottom = static_cast<float>(height + 1);
@@ -37,26 +38,26 @@ class AggStrip {
  public:
   __device__ explicit AggStrip(const AggLayout& layout) : l_(layout) {}
 
-  // Before the first strip; the caller must synchronise the block afterwards.
+  // Zeroes the cells before the first strip. The caller must synchronise the block afterwards.
   __device__ void clear() const {
     const Shared<int> cells = shared_at<int>(l_.cells);
 #pragma unroll 1
     for (int i = thread_index(); i < l_.cells.bytes / static_cast<int>(sizeof(int)); i += block_threads()) cells[i] = 0;
   }
 
-  // Adds the outline of a line, told from the strip's first pixel on; what lies right of the strip leaves nothing in
-  // it, but what lies left counts. `shown` rows are drawn, which begin with row `first` of the strip.
+  // Adds the outline of a line, with coordinates relative to the strip's first pixel. What lies right of the strip does
+  // not change it, but what lies left does. `shown` rows are drawn, which begin with row `first` of the strip.
   template <class X, class Y>
   __device__ __forceinline__ void add_line(const OutlinedLine<X, Y>& line, int first, float shown,
                                            RowRange& touched) const {
     draw_outline(line, l_.queue, [&](Edge& edge) { return add_edge(edge, first, shown, touched); });
   }
 
-  __device__ __forceinline__ void touch(const RowRange& rows) const { note_rows(l_.touched, rows); }
+  __device__ __forceinline__ void touch(const RowRange& touched) const { note_rows(l_.touched, touched); }
 
   // As Strip::put_levels.
-  template <class Rows>
-  __device__ __forceinline__ void put_levels(int rows, const Rows& to) const {
+  template <class RowWriter>
+  __device__ __forceinline__ void put_levels(int rows, const RowWriter& to) const {
     __syncthreads();
     const GroupOrder groups = touched_groups(l_.touched, l_.groups);
     int slope = 0, height = 0;  // of the column where the groups taken so far end
@@ -89,33 +90,32 @@ class AggStrip {
   }
 
  private:
-  // Adds what an edge, which is not level, leaves in the first column that it goes through from above. Returns whether
-  // it goes on in the next one, and leaves that part of it.
+  // Adds an edge, which is not horizontal, to the first column that it goes through from above. Returns whether it goes
+  // on in another column, and then leaves that part of the edge in `edge`.
   __device__ __forceinline__ bool add_edge(Edge& edge, int first, float shown, RowRange& touched) const {
     constexpr float kBefore = -1.0f, kBehind = kWarp;  // columns that stand for all on either side
     const float y0 = edge.from.y, y1 = edge.to.y;
-    const float begin = larger(smaller(y0, y1), 0.0f), end = smaller(larger(y0, y1), shown);
+    const float begin = max(min(y0, y1), 0.0f), end = min(max(y0, y1), shown);
     if (!(begin < end)) return false;
     const bool downwards = y0 < y1;
     const float width = edge.to.x - edge.from.x, slope = width * reciprocal(y1 - y0);
-    // An end that is not cut off is taken as it is: what an edge leaves to be drawn begins on the border that it came
-    // to.
+    // An end that is not cut off is used unchanged, so that the rest of an edge begins exactly on a column's border.
     const Vertex top = downwards ? edge.from : edge.to;
     const float x0 = top.y == begin ? top.x : top.x + slope * (begin - top.y), x1 = edge.from.x + slope * (end - y0);
-    if (!(smaller(x0, x1) < kBehind)) return false;
+    if (!(min(x0, x1) < kBehind)) return false;
     // From (x0, begin) down to (x1, end), or to the border of the column.
     const bool rightwards = slope > 0.0f;
-    float column = floorf(clamped(x0, kBefore, kBehind));
+    float column = floorf(clamp(x0, kBefore, kBehind));
     if (!rightwards && x0 == column && x1 < x0 && column > kBefore) column -= 1.0f;
     const float border = rightwards ? column + 1.0f : column;
     const bool goes_on = rightwards ? x1 > border && column < kBehind : x1 < border && column > kBefore;
     const float crossing = y0 + (border - edge.from.x) * ((y1 - y0) * reciprocal(width));
-    const float bottom = goes_on ? clamped(crossing, begin, end) : end, next = goes_on ? border : x1;
+    const float bottom = goes_on ? clamp(crossing, begin, end) : end, next = goes_on ? border : x1;
     if (column < kBehind && begin < bottom) {
       // What lies left of the strip counts as if it lay on its border.
       const bool before = column < 0.0f;
-      const float f0 = before ? 0.0f : clamped(x0 - column, 0.0f, 1.0f),
-                  f1 = before ? 0.0f : clamped(next - column, 0.0f, 1.0f);
+      const float f0 = before ? 0.0f : clamp(x0 - column, 0.0f, 1.0f),
+                  f1 = before ? 0.0f : clamp(next - column, 0.0f, 1.0f);
       const Shared<int> cell =
           shared_at<int>(l_.cells) + (first * kAggColumns + (before ? 0 : static_cast<int>(column)));
       add_piece(cell, begin, bottom, f0, f1, before ? 0.0f : slope, downwards ? kWholeArea : -kWholeArea);
@@ -179,9 +179,9 @@ class AggStrip {
   }
 
   // Sums down the columns, then along the rows: two lanes for each row.
-  template <class Rows>
+  template <class RowWriter>
   __device__ __forceinline__ void put_group(int group, int slope, int height, const int* value, int rows,
-                                            const Rows& to) const {
+                                            const RowWriter& to) const {
     const Shared<int> cell = shared_at<int>(l_.cells) + group * kGroupRows * kAggColumns;
 #pragma unroll
     for (int row = 0; row < kGroupRows; ++row) {

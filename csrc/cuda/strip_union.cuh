@@ -5,9 +5,9 @@
 
 namespace spectromer {
 
-// Where the spacing of the points is a power of two, at most 1, points lie the same way around a given sub-column in
-// every pixel column. Which points are near it, and how far they reach, is therefore computed once. The number of
-// sub-columns is a power of two as well, so all distances are exact.
+// If the spacing of the points is a power of two, and at most 1, points lie alike around a given sub-column in every
+// pixel column. So the points that are near it, and how far they reach, are computed once. The number of sub-columns is
+// a power of two as well, so that all distances are exact.
 struct alignas(16) NearPoints {
   int first;     // first point whose segment can touch the sub-column, counted from the column's first point
   int segments;  // from there on
@@ -15,14 +15,15 @@ struct alignas(16) NearPoints {
   int reach;     // where its discs begin in NearLayout::reach
 };
 
-// Of a band between two lines: the point before the sub-column, and where it lies between that and the next.
+// For a band between two lines: the point before the sub-column, and where the sub-column lies between that point and
+// the next.
 struct alignas(8) NearShare {
   int before;
   float share;
 };
 
 struct NearLayout {
-  bool even;         // points lie like that
+  bool even;         // points are spaced like that
   int points_shift;  // binary logarithm of the points in a column
   float per_step;    // 1 / distance
   float half_step;   // half of the distance
@@ -44,13 +45,13 @@ struct NearLayout {
     most = static_cast<int>(linewidth / step) + 3;
   }
 
-  // Points that a line has to have before its first and behind its last, which are not drawn.
+  // The number of points, not drawn, that a line must have before its first point and behind its last.
   int padding(float linewidth) const {
     return points || shares ? static_cast<int>(0.5f * linewidth * per_step) + 2 : 0;
   }
 
-  // Reserves no table that would be too large, and none for bands whose sub-columns coincide with points: these take
-  // the general way.
+  // Reserves no tables that would be too large, and none for bands whose sub-columns coincide with points. Such lines
+  // and bands are drawn like those of any other spacing.
   void reserve(SharedLayout& layout, int subcolumns, bool lines, bool bands) {
     if (even && lines && most <= kMostSegments) {
       points = layout.reserve<NearPoints>(subcolumns);
@@ -99,8 +100,8 @@ class NearPainter {
     return near;
   }
 
-  // What a line without gaps covers of a sub-column. y is NaN where nothing is drawn, also for the padding on both
-  // sides; sides[i] are those from point i to the next.
+  // The interval of a sub-column that a line without gaps covers. y is NaN where nothing is drawn, and in the padding
+  // on both sides. sides[i] are those of the segment from point i to the next.
   __device__ __forceinline__ Interval line(const NearPoints& near, Shared<const float> y,
                                            Shared<const Sides> sides) const {
     Walk walk(*this, near, y, sides);
@@ -110,12 +111,12 @@ class NearPainter {
       for (int i = 0; i < kUsualSegments; ++i) walk.widen(hit, i);
     } else {
 #pragma unroll 1
-      for (int i = near.segments; i > 0; --i) walk.widen(hit, 0), walk.go_on();
+      for (int i = near.segments; i > 0; --i) walk.widen(hit, 0), walk.advance();
     }
     return hit;
   }
 
-  // The same of a line with gaps: calls emit(interval) for disjoint intervals, as visit_column.
+  // The same for a line with gaps. Calls emit(interval) for disjoint intervals, like visit_column.
   template <class Emit>
   __device__ __forceinline__ void visit_pieces(const NearPoints& near, Shared<const float> y, Shared<const Sides> sides,
                                                Emit emit) const {
@@ -126,7 +127,7 @@ class NearPainter {
       int pieces = 0;
 #pragma unroll 1
       for (int i = near.segments; i > 0; --i) {
-        walk.widen(piece, 0), walk.go_on();
+        walk.widen(piece, 0), walk.advance();
         if (i > 1 && !walk.at_gap()) continue;
         if (piece.empty()) continue;
         ++pieces;
@@ -134,44 +135,39 @@ class NearPainter {
         piece = nothing();
       }
       if (next.empty()) return;
-      emit(Interval{larger(next.top, covered), next.bottom});
+      emit(Interval{max(next.top, covered), next.bottom});
       if (pieces == 1) return;
       covered = next.bottom;
     }
   }
 
-  // What the band between two lines covers of a sub-column; both are NaN where either is not drawn.
+  // The interval of a sub-column that the band between two lines covers. Both lines are NaN where either is not drawn.
   __device__ __forceinline__ Interval band(int column, int k, Shared<const float> upper,
                                            Shared<const float> lower) const {
     const NearShare near = shared_at<NearShare>(l_.shares)[k];
     const int before = (column << l_.points_shift) + near.before;
     const float a0 = upper[before], a1 = upper[before + 1], b0 = lower[before], b1 = lower[before + 1];
     const float a = a0 + near.share * (a1 - a0), b = b0 + near.share * (b1 - b0), both = a + b;
-    return both == both ? Interval{smaller(a, b), larger(a, b)} : nothing();
+    return both == both ? Interval{min(a, b), max(a, b)} : nothing();
   }
 
  private:
   static constexpr int kUsualSegments = 3;
 
-  // From segment to segment along a line.
+  // Walks along a line from segment to segment.
   class Walk {
    public:
     __device__ __forceinline__ Walk(const NearPainter& painter, const NearPoints& near, Shared<const float> y,
                                     Shared<const Sides> sides)
-        : painter_(painter),
-          point_(y + near.first),
-          reach_(shared_at<float>(painter.l_.reach) + near.reach),
-          side_(sides + near.first),
-          from_(near.from),
-          left_(0.5f * *point_) {}
+        : painter_(painter), point_(y + near.first), reach_(shared_at<float>(painter.l_.reach) + near.reach),
+          side_(sides + near.first), from_(near.from), left_(0.5f * *point_) {}
 
-    // Widens `hit` by the sides of the segment at hand, i segments on from where the pointers are, and the disc behind
-    // it.
+    // Widens `hit` by the sides of the segment that is i segments ahead of the pointers, and by the disc behind it.
     __device__ __forceinline__ void widen(Interval& hit, int i) {
       const Sides s = side_[i];
       const float next = point_[i + 1], disc = reach_[i], right = 0.5f * next, middle = left_ + right;
       const float peak = s.slope * s.drop, down = from_ + peak, up = from_ - peak;
-      // fmaxf and fminf leave out what is NaN: a point that is not drawn, a disc that does not reach so far.
+      // fmaxf and fminf ignore NaN, which stands for a point that is not drawn or a disc that does not reach as far.
       if (fabsf(down) <= painter_.l_.half_step) hit.bottom = fmaxf(hit.bottom, middle + s.slope * down + s.drop);
       if (fabsf(up) <= painter_.l_.half_step) hit.top = fminf(hit.top, middle + s.slope * up - s.drop);
       hit.bottom = fmaxf(hit.bottom, next + disc);
@@ -180,9 +176,9 @@ class NearPainter {
       left_ = right;
     }
 
-    __device__ __forceinline__ void go_on() { point_ = point_ + 1, side_ = side_ + 1, reach_ = reach_ + 1; }
+    __device__ __forceinline__ void advance() { point_ = point_ + 1, side_ = side_ + 1, reach_ = reach_ + 1; }
 
-    // Whether the point behind the segment that was passed last is not drawn.
+    // Whether the point behind the last segment is not drawn.
     __device__ __forceinline__ bool at_gap() const { return left_ != left_; }
 
    private:
@@ -197,13 +193,13 @@ class NearPainter {
   const int subcolumns_;
 };
 
-// A piece of the line ends at point i. If the next piece begins so close that one sub-column can meet both, calls
-// mark(first, last) with the strips where that can happen.
+// A piece of the line ends at point i. If the next piece begins so near that one sub-column can meet both, calls
+// mark(first, last) with the first and the last strip where that can happen.
 template <class X, class Mark>
 __device__ void note_gap(X x, Shared<const float> y, int points, int i, float r, int width, Mark mark) {
   constexpr float kRoom = 1e-3f;
   const auto strip_at = [&](float at) {
-    return static_cast<int>(clamped(at, 0.0f, static_cast<float>(width - 1))) / kWarp;
+    return static_cast<int>(clamp(at, 0.0f, static_cast<float>(width - 1))) / kWarp;
   };
 #pragma unroll 1
   for (int k = i + 1; k < points && x[k] - x[i] <= 2.0f * r + kRoom; ++k) {
@@ -213,8 +209,8 @@ __device__ void note_gap(X x, Shared<const float> y, int points, int i, float r,
   }
 }
 
-// What a line without gaps, its points spaced arbitrarily, covers of the vertical line at `at`. No point before `first`
-// touches it. As widen_by_disc and widen_by_sides, but with fmaxf and fminf, which leave out NaN.
+// The interval of the vertical line at `at` that a line without gaps, with points spaced arbitrarily, covers. No point
+// before `first` touches it. Like widen_by_disc and widen_by_sides, but with fmaxf and fminf, which ignore NaN.
 template <class X, class SidesOf>
 __device__ __forceinline__ Interval hit_without_gaps(X x, Shared<const float> y, SidesOf sides, int points, int first,
                                                      float at, float r) {

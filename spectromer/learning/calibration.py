@@ -14,10 +14,9 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from spectromer.errors import RunError, require
-from spectromer.files import atomic
+from spectromer.files import atomic, read_tensors
 from spectromer.labels import SCALARS
-from spectromer.learning.checkpoints import load_tensors
-from spectromer.learning.heads import is_known
+from spectromer.learning.heads import known_mask
 from spectromer.learning.metrics import CATASTROPHIC
 from spectromer.learning.model import SpectrumModel
 from spectromer.learning.redshift import RedshiftDistribution
@@ -128,7 +127,7 @@ class Calibration:
         """From a model's outputs for held-out spectra, their encoded labels, and features of training spectra."""
         found = cls(typicality=Typicality.fit(trained, out["features"]))
         for name in model.targets.names:
-            known = is_known(labels[name])
+            known = known_mask(labels[name])
             if known.sum() < _LEAST:
                 continue
             given, true, head = out[name][known].float(), labels[name][known], model.head(name)
@@ -144,7 +143,7 @@ class Calibration:
             best = minimize_scalar(loss, bounds=_TEMPERATURES, method="bounded", options={"xatol": 0.01})
             found.temperature[name] = math.exp(best.x)
         if "z" in found.temperature:
-            known = is_known(labels["z"])
+            known = known_mask(labels["z"])
             found._fit_redshift(model, {name: value[known] for name, value in out.items()}, labels["z"][known])
         return found
 
@@ -220,7 +219,7 @@ class Calibration:
         RunError
             When the file is damaged, or its numbers are not those of a calibration.
         """
-        tensors, metadata = load_tensors(path)
+        tensors, metadata = read_tensors(path)
         if "numbers" not in metadata:
             raise RunError(f"{path}: the numbers of a calibration are missing")
         numbers = parse_document(path, parse_json(path, metadata["numbers"]), _Numbers, lambda first: first)

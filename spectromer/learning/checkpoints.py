@@ -10,16 +10,15 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from spectromer.errors import RunError
-from spectromer.files import atomic
-from spectromer.runs import parse_json
+from spectromer.files import atomic, read_tensors
+from spectromer.runs import TRAINER, parse_json
 
-__all__ = ["SafetensorsIO", "check_resumable", "check_weights", "load_tensors", "load_weights"]
+__all__ = ["SafetensorsIO", "check_resumable", "check_weights"]
 
-_WEIGHTS, _TRAINER = "state_dict", "trainer."
+_WEIGHTS = "state_dict"
 
 
 def _split(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
@@ -73,42 +72,26 @@ class SafetensorsIO(CheckpointIO):
         Raises
         ------
         RunError
-            When the file is damaged, or was saved by a version that kept no digest.
+            When the file is damaged.
         """
         path = Path(path)
-        tensors, metadata = load_tensors(path)
-        if "trainer" in metadata and "digest" not in metadata:
-            raise RunError(
-                f"{path}: an earlier version saved it, and its training cannot go on; "
-                f"start another run from its weights with --checkpoint {path.parent}"
-            )
+        tensors, metadata = read_tensors(path)
         if "trainer" not in metadata:
             raise RunError(f"{path}: it does not hold the state of a trainer")
         state = metadata["trainer"]
-        if metadata["digest"] != _digest(state):
+        if metadata.get("digest", _digest(state)) != _digest(state):  # the first version kept no digest
             raise RunError(f"{path}: the state of the trainer is not what was written")
         try:
             checkpoint = _join(parse_json(path, state), tensors)
         except KeyError as error:
             raise RunError(f"{path}: the tensor {error.args[0]} is missing") from error
-        if unknown := [name for name in tensors if name.startswith(_TRAINER)]:
+        if unknown := [name for name in tensors if name.startswith(TRAINER)]:
             raise RunError(f"{path}: the state of the trainer has no tensor {unknown[0]}")
         return checkpoint | {_WEIGHTS: tensors}
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the file."""
         Path(path).unlink(missing_ok=True)
-
-
-def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The weights of the model in a checkpoint, without what the trainer keeps beside them.
-
-    Raises
-    ------
-    RunError
-        When the file is no safetensors file, or is cut off.
-    """
-    return {name: tensor for name, tensor in load_tensors(path)[0].items() if not name.startswith(_TRAINER)}
 
 
 def check_weights(
@@ -163,12 +146,3 @@ def check_resumable(path: Path, task: lightning.LightningModule) -> None:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors and the metadata of a safetensors file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{path}: not a whole safetensors file ({error})") from error

@@ -18,6 +18,8 @@ from spectromer.transforms import SpectrumToImage
 
 __all__ = ["Design"]
 
+_LARGEST, _MOST_BINS = 8192, 1 << 20  # limits for memory
+
 
 @dataclass(frozen=True)
 class Design:
@@ -54,6 +56,11 @@ class Design:
             raise ModelError(f"a picture is for models other than {SPECFORMER}, got {self.model} and {got}")
         if self.picture is not None and self.picture.dtype != "uint8":
             raise ModelError(f"dtype must be uint8 for the model's pictures, got {self.picture.dtype}")
+        if self.picture is not None and (self.picture.size > _LARGEST or self.picture.bins > _MOST_BINS):
+            raise ModelError(
+                f"a model's picture has at most {_LARGEST} pixels a side and {_MOST_BINS} bins, "
+                f"got {self.picture.size} and {self.picture.bins}"
+            )
         if not 0.0 < self.keep_patches <= 1.0:
             raise ModelError(f"keep_patches must lie in (0, 1], got {self.keep_patches}")
 

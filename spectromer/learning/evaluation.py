@@ -20,10 +20,10 @@ from spectromer.learning.targets import Targets
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import in_order
 from spectromer.shards.sources import load
-from spectromer.shards.splits import some
+from spectromer.shards.splits import subsample
 from spectromer.shards.store import ShardSet
 
-__all__ = ["evaluate", "evaluate_run", "judge"]
+__all__ = ["evaluate", "evaluate_run", "evaluate_table"]
 
 _EXAMPLES = 16
 _BATCH = 256
@@ -54,7 +54,7 @@ def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunF
     parts = [predictor.predict(batch, true) for batch, true in zip(batches, z.split(_BATCH), strict=True)]
     table = vstack(parts, metadata_conflicts="silent")
     targets = predictor.model.targets
-    metrics = judge(table, shards, rows, targets, run)
+    metrics = evaluate_table(table, shards, rows, targets, run)
     labels = list(shards.labels(rows))
 
     def sheet(chosen: np.ndarray, name: str) -> None:
@@ -62,7 +62,7 @@ def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunF
         captions = [f"predicted {_text(table[int(i)])}\ntrue {_text(labels[i])}" for i in chosen]
         plots.example_sheet(inputs, captions, run.plots / f"{name}.png")
 
-    sheet(some(np.arange(len(rows)), _EXAMPLES), "examples")
+    sheet(subsample(np.arange(len(rows)), _EXAMPLES), "examples")
     worst = _worst(table, believed, targets)[:_EXAMPLES]
     if len(worst):
         sheet(worst, "worst")
@@ -108,7 +108,9 @@ def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, An
     return metrics
 
 
-def judge(table: Table, shards: ShardSet, rows: np.ndarray, targets: Targets, run: RunFolder) -> dict[str, Any]:
+def evaluate_table(
+    table: Table, shards: ShardSet, rows: np.ndarray, targets: Targets, run: RunFolder
+) -> dict[str, Any]:
     """Compare predictions with labels, and write plots and predictions.parquet, which includes the labels, to `run`.
 
     Parameters

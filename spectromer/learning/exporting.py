@@ -1,11 +1,9 @@
 """Export of a trained model to a folder for a model hub, with ONNX and torch.export programs."""
 
-import json
 import os
 import shutil
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +148,7 @@ def _card(predictor: Predictor, metrics: dict[str, Any], differences: dict[str, 
     template = Environment(loader=PackageLoader("spectromer.learning"), trim_blocks=True, lstrip_blocks=True)
     return template.get_template("card.md").render(
         design=design,
-        options=json.dumps(asdict(design.picture)) if design.picture else "",
+        options=design.picture.to_json() if design.picture else "",
         images=isinstance(model.encoder, ImageEncoder),
         parameters=sum(p.numel() for p in model.parameters()),
         headlines=list(headlines(metrics["test"])),

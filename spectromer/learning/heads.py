@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CategoryHead", "ScalarHead", "is_known"]
+__all__ = ["CategoryHead", "ScalarHead", "known_mask"]
 
 
 class _Head(nn.Module):
@@ -54,6 +54,6 @@ class ScalarHead(_Head):
         return (value.exp(), value.exp() * error) if self.log else (value, error)
 
 
-def is_known(value: Tensor) -> Tensor:
+def known_mask(value: Tensor) -> Tensor:
     """Mask of the encoded labels [B] of a target that are known, [B] bool."""
     return torch.isfinite(value) if value.is_floating_point() else value >= 0

@@ -9,8 +9,8 @@ from spectromer.config import HeadKind, RedshiftMethod
 from spectromer.errors import ModelError
 from spectromer.labels import CATEGORIES
 from spectromer.learning.encoder import ImageEncoder
-from spectromer.learning.heads import CategoryHead, ScalarHead, is_known
-from spectromer.learning.redshift import STRETCHES, RedshiftHead
+from spectromer.learning.heads import CategoryHead, ScalarHead, known_mask
+from spectromer.learning.redshift import COARSE_EDGES, RedshiftHead
 from spectromer.learning.specformer import SpecFormer
 from spectromer.learning.targets import LOGARITHMIC, Targets
 
@@ -43,7 +43,7 @@ class SpectrumModel(nn.Module):
         super().__init__()
         self.encoder, self.targets = encoder, targets
         width, hidden = encoder.width, heads == "mlp"
-        context_width = len(STRETCHES) + 1 if "z" in targets.names else 0
+        context_width = len(COARSE_EDGES) + 1 if "z" in targets.names else 0
         modules: dict[str, nn.Module] = {}
         for name in targets.names:
             if name in CATEGORIES:
@@ -82,7 +82,7 @@ class SpectrumModel(nn.Module):
             head = self.head("z")
             out["z"] = head(tokens, pooled)
             # The redshift informs the class, but the loss of the class must not change the redshift.
-            context = torch.cat((pooled, head.coarse(out["z"].detach()).to(pooled.dtype)), 1)
+            context = torch.cat((pooled, head.coarse_probabilities(out["z"].detach()).to(pooled.dtype)), 1)
         for name in self.targets.names:
             if name != "z":
                 out[name] = self.head(name)(context if name in CATEGORIES else pooled)
@@ -93,16 +93,16 @@ class SpectrumModel(nn.Module):
         losses = {}
         for name in self.targets.names:
             value = labels[name]
-            known = is_known(value)
+            known = known_mask(value)
             each = self.head(name).loss(out[name], torch.where(known, value, torch.ones_like(value)))
             losses[name] = torch.where(known, each, torch.zeros_like(each)).sum() / known.sum().clamp(min=1)
         return losses
 
-    def take_over(self, weights: dict[str, Tensor], targets: Targets) -> list[str]:
+    def load_matching(self, weights: dict[str, Tensor], targets: Targets) -> list[str]:
         """Load the weights of another model with the same encoder.
 
         Weights are copied for the values of a category, and for the redshifts, that both models have. The scalar heads
-        are copied as they are, so the scales of this model must be those of the other (see `Targets.following`).
+        are copied as they are, so the scales of this model must be those of the other (see `Targets.with_scales_of`).
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class SpectrumModel(nn.Module):
                             rows[i] = loaded[f"{prefix}output.{part}"][old.index(value)]
                     loaded[f"{prefix}output.{part}"] = rows
             if name == "z" and loaded.keys() == current.keys():
-                known = self.head("z").following({key.removeprefix(prefix): value for key, value in loaded.items()})
+                known = self.head("z").adapt_weights({key.removeprefix(prefix): value for key, value in loaded.items()})
                 loaded = {prefix + key: value for key, value in known.items()}
             if {k: v.shape for k, v in loaded.items()} == {k: v.shape for k, v in current.items()}:
                 taken |= loaded

@@ -10,14 +10,14 @@ from torch.nn import functional
 
 from spectromer.picture import Picture
 
-__all__ = ["STRETCHES", "LogAxis", "RedshiftDistribution", "RedshiftHead"]
+__all__ = ["COARSE_EDGES", "LogAxis", "RedshiftDistribution", "RedshiftHead"]
 
 _LOWEST = -0.01  # lower end of the axis of ln(1 + z), below the velocity of any star
 _EVIDENCE_SCALE = 0.1  # the evidence sums thousands of terms; unscaled, it dominates early training
 _DEFAULT_STEP = 1e-3  # bin width in ln(1 + z) if the image has no fixed wavelength axis
 _FINE = 5e-4  # column width in ln(wavelength), 150 km/s, below which two redshift bins per column do not help
 #: Edges in ln(1 + z) of the coarse redshift bins. Stars of any velocity share one bin.
-STRETCHES = (-0.003, 0.003, *(0.01 * 1.35**i for i in range(18)))
+COARSE_EDGES = (-0.003, 0.003, *(0.01 * 1.35**i for i in range(18)))
 _NEAR = 3  # number of bins on each side of the most probable one that belong to the peak
 
 
@@ -173,13 +173,13 @@ class RedshiftHead(nn.Module):
         at = log_p.gather(1, torch.stack((below, below + 1), 1))
         return -(at[:, 0] * (1.0 - fraction) + at[:, 1] * fraction)
 
-    def coarse(self, logits: Tensor) -> Tensor:
-        """Probabilities of the coarse redshift bins, [B, len(STRETCHES) + 1], as an input of other heads."""
-        bounds = ((torch.tensor(STRETCHES) - _LOWEST) / self.step).round().long().clamp(0, self.bins).tolist()
+    def coarse_probabilities(self, logits: Tensor) -> Tensor:
+        """Probabilities of the coarse redshift bins, [B, len(COARSE_EDGES) + 1], as an input of other heads."""
+        bounds = ((torch.tensor(COARSE_EDGES) - _LOWEST) / self.step).round().long().clamp(0, self.bins).tolist()
         parts = logits.softmax(1).split([b - a for a, b in pairwise([0, *bounds, self.bins])], 1)
         return torch.stack([part.sum(1) for part in parts], 1)
 
-    def following(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    def adapt_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Adapt the weights of a head with another redshift range; redshifts that it lacks keep this head's weights."""
         adapted = {name: tensor.clone() for name, tensor in self.state_dict().items()}
         for name in adapted.keys() & weights.keys():
@@ -257,7 +257,8 @@ class RedshiftDistribution:
         outside = self._total.gather(1, bin_of) - height * (1.0 - (position + 0.5 - bin_of).clamp(0.0, 1.0))
         normal = torch.special.ndtr((position - self._mean) / self._sigma.clamp(min=1e-12))
         low, high = self._first - 0.5, self._first + 2 * _NEAR + 0.5
-        return torch.where((position > low) & (position < high), self._before + self._peak * normal, outside)
+        inside = (self._before + self._peak * normal).clamp(max=1.0)  # a sum that may round above
+        return torch.where((position > low) & (position < high), inside, outside)
 
     def within(self, limit: Tensor) -> Tensor:
         """Probability [B] that the true redshift differs from `z` by |dz| / (1 + z) <= limit [B]."""

@@ -108,7 +108,7 @@ class Targets:
         }
         return cls(tuple(names), vocabulary, subclasses, scale)
 
-    def following(self, other: "Targets") -> "Targets":
+    def with_scales_of(self, other: "Targets") -> "Targets":
         """These targets in the scales of `other` where it has them, so that a model that learnt those can go on."""
         scale = {name: other.scale.get(name, own) if name in SCALARS else own for name, own in self.scale.items()}
         if "z" in scale and "z" in other.scale and other.scale["z"][1] >= scale["z"][1]:

@@ -20,7 +20,7 @@ __all__ = ["History", "Position", "SpectrumTask"]
 
 LR_FROM_SCRATCH, LR_FROM_WEIGHTS = 2e-3, 1e-4
 _WARMUP = 0.05  # fraction of the steps
-# On a CPU torch's generator takes 32 bits of its seed. This factor keeps the steps of two runs' seeds far apart in them.
+# On a CPU torch's generator takes 32 bits of its seed. This factor keeps the steps of two runs far apart in them.
 _SEEDS_APART = 0x9E3779B1
 
 

@@ -35,7 +35,7 @@ from spectromer.learning.task import LR_FROM_SCRATCH, LR_FROM_WEIGHTS, History, 
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import Batches, Feed
 from spectromer.shards.sources import Division, divide
-from spectromer.shards.splits import SPLITS, some
+from spectromer.shards.splits import SPLITS, subsample
 from spectromer.shards.store import ShardSet
 
 __all__ = ["train"]
@@ -87,9 +87,9 @@ def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Tar
         earlier, teacher = Design.load(RunFolder(config.checkpoint))
 
         def following(targets: Targets) -> tuple[Design, SpectrumModel]:
-            design = replace(earlier, targets=targets.following(earlier.targets))
+            design = replace(earlier, targets=targets.with_scales_of(earlier.targets))
             model = design.build()
-            heads = model.take_over(teacher.state_dict(), earlier.targets)
+            heads = model.load_matching(teacher.state_dict(), earlier.targets)
             print(f"Loaded from {config.checkpoint}: the encoder and the heads of {', '.join(heads) or 'no target'}.")
             return design, model
 
@@ -168,7 +168,7 @@ def _calibrate(run: RunFolder, shards: ShardSet, rows: dict[str, np.ndarray], va
     """Fit the calibration to the validation split, and the measure of typical spectra to training features."""
     predictor = Predictor.load(run.path, calibration=Calibration())
     chosen = {
-        name: some(rows[name], limit) for name, limit in (("train", _CALIBRATION_TRAIN), ("val", _CALIBRATION_VAL))
+        name: subsample(rows[name], limit) for name, limit in (("train", _CALIBRATION_TRAIN), ("val", _CALIBRATION_VAL))
     }
     trained, held_out = (predictor.collect(shards, chosen[name], f"calibrating ({name})") for name in chosen)
     labels = {name: value[chosen["val"]] for name, value in values.items()}

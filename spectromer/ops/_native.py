@@ -5,8 +5,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from spectromer.errors import require
-
 try:
     from spectromer import _C
 except ImportError as error:
@@ -15,7 +13,7 @@ except ImportError as error:
         f"folder ({error})"
     ) from error
 
-__all__ = ["CACHES", "_C", "call", "capturing", "dense", "kept_for_graphs", "output", "require"]
+__all__ = ["CACHES", "_C", "call", "capturing", "dense", "kept_for_graphs", "output"]
 
 T = TypeVar("T")
 

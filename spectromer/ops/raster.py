@@ -1,16 +1,15 @@
 """Drawing lines as images."""
 
 from functools import lru_cache
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import _C, CACHES, call, dense, kept_for_graphs, output, require
-from spectromer.picture import Coverage, check_stroke
+from spectromer.errors import require
+from spectromer.ops._native import _C, CACHES, call, dense, kept_for_graphs, output
+from spectromer.picture import check_stroke
 
-COVERAGES = get_args(Coverage)
-
+COVERAGES = dict(_C.Coverage.__members__)
 
 
 def rasterize(
@@ -56,10 +55,11 @@ def rasterize(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         For shapes, sizes or names that break the rules above and, on the CPU, for an x that does.
     """
-    return torch.ops.spectromer.rasterize(y, x, height, width, linewidth, coverage, subcolumns, band)
+    images: Tensor = torch.ops.spectromer.rasterize(y, x, height, width, linewidth, coverage, subcolumns, band)
+    return images
 
 
 def _check(
@@ -120,12 +120,12 @@ def _forward(
         x=x.data_ptr(),
         images=images,
         points=points,
-        shared_x=x.ndim == 1,
+        x_stride=0 if x.ndim == 1 else points,
         height=height,
         width=width,
         linewidth=linewidth,
         subcolumns=subcolumns,
-        coverage=COVERAGES.index(coverage),
+        coverage=COVERAGES[coverage],
         out=out.data_ptr(),
         band=0 if band is None else band.data_ptr(),
     )

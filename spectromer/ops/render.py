@@ -1,7 +1,7 @@
 """From spectra to images in one call: resample, scale, rasterize."""
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ from torch import Tensor
 from spectromer.ops._native import _C, CACHES, dense, kept_for_graphs, output
 from spectromer.ops.composite import composite
 from spectromer.ops.raster import COVERAGES
-from spectromer.ops.resample import METHODS, ResampleCall, check_spectra
+from spectromer.ops.resample import ResampleCall, check_spectra
 from spectromer.ops.tables import DTYPES, Tables, wavelength_grid
-from spectromer.picture import Picture, Scale, frozen
+from spectromer.picture import Picture, hashable
 from spectromer.regions import mark_regions
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def render(
     size : int
         Height and width of the image in pixels.
     **options
-        The fields of `spectromer.Picture`, which explains them: channels, panels, layout, wavelength_range, axis, scale,
-        percentiles, per_panel, margin, side_margin, points, linewidth, coverage, subcolumns, block, order, regions,
-        ground, colors, alpha, colormap, dtype, mean, std.
+        The fields of `spectromer.Picture`, where they are explained: channels, panels, layout, wavelength_range, axis,
+        scale, percentiles, per_panel, margin, side_margin, points, linewidth, coverage, subcolumns, block, order,
+        regions, ground, colors, alpha, colormap, dtype, mean, std.
 
     Returns
     -------
@@ -63,15 +63,17 @@ def render(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         For an unknown style or option, or a value that breaks the rules above.
     """
-    return torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, _checked(style, size, **options))
+    picture = _checked(style, size, **options)
+    images: Tensor = torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, picture)
+    return images
 
 
 def _checked(style: str, size: int, **options: Any) -> str:
     """The options of the picture, as the operator's schema carries them."""
-    return _checked_once(style, size, tuple((name, frozen(value)) for name, value in options.items()))
+    return _checked_once(style, size, tuple((name, hashable(value)) for name, value in options.items()))
 
 
 # torch.compile takes the result as constant. This is all that torch.compiler.assume_constant_result does, which also
@@ -97,31 +99,32 @@ class _Drawing(NamedTuple):
 def _drawing(options: str, device: torch.device) -> _Drawing:
     picture = Picture.from_json(options)
     tables = Tables.of(picture, device)
-    fixed = (0.0, 0.0) if isinstance(picture.scale, str) else picture.scale
+    scale, (low, high) = (picture.scale, (0.0, 0.0)) if isinstance(picture.scale, str) else ("fixed", picture.scale)
     args = _C.RenderArgs(
         size=picture.size,
         panels=picture.panels,
-        rows=picture.stacked,
+        stacked=picture.stacked,
         log_axis=picture.axis == "log",
         quantities=tables.quantities.data_ptr(),
         quantity_count=len(tables.quantities),
         block=picture.block or 0,
         boustrophedon=picture.order == "boustrophedon",
-        scale=(*get_args(Scale), fixed).index(picture.scale),
-        fixed=fixed,
+        scale=_C.Scale.__members__[scale],
+        fixed_low=low,
+        fixed_high=high,
         percentiles=picture.percentiles,
         per_panel=picture.per_panel,
         margin=picture.margin,
         side_margin=picture.side_margin,
         linewidth=picture.linewidth,
         subcolumns=picture.subcolumns,
-        coverage=COVERAGES.index(picture.coverage),
+        coverage=COVERAGES[picture.coverage],
         alpha=tables.alpha.data_ptr(),
         inks=0 if tables.inks is None else tables.inks.data_ptr(),
         light=picture.ground == "light",
         plain=picture.plain,
         colormap=0 if tables.colormap is None else tables.colormap.data_ptr(),
-        type=tuple(DTYPES).index(picture.dtype),
+        type=_C.PixelType.__members__[picture.dtype],
         factor=tables.factor.data_ptr(),
         offset=tables.offset.data_ptr(),
     )
@@ -130,11 +133,11 @@ def _drawing(options: str, device: torch.device) -> _Drawing:
 
 def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tensor:
     picture, grid, _, drawing = kept_for_graphs(_drawing(options, flux.device), flux.device)
-    spectra = ResampleCall(flux, ivar, wavelength, grid, METHODS[0], 0.0, None, None)
+    spectra = ResampleCall(flux, ivar, wavelength, grid, "flux_conserving", 0.0, None, None)
     found = mark_regions(flux, ivar, wavelength, grid, picture.regions)
     marks = None if found is None else dense(found, torch.uint8)
     out = output(picture.shape(spectra.rows), DTYPES[picture.dtype], flux.device)
-    args = drawing.of(
+    args = drawing.with_spectra(
         spectra.planned_args(),
         out.data_ptr(),
         0 if marks is None else marks.data_ptr(),

@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import _C, CACHES, call, dense, output, require
+from spectromer.errors import ArgumentError, require
+from spectromer.ops._native import _C, CACHES, call, dense, output
 from spectromer.ops.plans import bin_plans
 
-METHODS = ("flux_conserving", "linear")
+METHODS = dict(_C.Method.__members__)
 
 
 def resample(
@@ -65,67 +66,70 @@ def resample(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         For shapes, a method, a coverage or (on the CPU) wavelengths, offsets or shifts that break the rules above.
     """
-    return torch.ops.spectromer.resample(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
+    resampled: tuple[Tensor, Tensor] = torch.ops.spectromer.resample(
+        flux, ivar, wavelength, grid, method, coverage, offsets, shift
+    )
+    return resampled
 
 
 def check_spectra(
     flux: Tensor, ivar: Tensor, wavelength: Tensor, offsets: Tensor | None, shift: Tensor | None
 ) -> tuple[int, bool]:
-    """Rows of a dense or ragged batch, and whether its wavelength is shared; ValueError where it is neither."""
+    """Rows of a dense or ragged batch, and whether its wavelength is shared."""
     # (Messages are put together where they are wanted alone: for few spectra they would take longer than the work.)
     if offsets is None:
         if flux.ndim != 2:
-            raise ValueError(f"flux must have shape [B, N], or [T] with offsets; got {tuple(flux.shape)}")
+            raise ArgumentError(f"flux must have shape [B, N], or [T] with offsets; got {tuple(flux.shape)}")
         rows = flux.shape[0]
     else:
         if flux.ndim != 1:
-            raise ValueError(f"flux must have shape [T] where offsets are given, got {tuple(flux.shape)}")
+            raise ArgumentError(f"flux must have shape [T] where offsets are given, got {tuple(flux.shape)}")
         if offsets.ndim != 1 or offsets.shape[0] < 1 or offsets.dtype != torch.int64:
-            raise ValueError(f"offsets must be int64 of shape [B + 1], got {offsets.dtype} {tuple(offsets.shape)}")
+            raise ArgumentError(f"offsets must be int64 of shape [B + 1], got {offsets.dtype} {tuple(offsets.shape)}")
         rows = offsets.shape[0] - 1
     if ivar.shape != flux.shape:
-        raise ValueError(f"ivar must have the shape of flux, {tuple(flux.shape)}, got {tuple(ivar.shape)}")
+        raise ArgumentError(f"ivar must have the shape of flux, {tuple(flux.shape)}, got {tuple(ivar.shape)}")
     if shift is not None:
         if tuple(shift.shape) != (rows,) or shift.dtype != torch.int64:
-            raise ValueError(
+            raise ArgumentError(
                 f"shift must be int64 of shape [B] with B = {rows}, got {shift.dtype} {tuple(shift.shape)}"
             )
         if wavelength.ndim != 1:
-            raise ValueError(f"wavelength must have shape [N] with shift, got {tuple(wavelength.shape)}")
+            raise ArgumentError(f"wavelength must have shape [N] with shift, got {tuple(wavelength.shape)}")
         shared = True
     elif offsets is None:
         shared = wavelength.ndim == 1
         if wavelength.shape not in (flux.shape[1:], flux.shape):
-            raise ValueError(
+            raise ArgumentError(
                 f"wavelength must have shape [N] or [B, N] with flux [B, N] = {tuple(flux.shape)}, "
                 f"got {tuple(wavelength.shape)}"
             )
     else:
         shared = False
         if wavelength.shape != flux.shape:
-            raise ValueError(
+            raise ArgumentError(
                 f"wavelength must have the shape of flux, {tuple(flux.shape)}, or come with shift; "
                 f"got {tuple(wavelength.shape)}"
             )
     if (offsets is None or shared) and wavelength.shape[-1] < 2:
-        raise ValueError(f"wavelength must have at least 2 centres (edges lie between), got {wavelength.shape[-1]}")
+        raise ArgumentError(f"wavelength must have at least 2 centres (edges lie between), got {wavelength.shape[-1]}")
     for name, tensor in (("ivar", ivar), ("wavelength", wavelength), ("offsets", offsets), ("shift", shift)):
         if tensor is not None and tensor.device != flux.device:
-            raise ValueError(f"{name} must be on flux's device, {flux.device}, got {tensor.device}")
+            raise ArgumentError(f"{name} must be on flux's device, {flux.device}, got {tensor.device}")
     return rows, shared
 
 
 def check_grid(flux: Tensor, grid: Tensor, rows: int) -> None:
-    """ValueError for a grid that is not [M] or [B, M] on the spectra's device."""
+    """Raise ArgumentError for a grid that is not [M] or [B, M] on the spectra's device."""
     if grid.ndim not in (1, 2) or (grid.ndim == 2 and grid.shape[0] != rows):
-        raise ValueError(f"grid must have shape [M] or [B, M] with B = {rows}, got {tuple(grid.shape)}")
+        raise ArgumentError(f"grid must have shape [M] or [B, M] with B = {rows}, got {tuple(grid.shape)}")
     if grid.shape[-1] < 2:
-        raise ValueError(f"grid must have at least 2 centres (edges lie between), got {grid.shape[-1]}")
+        raise ArgumentError(f"grid must have at least 2 centres (edges lie between), got {grid.shape[-1]}")
     if grid.device != flux.device:
-        raise ValueError(f"grid must be on flux's device, {flux.device}, got {grid.device}")
+        raise ArgumentError(f"grid must be on flux's device, {flux.device}, got {grid.device}")
 
 
 def _check(
@@ -142,9 +146,9 @@ def _check(
     if grid is not None:
         check_grid(flux, grid, rows)
     if method not in METHODS:
-        raise ValueError(f"method must be one of {METHODS}, got {method!r}")
+        raise ArgumentError(f"method must be one of {tuple(METHODS)}, got {method!r}")
     if not 0.0 <= coverage <= 1.0:
-        raise ValueError(f"coverage must lie in [0, 1], got {coverage}")
+        raise ArgumentError(f"coverage must lie in [0, 1], got {coverage}")
     return rows, shared
 
 
@@ -191,7 +195,7 @@ class ResampleCall:
         self.grid = None if grid is None else dense(grid, torch.float64)
         self.offsets = None if offsets is None else offsets.contiguous()
         self.shift = None if shift is None else shift.contiguous()
-        self.method, self.coverage = METHODS.index(method), coverage
+        self.method, self.coverage = METHODS[method], coverage
         if flux.device.type == "cpu" and self.rows > 0:
             self._check_values()
         if self.shift is not None and self.offsets is None:
@@ -215,7 +219,7 @@ class ResampleCall:
             require(inside, f"shift + length of a row must lie within wavelength's {self.wavelength.shape[0]} pixels")
 
     def run(self, name: str, args: Any) -> Any:
-        """Run native `name`; ValueError for wavelengths that the CPU finds not to increase."""
+        """Run the native operator `name`; ArgumentError where the CPU finds wavelengths that do not increase."""
         result = call(name, self.flux.device, args)
         if type(result) is int:  # what CUDA's operators answer is something else
             _require_increasing("wavelength", result, by_row=True)
@@ -253,7 +257,7 @@ def _forward(
     ivar: Tensor,
     wavelength: Tensor,
     grid: Tensor,
-    method: str = METHODS[0],
+    method: str = "flux_conserving",
     coverage: float = 0.0,
     offsets: Tensor | None = None,
     shift: Tensor | None = None,
@@ -270,7 +274,7 @@ def _fake(
     ivar: Tensor,
     wavelength: Tensor,
     grid: Tensor,
-    method: str = METHODS[0],
+    method: str = "flux_conserving",
     coverage: float = 0.0,
     offsets: Tensor | None = None,
     shift: Tensor | None = None,
@@ -286,7 +290,7 @@ def _transpose(
     ivar: Tensor,
     wavelength: Tensor,
     grid: Tensor,
-    method: str = METHODS[0],
+    method: str = "flux_conserving",
     coverage: float = 0.0,
     offsets: Tensor | None = None,
     shift: Tensor | None = None,
@@ -300,13 +304,13 @@ def _transpose(
     return grad_flux.to(flux.dtype)
 
 
-def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     flux, ivar, wavelength, grid, ctx.method, ctx.coverage, offsets, shift = inputs
     ctx.save_for_backward(flux, ivar, wavelength, grid, offsets, shift)
     ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple:
+def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
     *spectra, offsets, shift = ctx.saved_tensors
     grad_flux = torch.ops.spectromer.resample_backward(grad, *spectra, ctx.method, ctx.coverage, offsets, shift)
     return grad_flux, None, None, None, None, None, None, None

@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from spectromer.picture import Picture, Quantity, each
+from spectromer.ops._native import _C
+from spectromer.picture import Picture, broadcast
 
 __all__ = ["DTYPES", "Tables", "wavelength_grid"]
 
-QUANTITIES = get_args(Quantity)
 DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -22,7 +21,7 @@ class Tables:
     Attributes
     ----------
     quantities : Tensor [Q] int32
-        Indices into QUANTITIES.
+        Values of `_C.Quantity`.
     alpha : Tensor [planes] float32
         Opacity of each plane.
     inks : Tensor [planes, 3] float32, optional
@@ -58,11 +57,11 @@ def _tables(picture: Picture, device: torch.device | str) -> Tables:
 
         colormap = torch.from_numpy(matplotlib.colormaps[picture.colormap](range(256), bytes=True)[:, :3].copy())
     count = picture.image_channels
-    mean = torch.tensor(each(picture.mean, count, "mean", "channel"), dtype=torch.float64)
-    std = torch.tensor(each(picture.std, count, "std", "channel"), dtype=torch.float64)
+    mean = torch.tensor(broadcast(picture.mean, count, "mean", "channel"), dtype=torch.float64)
+    std = torch.tensor(broadcast(picture.std, count, "std", "channel"), dtype=torch.float64)
     return Tables(
-        quantities=torch.tensor([QUANTITIES.index(name) for name in picture.channels], dtype=torch.int32),
-        alpha=torch.tensor(each(picture.alpha, picture.planes, "alpha", "plane"), dtype=torch.float32).to(device),
+        quantities=torch.tensor([_C.Quantity.__members__[name].value for name in picture.channels], dtype=torch.int32),
+        alpha=torch.tensor(broadcast(picture.alpha, picture.planes, "alpha", "plane"), dtype=torch.float32).to(device),
         inks=None if inks is None else inks.to(device),
         colormap=None if colormap is None else colormap.to(device),
         factor=(1.0 / (255.0 * std)).float().to(device),

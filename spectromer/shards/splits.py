@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["SPLITS", "name_objects", "some", "split_by_object"]
+__all__ = ["SPLITS", "name_objects", "split_by_object", "subsample"]
 
 SPLITS = ("train", "val", "test")
 _SAME_OBJECT_ARCSEC = 3.0
@@ -91,6 +91,6 @@ def split_by_object(
     return {name: np.flatnonzero(part == i) for i, name in enumerate(SPLITS)}
 
 
-def some(rows: np.ndarray, count: int) -> np.ndarray:
+def subsample(rows: np.ndarray, count: int) -> np.ndarray:
     """At most `count` of the rows, evenly spread over them."""
     return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(int)]

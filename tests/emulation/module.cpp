@@ -1,4 +1,4 @@
-// The CUDA operators, played on the CPU, for the argument types of spectromer._C.
+// The CUDA operators, run on the CPU, for the argument types of spectromer._C.
 #include <pybind11/pybind11.h>
 
 #include "cuda/raster.cu"
@@ -19,9 +19,8 @@ PYBIND11_MODULE(EMULATED, m) {
   m.def("bin_plan_bytes", &bin_plan_bytes);
   m.def("make_bin_plan_cuda", [](const ResampleArgs& args, uintptr_t) { check(make_bin_plan_cuda(args, nullptr)); });
   m.def("resample_cuda", [](const ResampleArgs& args, uintptr_t) { check(resample_cuda(args, nullptr)); });
-  m.def("resample_backward_cuda", [](const ResampleArgs& args, uintptr_t) {
-    check(resample_backward_cuda(args, nullptr));
-  });
+  m.def("resample_backward_cuda",
+        [](const ResampleArgs& args, uintptr_t) { check(resample_backward_cuda(args, nullptr)); });
   m.def("rasterize_cuda", [](const RasterizeArgs& args, uintptr_t) { check(rasterize_cuda(args, nullptr)); });
   m.def("render_cuda", [](const RenderArgs& args, uintptr_t) {
     const int code = render_cuda(args, nullptr);

@@ -1,6 +1,9 @@
-"""The CPU's operators at every level of x86-64 vectors that the machine has: 1 is what older processors get."""
+"""The CPU's operators on every vector target that the machine supports, from the baseline that all processors have."""
 
+import platform
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,27 +13,30 @@ import spectromer
 import spectromer.reference
 from spectromer import _C, SpectrumBatch
 
-WIDEST = _C.widest_vector_level()
-LEVELS = [level for level in (1, 3) if level < WIDEST]
+*NARROWER, WIDEST = _C.supported_targets()
+SOURCES = Path(__file__).resolve().parents[1] / "csrc"
+X86_64 = platform.machine() in ("x86_64", "AMD64")
+TEXTUAL = [file for file in sorted(SOURCES.rglob("*-inl.h")) if X86_64 or not file.name.startswith("avx")]
 
 
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest) -> Iterator[int]:
+@pytest.fixture(params=NARROWER)
+def narrower(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each target but the widest in turn."""
     yield request.param
-    _C.set_vector_level(WIDEST)
+    _C.set_target(WIDEST)
 
 
-@pytest.fixture(params=[*LEVELS, WIDEST])
-def used_level(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Each level in turn, in use."""
-    _C.set_vector_level(request.param)
+@pytest.fixture(params=[*NARROWER, WIDEST])
+def used_target(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each target in turn, in use."""
+    _C.set_target(request.param)
     yield request.param
-    _C.set_vector_level(WIDEST)
+    _C.set_target(WIDEST)
 
 
-def drawn(level: int) -> dict[str, torch.Tensor]:
-    """Of everything something, from spectra with masks, spikes and a constant one."""
-    _C.set_vector_level(level)
+def drawn(target: str) -> dict[str, torch.Tensor]:
+    """Results of all operators with a target, from spectra with masks, spikes and a constant flux."""
+    _C.set_target(target)
     rng = np.random.default_rng(0)
     wavelength = torch.from_numpy(np.geomspace(3600.0, 9800.0, 1003))
     flux = torch.from_numpy(rng.normal(3.0, 1.0, (21, 1003)).astype(np.float32))
@@ -56,11 +62,11 @@ def drawn(level: int) -> dict[str, torch.Tensor]:
     return results
 
 
-@pytest.mark.skipif(not LEVELS, reason="this processor has one level only")
-def test_every_level_draws_and_resamples_alike(level: int) -> None:
-    """Resampled values to rounding, pictures to a level of grey."""
+@pytest.mark.skipif(not NARROWER, reason="this processor has a single target")
+def test_every_target_draws_and_resamples_alike(narrower: str) -> None:
+    """Resampled values agree to rounding, pictures to one grey level."""
     want = drawn(WIDEST)
-    for name, got in drawn(level).items():
+    for name, got in drawn(narrower).items():
         if got.dtype == torch.uint8:
             assert int((got.int() - want[name].int()).abs().max()) <= 1, name
         else:
@@ -69,10 +75,10 @@ def test_every_level_draws_and_resamples_alike(level: int) -> None:
             )
 
 
-def test_a_level_that_the_processor_lacks_is_refused() -> None:
-    for level in (0, WIDEST + 1):
-        with pytest.raises(ValueError, match=f"level must lie from 1 to {WIDEST}, got {level}"):
-            _C.set_vector_level(level)
+def test_an_unknown_target_is_refused() -> None:
+    with pytest.raises(ValueError, match=f"target must be one of baseline.*{WIDEST}, got neon"):
+        _C.set_target("neon")
+    assert _C.target() == WIDEST
 
 
 def resamples_exactly(flux: np.ndarray, ivar: np.ndarray, wavelength: np.ndarray, grid: np.ndarray) -> None:
@@ -86,7 +92,7 @@ def resamples_exactly(flux: np.ndarray, ivar: np.ndarray, wavelength: np.ndarray
         np.testing.assert_allclose(got[1][0], want[1], rtol=1e-5)
 
 
-def test_narrow_bins_are_exact_at_every_level(used_level: int) -> None:
+def test_narrow_bins_are_exact_with_every_target(used_target: str) -> None:
     """A two-thousandth of a pixel wide, among wide ones, where the last bits of a wavelength count."""
     rng = np.random.default_rng(0)
     wavelength = np.arange(3001.0, 3029.0)
@@ -106,7 +112,7 @@ WAVELENGTHS = {
 }
 
 
-def test_rows_of_different_kinds_share_a_grid(used_level: int) -> None:
+def test_rows_of_different_kinds_share_a_grid(used_target: str) -> None:
     """The first, whose pixels are too narrow for single precision, leaves nothing behind that the others would use."""
     wavelength = np.stack(
         (1e6 + np.linspace(0.0, 5.0, 300), np.linspace(4000.0, 5000.0, 300), np.geomspace(4e3, 5e3, 300))
@@ -122,7 +128,9 @@ def test_rows_of_different_kinds_share_a_grid(used_level: int) -> None:
 @pytest.mark.parametrize("bins", [30, 700, 9000])
 @pytest.mark.parametrize("masked", [0.0, 0.02])
 @pytest.mark.parametrize("name", list(WAVELENGTHS))
-def test_wavelengths_of_any_kind_are_exact_at_every_level(name: str, masked: float, bins: int, used_level: int) -> None:
+def test_wavelengths_of_any_kind_are_exact_with_every_target(
+    name: str, masked: float, bins: int, used_target: str
+) -> None:
     rng = np.random.default_rng(0)
     wavelength = WAVELENGTHS[name]
     flux = rng.normal(20.0, 1.0, len(wavelength)).astype(np.float32)
@@ -130,3 +138,10 @@ def test_wavelengths_of_any_kind_are_exact_at_every_level(name: str, masked: flo
     ivar[rng.random(len(wavelength)) < masked] = 0.0
     beyond = 0.0123 * (wavelength[-1] - wavelength[0])
     resamples_exactly(flux, ivar, wavelength, np.linspace(wavelength[0] - beyond, wavelength[-1] + beyond, bins))
+
+
+@pytest.mark.parametrize("file", TEXTUAL, ids=lambda file: file.name)
+def test_textual_includes_can_be_opened_by_themselves(file: Path) -> None:
+    """An -inl.h file compiles alone, so that an editor understands it."""
+    command = ["c++", "-std=c++17", "-fsyntax-only", "-x", "c++", "-I", SOURCES, file]
+    assert subprocess.run(command, capture_output=True, text=True).stderr == ""

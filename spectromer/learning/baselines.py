@@ -19,15 +19,15 @@ from sklearn.svm import SVC, SVR
 from spectromer.config import SPECFORMER, BaselineConfig, DataConfig, TrainConfig
 from spectromer.errors import ArgumentError
 from spectromer.labels import CATEGORIES
-from spectromer.learning.evaluation import judge
-from spectromer.learning.heads import is_known
+from spectromer.learning.evaluation import evaluate_table
+from spectromer.learning.heads import known_mask
 from spectromer.learning.specformer import SpectrumToSequence
 from spectromer.learning.targets import Targets
 from spectromer.learning.training import train
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import in_order
 from spectromer.shards.sources import Division, divide
-from spectromer.shards.splits import some
+from spectromer.shards.splits import subsample
 from spectromer.shards.store import ShardSet
 
 __all__ = ["baselines"]
@@ -35,29 +35,28 @@ __all__ = ["baselines"]
 _BATCH = 256
 
 
-def _forest(name: str) -> tuple[Any, dict[str, list[Any]]]:
-    """Random Forest on the bins or on principal components, and the grid of options to search."""
+def _forest(name: str, most: int) -> tuple[Any, dict[str, list[Any]]]:
+    """Random Forest on the bins or on principal components, `most` at most, and the grid of options to search."""
     options = {"n_estimators": 200, "n_jobs": -1, "random_state": 0}
+    pca = PCA(min(64, most), random_state=0)
     if name in CATEGORIES:
         model = RandomForestClassifier(max_features="sqrt", **options)
-        return Pipeline([("pca", PCA(64, random_state=0)), ("model", model)]), {
-            "pca": ["passthrough", PCA(64, random_state=0)],
-            "model__min_samples_leaf": [1, 3],
-        }
-    model = _of_target(name, RandomForestRegressor(min_samples_leaf=2, **options))
-    return Pipeline([("pca", PCA(64, random_state=0)), ("model", model)]), {
-        "model__regressor__max_features": ["sqrt", 0.33]
-    }
+        grid: dict[str, list[Any]] = {"pca": ["passthrough", pca], "model__min_samples_leaf": [1, 3]}
+    else:
+        model = _of_target(name, RandomForestRegressor(min_samples_leaf=2, **options))
+        grid = {"model__regressor__max_features": ["sqrt", 0.33]}
+    return Pipeline([("pca", pca), ("model", model)]), grid
 
 
-def _svm(name: str) -> tuple[Any, dict[str, list[Any]]]:
+def _svm(name: str, most: int) -> tuple[Any, dict[str, list[Any]]]:
     """Support vector machine with a radial kernel on principal components, and the grid of options to search."""
     if name in CATEGORIES:
         model, prefix, costs = SVC(class_weight="balanced"), "model__", [1.0, 10.0, 100.0]
     else:
         model, prefix, costs = _of_target(name, SVR(epsilon=0.01)), "model__regressor__", [1.0, 10.0]
-    steps = [("pca", PCA(64, random_state=0)), ("scale", StandardScaler(with_std=False)), ("model", model)]
-    return Pipeline(steps), {"pca__n_components": [64, 200], f"{prefix}C": costs}
+    components = [count for count in (64, 200) if count <= most] or [most]
+    steps = [("pca", PCA(random_state=0)), ("scale", StandardScaler(with_std=False)), ("model", model)]
+    return Pipeline(steps), {"pca__n_components": components, f"{prefix}C": costs}
 
 
 def _of_target(name: str, regressor: Any) -> TransformedTargetRegressor:
@@ -80,7 +79,7 @@ def _classical(
 
     The final fit uses the training and validation splits.
     """
-    shards, rows = division.shards, {name: some(indices, max_train) for name, indices in division.rows.items()}
+    shards, rows = division.shards, {name: subsample(indices, max_train) for name, indices in division.rows.items()}
     rows["test"] = division.rows["test"]
     encoded = targets.encode(shards.believed)
     names = shards.names(rows["test"])
@@ -89,12 +88,10 @@ def _classical(
     started = time.time()
     for name in targets.names:
         fitted = np.concatenate([rows["train"], rows["val"]])
-        known = is_known(encoded[name][fitted]).numpy()
+        known = known_mask(encoded[name][fitted]).numpy()
         held_out = np.where(np.arange(len(fitted)) < len(rows["train"]), -1, 0)[known]
         x, y = np.concatenate([spectra["train"], spectra["val"]])[known], encoded[name][fitted].numpy()[known]
-        pipeline, grid = make(name)
-        smallest = min(len(x) // 2, x.shape[1])
-        grid = {key: [v for v in values if not isinstance(v, int) or v < smallest] for key, values in grid.items()}
+        pipeline, grid = make(name, max(1, min(len(x) // 2, x.shape[1]) - 1))
         scoring = "f1_macro" if name in CATEGORIES else "neg_median_absolute_error"
         search = GridSearchCV(pipeline, grid, scoring=scoring, cv=PredefinedSplit(held_out)).fit(x, y)
         chosen[name] = {key: str(value) for key, value in search.best_params_.items()}
@@ -106,7 +103,7 @@ def _classical(
     run = RunFolder(folder)
     run.create()
     metrics = {
-        "test": judge(table, shards, rows["test"], targets, run),
+        "test": evaluate_table(table, shards, rows["test"], targets, run),
         "training": {"chosen": chosen, "seconds": round(time.time() - started, 1)},
     }
     run.write_metrics(metrics)
@@ -163,7 +160,7 @@ def baselines(config: BaselineConfig) -> list[tuple[str, dict[str, Any]]]:
         if not spectra:
             transform = SpectrumToSequence()
             for name, rows in division.rows.items():
-                rows = rows if name == "test" else some(rows, config.max_train)
+                rows = rows if name == "test" else subsample(rows, config.max_train)
                 spectra[name] = _sequences(transform, division.shards, rows, f"resampling ({name})")
         make = {"forest": _forest, "svm": _svm}[method]
         results.append((method, _classical(make, division, targets, config.max_train, spectra, out / method)))

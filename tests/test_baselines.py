@@ -1,4 +1,4 @@
-"""The peers, compared with a run on a small scale."""
+"""The peers are compared with a run, on a small scale."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from small import MODEL
 
 from spectromer.config import BaselineConfig
 from spectromer.errors import ArgumentError
-from spectromer.learning.peers import baselines
+from spectromer.learning.baselines import baselines
 from spectromer.report import main as report_main
 from spectromer.shards.sources import load_simulated
 from spectromer.train import main as train_main

@@ -1,0 +1,3 @@
+// All kernels of resample.cpp. One target's code.
+#include "resample-own-inl.h"
+#include "resample-planned-inl.h"
