@@ -137,9 +137,13 @@ class RunFolder:
         options = {field.name: saved.pop(field.name) for field in fields(_FirstOptions)}
         parse_document(self.config, {"schema": SCHEMA, **options}, _FirstOptions, lambda first: first)
         model = _object(self.model, "the document", _load_json(self.find(self.model)))
-        found, picture = _convert(self.model, model, _convert_model)["picture"], TrainConfig.picture
+        if "schema" not in model:
+            model = _convert(self.model, model, _convert_model)
+        found, picture = model.get("picture"), TrainConfig.picture
         if found is not None:
-            picture = parse_document(self.model, {"schema": SCHEMA, **found}, Picture, lambda first: first)
+            picture = parse_document(
+                self.model, {"schema": SCHEMA, **_object(self.model, "picture", found)}, Picture, lambda first: first
+            )
         saved["picture"] = json.loads(picture.to_json())
         return saved
 

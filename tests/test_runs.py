@@ -264,6 +264,7 @@ def test_types_and_ranges_of_the_configuration(broken: Path, keys: str, value: A
     [
         ("model", "nonsense", "model 'nonsense' is not one of timm's"),
         ("model", "resnet18", "model 'resnet18' could not be made"),
+        ("model", "test_vit.colour", "model 'test_vit.colour' is not one of timm's"),
         ("model", "specformer", "a picture is for models other than specformer"),
         ("picture", None, "a picture is for models other than specformer"),
         ("picture.panels", 3, "picture: size must be a multiple of panels"),
@@ -347,6 +348,7 @@ TRAINER: dict[str, tuple[Edit, str]] = {
     "none": (lambda _, metadata: metadata.pop("trainer"), "does not hold the state of a trainer"),
     "changed": (lambda _, metadata: metadata.update(trainer="{}"), "the state of the trainer is not what was written"),
     "missing": (lambda tensors, _: tensors.pop(first_moments(tensors, "exp_avg")), r"the tensor .*exp_avg is missing"),
+    "unknown": (lambda tensors, _: tensors.update({"trainer.colour": torch.zeros(2)}), "has no tensor trainer.colour"),
     "NaN": (lambda tensors, _: tensors[first_moments(tensors, "exp_avg")].fill_(NAN), "the moments .* are not finite"),
     "shape": (
         lambda tensors, _: tensors.update({first_moments(tensors, "exp_avg"): torch.zeros(7)}),

@@ -61,7 +61,10 @@ def default_size(name: str) -> int:
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]
         raise ModelError(f"model {name!r} is not one of timm's" + (f"; it has {', '.join(close)}" if close else ""))
-    cfg = timm.get_pretrained_cfg(name)
+    try:
+        cfg = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # timm has the model, but no weights of that tag
+        raise ModelError(f"model {name!r} is not one of timm's ({_first_line(error)})") from error
     return int(cfg.input_size[-1]) if cfg is not None else 224
 
 
@@ -145,7 +148,8 @@ def default_picture(name: str, style: str = "panels", size: int | None = None) -
     ModelError
         If there is no such ViT, or the size is not a multiple of its patch size.
     """
-    size = size or default_size(name)
+    home = default_size(name)
+    size = size or home
     if style != "panels":
         return Picture.of(style, size=size)
     with torch.device("meta"):  # only shapes are needed

@@ -38,8 +38,9 @@ def _split(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def _join(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
+    """What `_split` took apart; the tensors it had are taken out of `tensors`."""
     if "tensor" in node:
-        return tensors[node["tensor"]]
+        return tensors.pop(node["tensor"])
     if "dict" in node:
         return {key: _join(item, tensors) for key, item in node["dict"]}
     if "list" in node:
@@ -84,8 +85,9 @@ class SafetensorsIO(CheckpointIO):
             checkpoint = _join(parse_json(path, state), tensors)
         except KeyError as error:
             raise RunError(f"{path}: the tensor {error.args[0]} is missing") from error
-        checkpoint[_WEIGHTS] = {k: v for k, v in tensors.items() if not k.startswith(TRAINER)}
-        return checkpoint
+        if unknown := [name for name in tensors if name.startswith(TRAINER)]:
+            raise RunError(f"{path}: the state of the trainer has no tensor {unknown[0]}")
+        return checkpoint | {_WEIGHTS: tensors}
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the file."""
