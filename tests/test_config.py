@@ -15,10 +15,10 @@ DATA = [
     ({"targets": ()}, "targets must be some of .* each once; got none"),
     ({"targets": ("z", "z")}, "targets must be some of .* each once; got z z"),
     ({"simulated": 0}, "simulated must be at least 1, got 0"),
-    ({"split": (0.5, 0.5, 0.5)}, "split must be three shares above 0 that add up to 1"),
-    ({"split": (0.8, 0.2, 0.0)}, "split must be three shares above 0 that add up to 1"),
-    ({"split": (math.nan, 0.5, 0.5)}, "split must be three shares above 0 that add up to 1"),
-    ({"fold_offset": math.inf}, "fold_offset must be a number, got inf"),
+    ({"split": (0.5, 0.5, 0.5)}, "split must be three fractions above 0 that add up to 1"),
+    ({"split": (0.8, 0.2, 0.0)}, "split must be three fractions above 0 that add up to 1"),
+    ({"split": (math.nan, 0.5, 0.5)}, "split must be three fractions above 0 that add up to 1"),
+    ({"fold_offset": math.inf}, "fold_offset must be finite, got inf"),
     ({"seed": -1}, "seed must be at least 0, got -1"),
 ]
 TRAIN = [

@@ -94,7 +94,7 @@ def test_help_is_light(verb: str) -> None:
 LAYERS = (
     ("errors",),
     ("files", "chunks", "picture", "labels", "grids"),
-    ("config", "spectra"),
+    ("config", "documents", "spectra"),
     ("runs", "regions"),
     ("ops", "surveys"),
     ("transforms", "shards", "reference"),

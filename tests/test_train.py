@@ -112,7 +112,7 @@ def test_errors_are_one_sentence(
         (["--panels", "7"], "size must be a multiple of panels for panels in rows, got size 128 and panels 7"),
         (["--keep-patches", "0"], "keep_patches must lie in (0, 1], got 0.0"),
         (["--dtype", "float32"], "dtype must be uint8 for training, got float32"),
-        (["--split", "0.5", "0.5", "0.5"], "split must be three shares above 0 that add up to 1"),
+        (["--split", "0.5", "0.5", "0.5"], "split must be three fractions above 0 that add up to 1"),
         (["--colour", "red"], "Unrecognized options: --colour, red"),
     ):
         assert message in error_box(main, [*out, *argv])

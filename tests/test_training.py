@@ -165,7 +165,7 @@ def test_what_cannot_be_trained(run: Path, survey: Path, tmp_path: Path) -> None
         (
             small | {"model": "specformer", "checkpoint": survey / "text.fits"},
             ModelError,
-            "specformer starts from a run folder alone",
+            "specformer can start only from a run folder",
         ),
     ]
     for options, kind, message in cases:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from spectromer.documents import SCHEMA, parse_document, parse_json
 from spectromer.errors import RunError, require
 from spectromer.files import atomic, read_tensors
 from spectromer.labels import SCALARS
@@ -21,7 +22,6 @@ from spectromer.learning.metrics import CATASTROPHIC
 from spectromer.learning.model import SpectrumModel
 from spectromer.learning.redshift import RedshiftDistribution
 from spectromer.learning.targets import Targets
-from spectromer.runs import SCHEMA, parse_document, parse_json
 
 __all__ = ["Calibration", "Typicality"]
 

@@ -12,9 +12,10 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from safetensors.torch import save_file
 
+from spectromer.documents import parse_json
 from spectromer.errors import RunError
 from spectromer.files import atomic, read_tensors
-from spectromer.runs import TRAINER, parse_json
+from spectromer.runs import TRAINER
 
 __all__ = ["SafetensorsIO", "check_resumable", "check_weights"]
 
