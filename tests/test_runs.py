@@ -422,7 +422,7 @@ def test_a_calibration_that_is_broken(broken: Path, edit: Edit, rule: str) -> No
 @pytest.mark.parametrize(
     ("keys", "value", "rule"),
     [
-        ("test", {}, "figures of targets are wanted"),
+        ("test", {}, "it must hold the figures of at least one target"),
         ("test", [], r"test must be a JSON object, got \[\]"),
         ("test.colour", {}, "'colour' is not one of its keys"),
         ("test.class", None, "class must be a JSON object"),
