@@ -1,5 +1,6 @@
 """What the tests share: devices, spectra, small runs, and the real spectra where they are at hand."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -120,3 +121,11 @@ def error_box(capsys: pytest.CaptureFixture[str]) -> Callable[[Main, Sequence[st
         return text
 
     return run
+
+
+@pytest.fixture
+def broken(run: Path, tmp_path: Path) -> Path:
+    """A copy of a good run folder, to be broken."""
+    folder = tmp_path / "broken"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("plots", "tensorboard", "*.parquet", "*.html"))
+    return folder

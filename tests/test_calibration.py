@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from broken_runs import GONE, NAN, Edit, refuses, rewrite, set_number
 
 from spectromer.learning.calibration import _UNKNOWN, Calibration, Typicality
 from spectromer.learning.design import Design
 from spectromer.learning.model import SpectrumModel
+from spectromer.learning.predictor import Predictor
 from spectromer.learning.targets import Targets
 from spectromer.picture import Picture
 
@@ -89,3 +91,40 @@ def test_typicality_is_a_conformal_p_value() -> None:
     far = draw(3)
     far[:, 0] += 5.0  # fifty of its standard deviations
     assert float(found(far).max()) < 0.005
+
+
+CALIBRATION: dict[str, tuple[Edit, str]] = {
+    "no numbers": (lambda _, metadata: metadata.pop("numbers"), "the numbers of a calibration are missing"),
+    "no JSON": (lambda _, metadata: metadata.update(numbers="hello"), "not readable as JSON"),
+    "list": (lambda _, metadata: metadata.update(numbers="[]"), "must be a JSON object"),
+    "version": (set_number("schema", 3), "its schema is of version 3"),
+    "missing": (set_number("least", GONE), "least is missing"),
+    "unknown": (set_number("colour", 1), "colour is not one of its keys"),
+    "type": (set_number("temperature.class", "warm"), "temperature.class: input should be a valid number, got 'warm'"),
+    "cold": (set_number("temperature.class", 1e-300), r"temperature.class must lie in \[0.2, 8\], got 1e-300"),
+    "not a number": (set_number("temperature.class", NAN), "temperature.class must lie in"),
+    "sigma": (set_number("sigma.teff", 0.0), "sigma.teff must be above 0"),
+    "least": (set_number("least", 1.5), "least must lie in"),
+    "central": (set_number("central.", [0.0, 1.0]), "central of '' must be 22 rising shares"),
+    "no common entry": (set_number("central", {"STAR": [0.0] * 22}), "central must have an entry for all classes"),
+    "no such class": (set_number("central.COMET", [0.0] * 22), "central has entries that are not the model's: COMET"),
+    "no such category": (set_number("temperature.feh", 1.0), "temperature has entries that are not the model's: feh"),
+    "no such number": (set_number("sigma.logg", 1.0), "sigma has entries that are not the model's: logg"),
+    "no tensor": (lambda tensors, _: tensors.pop("mean"), "its tensors must be distances, known, mean, whiten"),
+    "extra tensor": (lambda tensors, _: tensors.update(colour=torch.zeros(2)), "its tensors must be"),
+    "shapes": (lambda tensors, _: tensors.update(known=tensors["known"][:, 1:]), "of shapes that fit"),
+    "NaN": (lambda tensors, _: tensors["known"].fill_(NAN), "its tensors must be finite"),
+    "half": (lambda tensors, _: tensors.update(mean=tensors["mean"].half()), "its tensors must be finite float32"),
+    "order": (lambda tensors, _: tensors.update(distances=tensors["distances"].flip(0)), "with ascending distances"),
+    "features": (
+        lambda tensors, _: tensors.update(mean=tensors["mean"][1:], whiten=tensors["whiten"][1:]),
+        "mean must have the model's 384 features, got 383",
+    ),
+}
+
+
+@pytest.mark.parametrize(("edit", "rule"), CALIBRATION.values(), ids=CALIBRATION)
+def test_a_calibration_that_is_broken(broken: Path, edit: Edit, rule: str) -> None:
+    rewrite(broken / "calibration.safetensors", edit)
+    refuses(lambda: Predictor.load(broken), broken / "calibration.safetensors", rule)
+    assert Predictor.load(broken, calibration=Calibration()).calibration.central == {}

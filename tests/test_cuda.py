@@ -5,9 +5,7 @@ tests/emulation). What a GPU alone can show is its compiler's work, its rounding
 """
 
 import itertools
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -312,82 +310,3 @@ def test_resamples_as_the_cpu_does(by_cuda: Callable[..., Any], method: str, cov
         backward, grad = torch.ops.spectromer.resample_backward, torch.ones(4, bins)
         call = grad, *arguments, *options.values()
         torch.testing.assert_close(by_cuda(backward, *call), backward(*call), rtol=1e-5, atol=1e-6)
-
-
-# ---- what only a GPU can show ----
-
-gpu = pytest.mark.skipif(not (_C.has_cuda and torch.cuda.is_available()), reason="no GPU, or no CUDA operators")
-FUSED = {"channels": ("flux", "error", "mask"), "dtype": "bfloat16", "mean": 0.45, "std": 0.22}
-
-
-@contextmanager
-def no_waiting() -> Iterator[None]:
-    """Calls that make the host wait for the device are errors."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-@gpu
-def test_draws_on_the_current_stream_without_waiting(batch: SpectrumBatch) -> None:
-    """The kernel waits for the stream's earlier work, the host waits for nothing, and only the images are allocated.
-
-    torch counts a cached block as allocated whole where it hands out part of it, so the bytes asked for are compared.
-    """
-
-    def requested(kind: str) -> int:
-        return torch.cuda.memory_stats()[f"requested_bytes.all.{kind}"]
-
-    there = batch.to("cuda")
-    want = render(there, **FUSED).clone()
-    stream = torch.cuda.Stream()
-    late = there.flux.clone()
-    torch.cuda.synchronize()
-    before = requested("current")
-    torch.cuda.reset_peak_memory_stats()
-    with torch.cuda.stream(stream):
-        late.zero_()
-        torch.cuda._sleep(50_000_000)
-        late.copy_(there.flux)
-        with no_waiting():
-            got = render(SpectrumBatch(late, there.ivar, there.wavelength), **FUSED)
-    stream.synchronize()
-    assert torch.equal(got, want)
-    assert requested("peak") - before == got.nbytes
-
-
-@gpu
-def test_is_captured_in_a_graph(batch: SpectrumBatch) -> None:
-    there = batch.to("cuda")
-    want = render(there, **FUSED)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        got = render(there, **FUSED)
-    flux = there.flux.clone()
-    there.flux.mul_(-1.0)
-    graph.replay()
-    turned = render(there, **FUSED)
-    assert torch.equal(got, turned) and not torch.equal(got, want)
-    there.flux.copy_(flux)
-    graph.replay()
-    assert torch.equal(got, want)
-
-
-@gpu
-def test_more_than_two_thousand_million_levels(batch: SpectrumBatch) -> None:
-    """Offsets are of 64 bits: the last of 45,000 images is that of its spectrum."""
-    there = batch.to("cuda")
-    many = there.select(list(range(len(batch))) * 9000)
-    images = render(many)
-    assert images.numel() > 2**31
-    assert torch.equal(images[-len(batch) :], render(there)) and torch.equal(images[: len(batch)], render(there))
-
-
-@gpu
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
-def test_a_second_device(batch: SpectrumBatch) -> None:
-    assert torch.equal(render(batch.to("cuda:1"), **FUSED).cpu(), render(batch.to("cuda:0"), **FUSED).cpu())

@@ -2,27 +2,18 @@
 
 import json
 import math
-import pickle
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from broken_runs import GONE, INF, NAN, make_task, refuses, set_key, to_version_1
 
 from spectromer.config import TrainConfig
 from spectromer.documents import SCHEMA
-from spectromer.errors import RunError
-from spectromer.learning.calibration import Calibration
 from spectromer.learning.checkpoints import check_resumable
 from spectromer.learning.design import Design
 from spectromer.learning.predictor import Predictor
 from spectromer.learning.targets import Targets
-from spectromer.learning.task import SpectrumTask
 from spectromer.predict import main as predict_main
 from spectromer.report import main as report_main
 from spectromer.runs import RunFolder
@@ -31,89 +22,6 @@ from spectromer.train import main as train_main
 pytestmark = pytest.mark.filterwarnings(
     "default"  # Lightning's, TensorBoard's and rich's own warnings are not this package's to mend
 )
-
-NAN, INF = math.nan, math.inf
-GONE: Any = object()
-Edit = Callable[[dict[str, Tensor], dict[str, str]], Any]
-
-
-@pytest.fixture
-def broken(run: Path, tmp_path: Path) -> Path:
-    """A copy of a good run folder, to be broken."""
-    folder = tmp_path / "broken"
-    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("plots", "tensorboard", "*.parquet", "*.html"))
-    return folder
-
-
-def set_key(file: Path, keys: str, value: Any) -> None:
-    """Set or remove the value at "key.key" in a JSON file."""
-    saved = json.loads(file.read_text())
-    *above, last = keys.split(".")
-    inner = saved
-    for key in above:
-        inner = inner[key]
-    if value is GONE:
-        del inner[last]
-    else:
-        inner[last] = value
-    file.write_text(json.dumps(saved))
-
-
-def rewrite(file: Path, edit: Edit) -> None:
-    """Change the tensors and the metadata of a safetensors file in place."""
-    with safe_open(file, framework="pt") as opened:
-        tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
-        metadata = opened.metadata()
-    edit(tensors, metadata)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file, metadata=metadata)
-
-
-def set_number(keys: str, value: Any) -> Edit:
-    """Set or remove the number at "key.key" in the metadata of a calibration."""
-
-    def edit(_: dict[str, Tensor], metadata: dict[str, str]) -> None:
-        numbers = json.loads(metadata["numbers"])
-        *above, last = keys.split(".")
-        inner = numbers
-        for key in above:
-            inner = inner[key]
-        if value is GONE:
-            del inner[last]
-        else:
-            inner[last] = value
-        metadata["numbers"] = json.dumps(numbers)
-
-    return edit
-
-
-def to_version_1(folder: Path) -> None:
-    """Turn a run folder into what the version before schemas left."""
-    model, config = (json.loads((folder / name).read_text()) for name in ("model.json", "config.json"))
-    picture = model.pop("picture")
-    kept = {name: picture[name] for name in ("size", "channels", "panels")}
-    model["inputs"] = {"style": "panels", **kept}
-    config |= {"style": "panels", **kept, "block": None}
-    config |= {"shares": config.pop("split"), "turn": config.pop("fold_offset")}
-    del model["schema"], config["schema"], config["picture"]
-    (folder / "model.json").write_text(json.dumps(model))
-    (folder / "config.json").write_text(json.dumps(config))
-    rewrite(folder / "calibration.safetensors", set_number("schema", GONE))
-    rewrite(folder / "last.safetensors", lambda _, metadata: metadata.pop("digest"))
-
-
-def make_task(folder: Path) -> SpectrumTask:
-    """What a resumed run trains."""
-    run = RunFolder(folder)
-    design, model = Design.read(run)
-    return SpectrumTask(model, design.transform(), run.read_config(), steps=14)
-
-
-def refuses(read: Callable[[], object], file: Path, rule: str) -> None:
-    """`read` has to end in one sentence that begins with the file and then tells the rule."""
-    with pytest.raises(RunError, match=rule) as caught:
-        read()
-    message = str(caught.value)
-    assert message.startswith(f"{file}: ") and "\n" not in message and len(message) < 400, message
 
 
 def test_a_good_folder_is_read(broken: Path) -> None:
@@ -303,75 +211,6 @@ def test_another_model_than_that_of_the_weights(broken: Path, keys: str, value: 
     refuses(lambda: Predictor.load(broken), broken / "best.safetensors", rule)
 
 
-WEIGHT = "model.heads.class_head.output.weight"
-WEIGHTS: dict[str, tuple[Edit, str]] = {
-    "NaN": (lambda tensors, _: tensors[WEIGHT].view(-1)[3:4].fill_(NAN), "are not finite"),
-    "infinite": (lambda tensors, _: tensors[WEIGHT].view(-1)[3:4].fill_(INF), "are not finite"),
-    "shape": (lambda tensors, _: tensors.update({WEIGHT: tensors[WEIGHT][:-1]}), r"have shape \(3, .*, got \(2, "),
-    "half": (
-        lambda tensors, _: tensors.update({WEIGHT: tensors[WEIGHT].half()}),
-        "are torch.float32, got torch.float16",
-    ),
-    "missing": (lambda tensors, _: tensors.pop(WEIGHT), "of the model are missing"),
-    "extra": (lambda tensors, _: tensors.update({"model.colour": torch.zeros(2)}), "the model has no weights colour"),
-}
-TWICE: Edit = lambda tensors, _: tensors.update({WEIGHT.removeprefix("model."): tensors[WEIGHT].clone()})  # noqa: E731
-
-
-@pytest.mark.parametrize(("edit", "rule"), [*WEIGHTS.values(), (TWICE, "once")], ids=[*WEIGHTS, "twice"])
-def test_weights_that_are_broken(broken: Path, edit: Edit, rule: str) -> None:
-    rewrite(broken / "best.safetensors", edit)
-    refuses(lambda: Predictor.load(broken), broken / "best.safetensors", rule)
-    refuses(lambda: Design.load(RunFolder(broken)), broken / "best.safetensors", rule)
-
-
-@pytest.mark.parametrize("name", ["best.safetensors", "calibration.safetensors", "last.safetensors"])
-@pytest.mark.parametrize(
-    "content", [b"", b"hello", pickle.dumps({"a": 1}), None], ids=["empty", "text", "pickle", "cut"]
-)
-def test_files_of_tensors_that_are_not_whole(broken: Path, name: str, content: bytes | None) -> None:
-    file = broken / name
-    file.write_bytes(file.read_bytes()[:-100] if content is None else content)
-
-    def read() -> None:
-        Predictor.load(broken)
-        check_resumable(broken / "last.safetensors", make_task(broken))
-
-    refuses(read, file, "not a whole safetensors file")
-
-
-def first_moments(tensors: dict[str, Tensor], ending: str) -> str:
-    return next(name for name in tensors if name.startswith("trainer.") and name.endswith(f".{ending}"))
-
-
-TRAINER: dict[str, tuple[Edit, str]] = {
-    "none": (lambda _, metadata: metadata.pop("trainer"), "does not hold the state of a trainer"),
-    "changed": (lambda _, metadata: metadata.update(trainer="{}"), "the state of the trainer is not what was written"),
-    "missing": (lambda tensors, _: tensors.pop(first_moments(tensors, "exp_avg")), r"the tensor .*exp_avg is missing"),
-    "unknown": (lambda tensors, _: tensors.update({"trainer.colour": torch.zeros(2)}), "has no tensor trainer.colour"),
-    "NaN": (lambda tensors, _: tensors[first_moments(tensors, "exp_avg")].fill_(NAN), "the moments .* are not finite"),
-    "shape": (
-        lambda tensors, _: tensors.update({first_moments(tensors, "exp_avg"): torch.zeros(7)}),
-        r"the moments 0.exp_avg of the model have shape .*, got \(7,\)",
-    ),
-    "negative": (lambda tensors, _: tensors[first_moments(tensors, "exp_avg_sq")].fill_(-1.0), "must be at least 0"),
-}
-
-
-@pytest.mark.parametrize(("edit", "rule"), [*WEIGHTS.values(), *TRAINER.values()], ids=[*WEIGHTS, *TRAINER])
-def test_a_checkpoint_that_a_run_cannot_go_on_from(broken: Path, edit: Edit, rule: str) -> None:
-    task, last = make_task(broken), broken / "last.safetensors"
-    rule = rule.replace("weights colour", "weights model.colour")
-    rewrite(last, edit)
-    refuses(lambda: check_resumable(last, task), last, rule)
-
-
-def test_a_checkpoint_of_other_parameters(broken: Path) -> None:
-    task, last = make_task(broken), broken / "last.safetensors"
-    task.model.encoder.requires_grad_(False)
-    refuses(lambda: check_resumable(last, task), last, r"the optimizer must have groups of \[")
-
-
 @pytest.mark.parametrize(
     ("keys", "value"),
     [("model", "vit_nano_patch16_128"), ("targets", ["class"]), ("heads", "mlp"), ("picture.points", 3)],
@@ -380,43 +219,6 @@ def test_a_run_goes_on_as_the_model_that_it_is(broken: Path, keys: str, value: A
     set_key(broken / "config.json", keys, value)
     sentence = error_line(train_main, ["--resume", str(broken)])
     assert sentence.startswith(f"{broken / 'config.json'}: {keys.split('.')[0]} must be that of model.json")
-
-
-CALIBRATION: dict[str, tuple[Edit, str]] = {
-    "no numbers": (lambda _, metadata: metadata.pop("numbers"), "the numbers of a calibration are missing"),
-    "no JSON": (lambda _, metadata: metadata.update(numbers="hello"), "not readable as JSON"),
-    "list": (lambda _, metadata: metadata.update(numbers="[]"), "must be a JSON object"),
-    "version": (set_number("schema", 3), "its schema is of version 3"),
-    "missing": (set_number("least", GONE), "least is missing"),
-    "unknown": (set_number("colour", 1), "colour is not one of its keys"),
-    "type": (set_number("temperature.class", "warm"), "temperature.class: input should be a valid number, got 'warm'"),
-    "cold": (set_number("temperature.class", 1e-300), r"temperature.class must lie in \[0.2, 8\], got 1e-300"),
-    "not a number": (set_number("temperature.class", NAN), "temperature.class must lie in"),
-    "sigma": (set_number("sigma.teff", 0.0), "sigma.teff must be above 0"),
-    "least": (set_number("least", 1.5), "least must lie in"),
-    "central": (set_number("central.", [0.0, 1.0]), "central of '' must be 22 rising shares"),
-    "no common entry": (set_number("central", {"STAR": [0.0] * 22}), "central must have an entry for all classes"),
-    "no such class": (set_number("central.COMET", [0.0] * 22), "central has entries that are not the model's: COMET"),
-    "no such category": (set_number("temperature.feh", 1.0), "temperature has entries that are not the model's: feh"),
-    "no such number": (set_number("sigma.logg", 1.0), "sigma has entries that are not the model's: logg"),
-    "no tensor": (lambda tensors, _: tensors.pop("mean"), "its tensors must be distances, known, mean, whiten"),
-    "extra tensor": (lambda tensors, _: tensors.update(colour=torch.zeros(2)), "its tensors must be"),
-    "shapes": (lambda tensors, _: tensors.update(known=tensors["known"][:, 1:]), "of shapes that fit"),
-    "NaN": (lambda tensors, _: tensors["known"].fill_(NAN), "its tensors must be finite"),
-    "half": (lambda tensors, _: tensors.update(mean=tensors["mean"].half()), "its tensors must be finite float32"),
-    "order": (lambda tensors, _: tensors.update(distances=tensors["distances"].flip(0)), "with ascending distances"),
-    "features": (
-        lambda tensors, _: tensors.update(mean=tensors["mean"][1:], whiten=tensors["whiten"][1:]),
-        "mean must have the model's 384 features, got 383",
-    ),
-}
-
-
-@pytest.mark.parametrize(("edit", "rule"), CALIBRATION.values(), ids=CALIBRATION)
-def test_a_calibration_that_is_broken(broken: Path, edit: Edit, rule: str) -> None:
-    rewrite(broken / "calibration.safetensors", edit)
-    refuses(lambda: Predictor.load(broken), broken / "calibration.safetensors", rule)
-    assert Predictor.load(broken, calibration=Calibration()).calibration.central == {}
 
 
 @pytest.mark.parametrize(
