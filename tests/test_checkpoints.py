@@ -115,6 +115,7 @@ def first_moments(tensors: dict[str, Tensor], ending: str) -> str:
 
 TRAINER: dict[str, tuple[Edit, str]] = {
     "none": (lambda _, metadata: metadata.pop("trainer"), "does not hold the state of a trainer"),
+    "no digest": (lambda _, metadata: metadata.pop("digest"), "an earlier version saved it"),
     "changed": (lambda _, metadata: metadata.update(trainer="{}"), "the state of the trainer is not what was written"),
     "missing": (lambda tensors, _: tensors.pop(first_moments(tensors, "exp_avg")), r"the tensor .*exp_avg is missing"),
     "unknown": (lambda tensors, _: tensors.update({"trainer.colour": torch.zeros(2)}), "has no tensor trainer.colour"),

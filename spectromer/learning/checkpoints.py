@@ -73,14 +73,19 @@ class SafetensorsIO(CheckpointIO):
         Raises
         ------
         RunError
-            When the file is damaged.
+            If the file is damaged, or an earlier version saved it, whose state the trainer would misread.
         """
         path = Path(path)
         tensors, metadata = read_tensors(path)
         if "trainer" not in metadata:
             raise RunError(f"{path}: it does not hold the state of a trainer")
         state = metadata["trainer"]
-        if metadata.get("digest", _digest(state)) != _digest(state):  # the first version kept no digest
+        if "digest" not in metadata:
+            raise RunError(
+                f"{path}: an earlier version saved it, and its training cannot go on; "
+                f"start another run from its weights with --checkpoint {path.parent}"
+            )
+        if metadata["digest"] != _digest(state):
             raise RunError(f"{path}: the state of the trainer is not what was written")
         try:
             checkpoint = _join(parse_json(path, state), tensors)
