@@ -1,7 +1,8 @@
-"""Bringing spectra into shards: one pass over the sources, one copy of the spectra.
+"""Writing of spectra to shards, in one pass over the sources and with one copy of the spectra.
 
-The work is cut into shards. Each is made from its sources alone, the same wherever and whenever that happens, and is
-finished when its record is written; an ingestion that was cut off makes the missing ones.
+The work is divided into shards. A shard depends on its sources alone, so that every process and every run makes the
+same one. It is finished when its record has been written. An ingestion that was interrupted makes only the missing
+shards when it is repeated.
 """
 
 import hashlib
@@ -49,7 +50,7 @@ REJECTED = "rejected.csv"
 
 
 def reason_against(spectrum: Spectrum, select: Selection) -> str | None:
-    """Why a spectrum is left out; None where it is kept."""
+    """The reason for leaving a spectrum out; None if it is kept."""
     if select.surveys and spectrum.survey not in select.surveys:
         return "survey"
     if select.classes and spectrum.labels.get("class") not in select.classes:
@@ -64,12 +65,12 @@ def reason_against(spectrum: Spectrum, select: Selection) -> str | None:
 def _chosen(
     results: Iterator[tuple[str, Spectrum | ReadError]], tables: Sequence[Catalog], select: Selection, record: Record
 ) -> Iterator[tuple[str, Spectrum, str | None]]:
-    """The spectra that are kept, with the labels of the catalogues; the record takes note of the others.
+    """The spectra that are kept, with the labels of the catalogues. The others are counted or listed in the record.
 
     Yields
     ------
     str, Spectrum, str or None
-        The path, the spectrum, and the name of its object where a catalogue gives one.
+        The path, the spectrum, and the name of its object if a catalogue gives one.
     """
     for part in chunks(results, BLOCK_ROWS):
         record.rejected += [(path, result.reason) for path, result in part if isinstance(result, ReadError)]
@@ -97,9 +98,9 @@ def _sha256(path: Path) -> str:
 
 
 def build_shard(out: Path, shard: int, sources: Sequence[str], catalogs: Sequence[Path], select: Selection) -> int:
-    """Make one shard and, last of all, its record.
+    """Write one shard and then its record.
 
-    It runs in any process of any machine that sees the files, and makes the same shard wherever and whenever it runs.
+    This may run in any process of any machine that can access the files. The result is always the same.
 
     Parameters
     ----------
@@ -108,11 +109,11 @@ def build_shard(out: Path, shard: int, sources: Sequence[str], catalogs: Sequenc
     shard : int
         The number of the shard.
     sources : sequence of str
-        The sources that `plan` gives it.
+        The sources that `plan` assigns to the shard.
     catalogs : sequence of Path
         Prepared catalogues; the labels of later ones replace those of earlier ones.
     select : Selection
-        Which spectra are kept.
+        The criteria for the spectra that are kept.
 
     Returns
     -------
@@ -129,7 +130,7 @@ def build_shard(out: Path, shard: int, sources: Sequence[str], catalogs: Sequenc
             yield block_of(spectra, paths, objects)
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a simulated spectrum's last bits depend on it
+    torch.set_num_threads(1)  # the last bits of simulated spectra depend on it
     try:
         record.rows = write_shard(blocks(), target)
     finally:
@@ -141,12 +142,12 @@ def build_shard(out: Path, shard: int, sources: Sequence[str], catalogs: Sequenc
 
 
 def _finish(out: Path, shards: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """Write what belongs to all shards together: the index, the rejected files and, last of all, the manifest."""
+    """Write the files that describe all shards: the index, the list of rejected files and finally the manifest."""
     records = [record for i in range(shards) if (record := Record.read(out, i)) is not None]
     tables = [read_indexed(out / record.name) for record in records]
     rows = pa.concat_tables(tables) if tables else INDEX_SCHEMA.empty_table()
     given = rows["object"].to_pylist()
-    if (out / INDEX).is_file():  # an earlier, shorter one: its names stay
+    if (out / INDEX).is_file():  # of an earlier ingestion; its names of objects are kept
         named = read_arrow(out / INDEX, INDEX_SCHEMA)["object"].to_pylist()
         given = named + given[len(named) :]
     ra, dec = (rows[name].to_numpy() for name in ("ra", "dec"))
@@ -187,7 +188,7 @@ def _settle(
     Raises
     ------
     ShardError
-        When the folder was begun with other settings.
+        When the folder was begun with different settings.
     """
     prepared = [out / f"catalog-{i}.arrow" for i in range(len(catalogs))]
     for path, target in zip(catalogs, prepared, strict=True):
@@ -198,7 +199,7 @@ def _settle(
         "simulated": [simulated, seed],
         "catalogs": [[path.name, _sha256(target)] for path, target in zip(catalogs, prepared, strict=True)],
     }
-    settings = json.loads(json.dumps(settings))  # tuples as lists, as they are read back
+    settings = json.loads(json.dumps(settings))  # turns tuples into lists, as in the saved settings
     begun = read_settings(out)
     for name, value in settings.items():
         if begun is not None and begun[name] != value:
@@ -229,21 +230,21 @@ def build(
     workers: int = 1,
     scheduler: str | None = None,
 ) -> dict[str, Any]:
-    """Bring files into shards.
+    """Convert files to shards.
 
     The parameters are the options of `spectromer.ingest.IngestConfig`.
 
     Returns
     -------
     dict
-        What manifest.json holds.
+        The content of manifest.json.
 
     Raises
     ------
     ArgumentError, CatalogError, DependencyError, ReadError
-        When an option, a path or a catalogue does not allow it.
+        When an option, a path or a catalogue is invalid, or a required package is not installed.
     ShardError
-        When the folder was begun with other settings or is damaged, or a process that did the work has died.
+        When the folder was begun with different settings or is damaged, or a worker process has died.
     """
     for name in select.surveys:
         survey_named(name)
@@ -269,5 +270,5 @@ def build(
                     ) from error
                 finally:
                     for future in work:
-                        future.cancel()  # those that have not begun, if this is no good end
+                        future.cancel()  # after an error, do not start the rest
         return _finish(out, len(shards), settings)

@@ -1,8 +1,8 @@
-"""Batches of spectra in an order that the seed decides, read by torch's DataLoader or by DALI.
+"""Batches of spectra in an order that is determined by a seed, loaded by torch's DataLoader or by DALI.
 
-Spectra travel to the GPU, not images. Blocks are shuffled over all shards, and the spectra of a few blocks are mixed in
-memory. The order depends on the seed, the epoch and the rows alone, so any batch can be had by its number, and a feed
-that is stopped goes on exactly where it was.
+Spectra are copied to the GPU, not images. The blocks of all shards are shuffled, and the spectra of a few blocks at a
+time are mixed in memory. The order depends on the seed, the epoch and the rows alone. Any batch can therefore be
+accessed by its number, and a feed that was stopped can resume exactly at the same place.
 """
 
 from collections.abc import Iterator
@@ -22,31 +22,31 @@ from spectromer.spectra import SpectrumBatch
 
 __all__ = ["Batches", "Feed", "in_order"]
 
-_QUEUE = 2  # batches that DALI has ready
+_QUEUE = 2  # batches that DALI prefetches
 
 
 class Batches(Dataset[tuple[SpectrumBatch, Tensor]]):
-    """Which spectra come in which batch of an epoch, and the batches themselves, by number.
+    """The batches of an epoch and the rows of their spectra, by batch number.
 
     Parameters
     ----------
     shards : ShardSet
     rows : ndarray of int, optional
-        The rows to take, such as one part of `split_by_object`; by default all.
+        The rows to use, such as one part of `split_by_object`; by default all.
     batch_size : int
     shuffle : bool
-        Whether the order is random; otherwise rows come in order.
+        Whether the order is random. Otherwise, the rows ascend.
     seed : int
     window : int
         The number of blocks (of 256 spectra) that are held in memory and mixed.
     rank, ranks : int
-        The number of this process, and how many there are. Each has blocks of its own. When the order is random, all
-        processes have equally many batches.
+        The number of this process, and the number of processes. Each process has its own blocks. If the order is
+        random, all processes have the same number of batches.
 
     Raises
     ------
     ArgumentError
-        When an argument breaks its rule.
+        When an argument is invalid.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Batches(Dataset[tuple[SpectrumBatch, Tensor]]):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Order the rows for an epoch, counted from 0."""
+        """Set the order of the rows for an epoch, counted from 0."""
         self.epoch = epoch
         counts = np.diff(self._cuts)
         blocks = np.flatnonzero(counts)
@@ -96,7 +96,7 @@ class Batches(Dataset[tuple[SpectrumBatch, Tensor]]):
         return -(-self._total // self.batch_size)
 
     def _of_window(self, window: int) -> np.ndarray:
-        """The rows of a window, mixed, [rows] int64."""
+        """The rows of a window in mixed order, [rows] int64."""
         rows = np.concatenate([self.rows[self._cuts[b] : self._cuts[b + 1]] for b in self._windows[window]])
         if self.shuffle:
             rows = np.random.default_rng((self.seed, self.epoch, self._rank, window)).permutation(rows)
@@ -119,39 +119,39 @@ class Batches(Dataset[tuple[SpectrumBatch, Tensor]]):
 
 
 def in_order(shards: ShardSet, rows: np.ndarray | None = None, batch_size: int = 256) -> Iterator[SpectrumBatch]:
-    """Batches of some spectra, or of all, from the first row to the last."""
-    batches = Batches(shards, rows, batch_size=batch_size, shuffle=False, window=1)  # nothing is mixed: hold little
+    """Batches of all spectra, or of the given rows, in ascending order of rows."""
+    batches = Batches(shards, rows, batch_size=batch_size, shuffle=False, window=1)  # without mixing, one block is enough
     return (batches[i][0] for i in range(len(batches)))
 
 
 class Feed:
-    """The batches of one epoch after the other, each with the values that belong to its spectra.
+    """An iterable over the batches of an epoch, each with the values that belong to its spectra.
 
     Parameters
     ----------
     batches : Batches
     values : dict of Tensor [len(shards), ...], optional
-        Values of all spectra, such as encoded labels; each batch comes with the values of its spectra.
+        Values of all spectra, such as encoded labels. Each batch comes with the values of its spectra.
     feed : {"torch", "dali"}
-        The reader: torch's DataLoader, or NVIDIA DALI (extra `dali`), which copies a batch to the GPU while the one
-        before is worked on. Both give the same batches.
+        The loader: torch's DataLoader, or NVIDIA DALI (extra `dali`), which copies a batch to the GPU while the
+        previous one is processed. Both give the same batches.
     device : torch.device or str
         The device for the batches.
     workers : int
-        The number of processes that read ahead. With 0, torch's DataLoader reads a batch when it is asked for it, and
-        DALI reads two batches ahead.
+        The number of processes that prefetch batches. With 0, torch's DataLoader loads each batch on demand, and DALI
+        prefetches two batches.
 
     Yields
     ------
     SpectrumBatch, dict of Tensor
-        The spectra; their values, and under `row` their rows [B] int64.
+        The spectra, and their values together with their rows [B] int64 under the key `row`.
 
     Raises
     ------
     ArgumentError
-        When an argument breaks its rule.
+        When an argument is invalid.
     DependencyError
-        When DALI is asked for and not installed.
+        When DALI is requested but not installed.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class Feed:
         return {"epoch": self.batches.epoch, "batch": self._next}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from the place that `state_dict` told."""
+        """Resume from the place that `state_dict` returned."""
         self.batches.set_epoch(int(state["epoch"]))
         self._next = int(state["batch"])
 
@@ -212,20 +212,20 @@ class Feed:
             pipeline = _dali_pipeline(self.batches, first, self.device, self.workers)
         shared = None if shards.grid is None else torch.from_numpy(shards.grid.wavelength).to(self.device)
         for number in range(first, len(self.batches)):
-            # Copied, as DALI takes its memory back for the batch after the next.
+            # Copied, as DALI reuses its memory for a later batch.
             flux, ivar, wavelength, rows = (from_dlpack(out.as_tensor()).clone() for out in pipeline.run())
             rows = rows[:, 0].cpu()
             ids, surveys = shards.names(rows.numpy())
             if number == len(self.batches) - 1:
                 with suppress(StopIteration):
-                    pipeline.run()  # which tells that the epoch is over
+                    pipeline.run()  # raises StopIteration at the end of the epoch
                 pipeline.reset()
                 self._kept = epoch + 1, pipeline
             yield SpectrumBatch(flux, ivar, wavelength if shared is None else shared, ids, surveys), rows
 
 
 def _dali_pipeline(batches: Batches, first: int, device: torch.device, workers: int) -> Any:
-    """A pipeline of flux, ivar, wavelength (empty where all spectra share a grid) and rows, from batch `first` on."""
+    """A pipeline of flux, ivar, wavelength (empty if all spectra share a grid) and rows, from batch `first` on."""
     try:
         from nvidia.dali import Pipeline, fn
     except ImportError as error:
@@ -248,7 +248,7 @@ def _dali_pipeline(batches: Batches, first: int, device: torch.device, workers: 
 
 
 class _DaliSource:
-    """Batches as arrays [B, ...], by DALI's count of epochs and batches; its worker processes get it by pickle."""
+    """A callable that returns a batch as arrays [B, ...] for DALI's external_source. DALI pickles it for its workers."""
 
     def __init__(self, batches: Batches, first: int) -> None:
         self._batches = copy(batches)  # DALI reads ahead of the feed

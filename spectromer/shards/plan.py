@@ -19,13 +19,13 @@ __all__ = ["plan", "read_sources"]
 
 _PLAN = "files.parquet"
 _PLAN_SCHEMA = pa.schema([pa.field("source", pa.string()), pa.field("shard", pa.int32())])
-_SPECTRUM_BYTES = 1 << 18  # of a file, for each spectrum that is to be expected in it
+_SPECTRUM_BYTES = 1 << 18  # file size per spectrum, from which the number of spectra in a file is estimated
 _STREAM = f"{multimodal.STREAM}:"
 _SIMULATED = "simulated:"  # the source simulated:SEED:FIRST:COUNT stands for COUNT simulated spectra
 
 
 def _listed(paths: Sequence[str]) -> Iterator[str]:
-    """Every file that the paths stand for."""
+    """The files that the paths denote."""
     for path in paths:
         if os.path.exists(path) and path.endswith(".txt"):
             yield from _listed([line.strip() for line in Path(path).read_text().splitlines() if line.strip()])
@@ -41,7 +41,7 @@ def _listed(paths: Sequence[str]) -> Iterator[str]:
 
 
 def _sources(paths: Sequence[str], simulated: int, seed: int, shard_size: int) -> Iterator[tuple[str, int]]:
-    """The sources, and the number of spectra that is to be expected in each."""
+    """The sources, each with the estimated number of its spectra."""
     for path in (path for path in paths if path.startswith(_STREAM)):
         for source in multimodal.stream_parts(path):
             yield source, shard_size
@@ -52,18 +52,18 @@ def _sources(paths: Sequence[str], simulated: int, seed: int, shard_size: int) -
 
 
 def plan(out: Path, paths: Sequence[str], *, simulated: int, seed: int, shard_size: int) -> list[list[str]]:
-    """The sources of each shard; what an earlier call has planned stays, what is new follows in further shards.
+    """Assign sources to shards. The plan of an earlier call is kept, and new sources go to additional shards.
 
     Parameters
     ----------
     out : Path
-        The folder of the shards, which holds the plan.
+        The folder of the shards, in which the plan is stored.
     paths : sequence of str
         Files, folders, patterns, lists of paths, or hf:NAME; see `spectromer.ingest.IngestConfig`.
     simulated, seed : int
         The number of simulated spectra, and their seed.
     shard_size : int
-        The number of spectra in a shard, about.
+        The approximate number of spectra in a shard.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def _read_plan(path: Path) -> list[list[str]]:
 
 
 def read_sources(sources: Sequence[str]) -> Iterator[tuple[str, Spectrum | ReadError]]:
-    """The spectra of sources, one after the other, each with its path, and for what could not be read the reason."""
+    """Read sources one after the other. Yields a path with a spectrum, or with a ReadError."""
     for source in sources:
         if source.startswith(_SIMULATED):
             seed, first, count = (int(part) for part in source.removeprefix(_SIMULATED).split(":"))

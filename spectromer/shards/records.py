@@ -1,4 +1,4 @@
-"""The files beside the shards, and what the JSON files among them must hold."""
+"""The files in a folder of shards other than the shards themselves, and the schemas of the JSON files among them."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ __all__ = [
 FORMAT = 1
 MANIFEST, INDEX, SETTINGS = "manifest.json", "index.arrow", "settings.json"
 
-_COUNTS = {str: int}  # an object of any keys, with whole numbers
+_COUNTS = {str: int}  # an object of whole numbers under any keys
 _SHARD = {"name": str, "rows": int, "bytes": int, "sha256": str}
 _SETTINGS = {"select": {str: object}, "shard_size": int, "simulated": [int], "catalogs": [[str]]}
 _MANIFEST = {
@@ -47,9 +47,10 @@ _KINDS = {int: "a whole number", str: "a text"}
 
 
 def _wrong(value: Any, shape: Any, where: str) -> str | None:
-    """Why a JSON value does not have a shape, in one sentence; None where it has.
+    """A sentence that says why a JSON value does not match a schema; None if it matches.
 
-    A shape is a type, a list of one shape for all items, or a dict of shapes by keys; the key `str` stands for any key.
+    A schema is a type, a list of one schema for all items, or a dict of schemas by key. The key `str` stands for any
+    key.
     """
     if isinstance(shape, list):
         if not isinstance(value, list):
@@ -71,12 +72,12 @@ def _wrong(value: Any, shape: Any, where: str) -> str | None:
 
 
 def _read(path: Path, shape: Mapping[str, Any], mend: str) -> dict[str, Any]:
-    """A JSON file of a shape; `mend` ends the message and says what a user can do.
+    """Read a JSON file that must match a schema. The error message ends with `mend`, a remedy for the user.
 
     Raises
     ------
     ShardError
-        When the file is missing, no JSON, or of another shape.
+        When the file is missing, is not JSON, or does not match the schema.
     """
     try:
         content = json.loads(path.read_text())
@@ -99,12 +100,12 @@ def _write(content: Mapping[str, Any], path: Path, indent: int | None) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What manifest.json says of the shards in a folder.
+    """Read manifest.json, which describes the shards in a folder.
 
     Raises
     ------
     ShardError
-        When there is no manifest, or it is damaged or of another version.
+        When the manifest is missing, damaged or of another version.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -117,12 +118,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def write_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
-    """Write manifest.json, whole or not at all."""
+    """Write manifest.json atomically."""
     _write(manifest, folder / MANIFEST, 1)
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:
-    """The settings with which a folder was begun; None where it was not.
+    """The settings with which a folder was begun; None for a new folder.
 
     Raises
     ------
@@ -134,33 +135,33 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
 
 
 def write_settings(settings: Mapping[str, Any], folder: Path) -> None:
-    """Write settings.json, whole or not at all."""
+    """Write settings.json atomically."""
     _write(settings, folder / SETTINGS, 1)
 
 
 def shard_path(folder: Path, shard: int) -> Path:
-    """The file of a shard by its number."""
+    """The path of the shard with the given number."""
     return folder / f"shard-{shard:05d}.arrow"
 
 
 @dataclass
 class Record:
-    """What is known of a finished shard, in a JSON file of its own; a shard without a record is not finished.
+    """The description of a finished shard, in a JSON file. A shard without a record is not finished.
 
     Attributes
     ----------
     name : str
         The name of the shard's file.
     rows, bytes : int
-        The number of its spectra, and its size.
+        The number of spectra, and the size of the file.
     sha256 : str
         The checksum of the file, in hexadecimal digits.
     sources : int
-        The number of files it was made from.
+        The number of sources of the shard.
     surveys, classes, left_out : Counter
-        The numbers of spectra by survey and by class, and of those left out by reason.
+        The numbers of spectra by survey and by class, and of the spectra left out by reason.
     rejected : list of (str, str)
-        The files that could not be read, and why.
+        The files that could not be read, with reasons.
     """
 
     name: str = ""
@@ -175,7 +176,7 @@ class Record:
 
     @classmethod
     def read(cls, folder: Path, shard: int) -> "Record | None":
-        """The record of a shard; None where the shard is not finished, or its file is not the one that was written.
+        """The record of a shard; None if the shard is not finished, or if its file has changed since.
 
         Raises
         ------
@@ -190,5 +191,5 @@ class Record:
         return found if path.is_file() and path.stat().st_size == found.bytes else None
 
     def write(self, folder: Path, shard: int) -> None:
-        """Write the record, whole or not at all, which makes the shard a finished one."""
+        """Write the record atomically. The shard is then finished."""
         _write(vars(self), shard_path(folder, shard).with_suffix(".json"), None)

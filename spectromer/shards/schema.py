@@ -1,4 +1,4 @@
-"""The form of spectra in shards: one row per spectrum, as Arrow types."""
+"""The Arrow schema of spectra in shards, with one row per spectrum."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +35,7 @@ INDEX_SCHEMA = pa.schema(_INDEXED, metadata={"spectromer": "index 1"})
 def block_of(
     spectra: Sequence[Spectrum], paths: Sequence[str] | None = None, objects: Sequence[str | None] | None = None
 ) -> pa.RecordBatch:
-    """Spectra as one record batch.
+    """Convert spectra to one record batch.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def block_of(
     paths : sequence of str, optional
         The file of each spectrum.
     objects : sequence of str or None, optional
-        The name of the object that each spectrum shows, where that is known.
+        The name of the object that each spectrum shows; None if it is not known.
 
     Raises
     ------
     ArgumentError
-        When a spectrum has a label that `LABELS` does not have.
+        When a spectrum has a label that is not in `LABELS`.
     """
     for s in spectra:
         for name in s.labels:
@@ -75,7 +75,7 @@ def block_of(
 
 
 def index_of(rows: pa.Table, objects: Sequence[str]) -> pa.Table:
-    """Rows without their pixels, and with the names of their objects."""
+    """The rows without their pixels, but with the names of their objects."""
     rows = rows.select(INDEX_SCHEMA.names)
     place = rows.schema.get_field_index("object")
     return rows.set_column(place, "object", pa.array(objects, pa.string())).cast(INDEX_SCHEMA)

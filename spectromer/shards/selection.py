@@ -1,4 +1,4 @@
-"""Which spectra are brought into shards; free of heavy imports, as the command line reads it before any work."""
+"""The criteria for the spectra in shards. Without heavy imports, as the command line parser imports this module."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ __all__ = ["EVERYTHING", "Selection"]
 
 @dataclass(frozen=True)
 class Selection:
-    """Which spectra are kept."""
+    """The criteria for the spectra that are kept."""
 
     surveys: tuple[str, ...] = ()
     """Surveys whose spectra are kept, such as SDSS, LAMOST and DESI; by default all."""
     classes: tuple[str, ...] = ()
-    """Classes of which spectra are kept: STAR, GALAXY, QSO; by default all, and spectra without a class."""
+    """Classes whose spectra are kept: STAR, GALAXY, QSO; by default all, including spectra without a class."""
     min_snr: float | None = None
-    """Lowest median S/N per pixel of the spectra that are kept; by default any."""
+    """Minimum median S/N per pixel of the spectra that are kept; by default there is none."""
     trusted: bool = False
-    """Keep only spectra whose class is worth learning from: no sky fibres, no class Unknown, no ZWARNING."""
+    """Keep only spectra with a reliable class: no sky fibres, no class Unknown, no ZWARNING."""
 
 
 EVERYTHING = Selection()

@@ -1,4 +1,4 @@
-"""Spectra to learn from: shards, a folder of files, a catalogue of them, or simulated ones."""
+"""Sources of spectra for training: shards, a folder of files, a catalogue of files, or simulated spectra."""
 
 import os
 import tempfile
@@ -27,18 +27,18 @@ _CATALOGS = (".csv", ".parquet")  # endings of catalogues of files
 
 
 def is_shards(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a folder of finished shards."""
+    """Whether `path` is a folder of finished shards."""
     return (Path(path) / MANIFEST).is_file()
 
 
 def load_simulated(count: int, seed: int, progress: bool = True) -> ShardSet:
-    """`count` simulated spectra in memory, each an object of its own."""
+    """Simulate `count` spectra in memory, each of a different object."""
     made = simulate(count, seed=seed)
     return ShardSet.from_spectra(list(track(made, "simulating", total=count) if progress else made))
 
 
 def _catalog(path: Path) -> Catalog:
-    """A catalogue of files."""
+    """Open a catalogue of files."""
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "catalog.arrow"
         prepare_catalog(path, prepared)
@@ -51,24 +51,24 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
     Parameters
     ----------
     data : path-like
-        A folder of shards (made by `python -m spectromer.ingest`), a folder of survey files (searched at any depth), a
-        FITS file, or a catalogue as `prepare_catalog` takes it, with a column `path`.
+        A folder of shards (made by `python -m spectromer.ingest`), a folder of survey files at any depth, a FITS file,
+        or a catalogue for `prepare_catalog` that has a column `path`.
     progress : bool
-        Whether to show a bar while files are read.
+        Whether to show a progress bar while files are read.
 
     Returns
     -------
     ShardSet, list of ReadError
-        The spectra, and what could not be read and why.
+        The spectra, and the files that could not be read, with reasons.
 
     Raises
     ------
     ArgumentError
         When `data` does not exist.
     CatalogError
-        When it is a catalogue that cannot be read or has no column `path`.
+        When `data` is a catalogue that cannot be read or has no column `path`.
     ShardError
-        When it is a folder of damaged shards.
+        When `data` is a folder of damaged shards.
     """
     root = Path(data)
     if not root.exists():
@@ -100,16 +100,16 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
 
 @dataclass
 class Division:
-    """Spectra with something to learn from, divided by object.
+    """Spectra with usable labels, divided by object into train, val and test.
 
     Attributes
     ----------
     shards : ShardSet
-        All spectra that were read, also those that are of no use.
+        All spectra that were read, including those that are not used.
     rows : dict of ndarray int64
         The rows of train, val and test.
     rejected : list of ReadError
-        What could not be read, and why.
+        The files that could not be read, with reasons.
     """
 
     shards: ShardSet
@@ -118,13 +118,13 @@ class Division:
 
 
 def divide(asked: "DataConfig") -> Division:
-    """Load what is asked for, or simulate a survey, and divide it by object; what it holds is printed.
+    """Load or simulate spectra, print a summary of them, and divide them by object.
 
     Parameters
     ----------
     asked : DataConfig
-        The source of the spectra (`data`, or `simulated` for their number, and `seed`), the labels to learn
-        (`targets`), and the division (`split` and `fold_offset`, as `split_by_object` takes them).
+        The source of the spectra (`data`, or the number of `simulated` spectra, and `seed`), the labels to learn
+        (`targets`), and the division (`split` and `fold_offset`, as in `split_by_object`).
 
     Raises
     ------
@@ -140,7 +140,7 @@ def divide(asked: "DataConfig") -> Division:
     else:
         shards, rejected = load(asked.data)
     labelled = np.any([shards.believed.known(name) for name in asked.targets], axis=0)
-    usable = labelled & (shards.index["snr"].to_numpy() != 0.0)  # 0: not one good pixel
+    usable = labelled & (shards.index["snr"].to_numpy() != 0.0)  # the S/N is 0 if no pixel is good
     print(
         f"{len(shards)} spectra read, {len(rejected)} files could not be; {usable.sum()} have a good pixel and a "
         f"label of {', '.join(asked.targets)}."

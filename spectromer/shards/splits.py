@@ -1,4 +1,4 @@
-"""Which spectra show one object, and the division of spectra by object."""
+"""The grouping of spectra by object, and their division into train, val and test."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,29 +12,30 @@ _SAME_OBJECT_ARCSEC = 3.0
 
 
 def name_objects(
-    ra: np.ndarray,  # [N] degrees, NaN where it is not known
-    dec: np.ndarray,  # [N] degrees, NaN where it is not known
+    ra: np.ndarray,  # [N] degrees, NaN if unknown
+    dec: np.ndarray,  # [N] degrees, NaN if unknown
     given: Sequence[str | None],  # [N]
     otherwise: Sequence[str],  # [N]
 ) -> list[str]:
-    """Name the object of each spectrum; all spectra of an object get one name.
+    """Name the object of each spectrum. All spectra of an object get the same name, except for names that are given.
 
-    Spectra within 3 arcsec of one another show one object, and so do spectra that are joined by others between them.
+    Spectra within 3 arcsec of each other show the same object. This relation is transitive (friends of friends).
 
     Parameters
     ----------
     ra, dec : ndarray [N]
-        Positions in degrees, NaN where they are not known.
+        Positions in degrees, NaN if unknown.
     given : sequence of str or None
-        Names that are known, as from a catalogue or an earlier division. They stay as they are.
+        Known names, for example from a catalogue or an earlier division. They are not changed.
     otherwise : sequence of str
         Names for spectra that have neither a known name nor a position.
 
     Returns
     -------
     list of str
-        The name of each spectrum: its given name; without one, the first name given to a spectrum of the same object;
-        without any, the position of the first spectrum of the object; without a position, the name in `otherwise`.
+        The name of the object of each spectrum. It is the name given for the spectrum or, failing that, the first name
+        given for any spectrum of the object. If there is none, it is made from the position of the first spectrum of
+        the object. A spectrum without a position gets the name in `otherwise`.
     """
     names = [name or "" for name in given]
     placed = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
@@ -60,26 +61,26 @@ def name_objects(
 def split_by_object(
     objects: Sequence[str], split: tuple[float, float, float], seed: int, fold_offset: float = 0.0
 ) -> dict[str, np.ndarray]:
-    """Divide spectra into train, val and test by a hash of their object, so that no object stands in two.
+    """Divide spectra into train, val and test by a hash of their object, so that no object is in two of them.
 
-    The hash depends on the object's name and the seed alone: an object stays where it is when others are added.
+    The hash depends on the object's name and the seed alone, so that an object stays in its part when others are added.
 
     Parameters
     ----------
     objects : sequence of str
         The object of each spectrum.
     split : (float, float, float)
-        The shares of train, val and test, which add up to 1.
+        The fractions of train, val and test, which add up to 1.
     seed : int
     fold_offset : float
-        A share by which the boundaries between the three are moved around the circle of hashes. With a test share of
-        0.2, the offsets 0, 0.2, 0.4, 0.6 and 0.8 have five test splits without a common object, as five-fold
-        cross-validation needs them.
+        The fraction of the circle of hashes by which the boundaries between the three parts are shifted. With a test
+        fraction of 0.2, the offsets 0, 0.2, 0.4, 0.6 and 0.8 give five disjoint test splits for five-fold
+        cross-validation.
 
     Returns
     -------
     dict of ndarray int64
-        The rows of each of the three.
+        The rows of train, val and test.
     """
     bounds = np.cumsum(split)
     places = np.empty(len(objects))
@@ -92,5 +93,5 @@ def split_by_object(
 
 
 def subsample(rows: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` of the rows, evenly spread over them."""
+    """At most `count` of the rows, evenly spaced."""
     return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(int)]

@@ -1,14 +1,14 @@
-"""Shards: spectra of any number as Arrow files, and reading them back in parts.
+"""Shards: any number of spectra as Arrow files, which can be read in parts.
 
-A folder of shards holds
+A folder of shards contains
 
-- `shard-00000.arrow`, ...: Arrow IPC files of one row per spectrum, in record batches ("blocks") of 256 rows, that any
-  tool made for Arrow reads (Hugging Face datasets, polars, DuckDB): `object_id`, `survey`, `path`, `flux` and `ivar` as
-  lists of float32, labels, and wavelengths as `coeff0` and `coeff1` (10 ** (coeff0 + coeff1 i) Angstrom) or, off such a
-  grid, as the list `lambda`;
+- `shard-00000.arrow`, ...: Arrow IPC files with one row per spectrum, in record batches ("blocks") of 256 rows. Any
+  Arrow tool can read them (Hugging Face datasets, polars, DuckDB). The columns are `object_id`, `survey`, `path`,
+  `flux` and `ivar` as lists of float32, and the labels. Wavelengths are stored as `coeff0` and `coeff1`
+  (10 ** (coeff0 + coeff1 i) Angstrom) or, if they are not on such a grid, as the list `lambda`;
 - `shard-00000.index.arrow`, ...: the same rows without their pixels;
-- `index.arrow`: the rows of all shards without their pixels, with the name of the object that each shows;
-- `manifest.json`: counts, checksums, what was left out and why.
+- `index.arrow`: the rows of all shards without their pixels, with the name of the object that each spectrum shows;
+- `manifest.json`: counts, checksums, and the number of spectra left out, by reason.
 """
 
 import os
@@ -36,7 +36,7 @@ __all__ = ["Block", "BlockCache", "ShardSet", "read_arrow", "read_indexed", "wri
 
 
 def write_shard(blocks: Iterable[pa.RecordBatch], path: Path) -> int:
-    """Write record batches as an Arrow IPC file, and beside it their rows without pixels; return the number of rows."""
+    """Write record batches to an Arrow IPC file, and the rows without pixels to a second one; return their number."""
     rows = 0
     with ExitStack() as stack:
         index, pixels = (_writer(stack, *to) for to in ((_indexed_path(path), INDEX_SCHEMA), (path, SCHEMA)))
@@ -63,14 +63,14 @@ class Block:
     Attributes
     ----------
     ends : ndarray [rows + 1] int32
-        The places in `flux` and `ivar` at which the pixels of each spectrum begin, and the place at which the last end.
+        The offsets of the spectra in `flux` and `ivar`, including the end of the last one.
     flux, ivar : ndarray [pixels of all] float32
     coeff0, coeff1 : ndarray [rows] float64
-        The logarithmic grid of each spectrum; NaN where its wavelengths are listed instead.
+        The logarithmic grid of each spectrum; NaN if its wavelengths are listed instead.
     wavelength : ndarray float64
-        The wavelengths that are listed, Angstrom, one spectrum behind the other.
+        The listed wavelengths in Angstrom, concatenated.
     wavelength_ends : ndarray [rows + 1] int32
-        The places in `wavelength`, as `ends` has those in `flux`.
+        The offsets of the spectra in `wavelength`, including the end of the last one.
     """
 
     ends: np.ndarray
@@ -83,7 +83,7 @@ class Block:
 
     @classmethod
     def from_arrow(cls, batch: pa.RecordBatch) -> "Block":
-        """Views into a record batch."""
+        """Make a block of views into a record batch."""
 
         def flat(name: str) -> tuple[np.ndarray, np.ndarray]:
             lists = batch.column(name)
@@ -101,7 +101,7 @@ class Block:
 
 
 def _reader(file: pa.NativeFile, path: Path, schema: pa.Schema) -> pa.ipc.RecordBatchFileReader:
-    """A reader of an Arrow file that must have the columns of `schema`."""
+    """Open a reader of an Arrow file, which must have the columns of `schema`."""
     try:
         reader = pa.ipc.open_file(file)
     except (OSError, pa.ArrowException) as error:
@@ -114,12 +114,12 @@ def _reader(file: pa.NativeFile, path: Path, schema: pa.Schema) -> pa.ipc.Record
 
 
 def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
-    """An Arrow file, mapped into memory.
+    """Read an Arrow file by mapping it into memory.
 
     Raises
     ------
     ShardError
-        When the file is missing or no whole Arrow file, or has other columns than `schema`.
+        When the file is missing, is not a complete Arrow file, or has columns other than those of `schema`.
     """
     try:
         with pa.memory_map(str(path)) as file:
@@ -134,7 +134,7 @@ def read_indexed(path: Path) -> pa.Table:
 
 
 def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[torch.Tensor, ...]:
-    """flux, ivar and wavelength of a SpectrumBatch, made of rows of blocks; they are stretches of `grid`, if given."""
+    """Stack rows of blocks as the flux, ivar and wavelength of a SpectrumBatch, on `grid` if it is given."""
     counts = [int(block.ends[row + 1] - block.ends[row]) for block, row in parts]
     if grid is None and parts:
         firsts, steps = zip(*((block.coeff0[row], block.coeff1[row]) for block, row in parts), strict=True)
@@ -157,7 +157,7 @@ def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[to
 
 
 class ShardSet:
-    """Spectra in shards, which are read block by block, or in memory in the same form.
+    """Spectra that are read from shards block by block, or that are held in memory in the same form.
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ class ShardSet:
     block_starts : ndarray [blocks + 1] int64
         The first row of each block.
     grid : LogGrid or None
-        The grid of which all spectra are stretches; with it every batch has the same wavelengths.
+        The common grid of all spectra, which is then the wavelength axis of every batch; None if there is none.
     """
 
     def __init__(
@@ -177,12 +177,12 @@ class ShardSet:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> "ShardSet":
-        """The shards that `python -m spectromer.ingest` left in a folder.
+        """Open a folder of shards that `python -m spectromer.ingest` has made.
 
         Raises
         ------
         ShardError
-            When there is no manifest, or a file is missing, damaged or not the one that the manifest names.
+            When the manifest is missing, or a file is missing, damaged or different from the manifest's description.
         """
         folder = Path(folder)
         places: list[tuple[Path, int]] = []
@@ -208,7 +208,7 @@ class ShardSet:
     def from_spectra(
         cls, spectra: Sequence[Spectrum], paths: Sequence[str] | None = None, objects: Sequence[str] | None = None
     ) -> "ShardSet":
-        """Spectra in memory, with their files and objects; without `objects` each shows an object of its own."""
+        """Make a set of spectra in memory. Without `objects`, each spectrum shows a different object."""
         cuts = range(0, len(spectra), BLOCK_ROWS)
         blocks = [block_of(spectra[i : i + BLOCK_ROWS], paths and paths[i : i + BLOCK_ROWS]) for i in cuts]
         table = pa.Table.from_batches(blocks, SCHEMA)
@@ -232,7 +232,7 @@ class ShardSet:
         place = self._places[block]
         if isinstance(place, pa.RecordBatch):
             return Block.from_arrow(place)
-        # Read rather than mapped: a block is one long piece of the disk, and mapped pages would count as ours.
+        # Reading is preferred to mapping: a block is contiguous on disk, and mapped pages would count as resident memory.
         path, number = place
         try:
             with pa.OSFile(str(path)) as file:
@@ -241,7 +241,7 @@ class ShardSet:
             raise ShardError(f"{path}: block {number} cannot be read ({error})") from error
 
     def labels(self, rows: Sequence[int] | np.ndarray | None = None) -> Iterator[dict[str, Any]]:
-        """The labels of some rows, or of all, in order; labels that are not known are absent."""
+        """The labels of the given rows, or of all rows, in order. Unknown labels are absent."""
         table = self.index.select(list(LABELS))
         table = table if rows is None else table.take(pa.array(np.asarray(rows, np.int64)))
         for chunk in table.to_batches(max_chunksize=BLOCK_ROWS):
@@ -250,11 +250,11 @@ class ShardSet:
 
     @cached_property
     def believed(self) -> BelievedLabels:
-        """The labels of all spectra that are worth learning from."""
+        """The reliable labels of all spectra, from which a model may learn."""
         return BelievedLabels.of(self.labels())
 
     def batch(self, rows: Sequence[int] | np.ndarray, cache: "BlockCache | None" = None) -> SpectrumBatch:
-        """The spectra of some rows, in that order, with ids and surveys; their labels are had from `labels`."""
+        """The spectra of the given rows, in that order, with ids and surveys but without labels (see `labels`)."""
         rows = np.asarray(rows, np.int64)
         cache = cache or BlockCache(self, 1)
         blocks = np.searchsorted(self.block_starts, rows, side="right") - 1
@@ -265,20 +265,20 @@ class ShardSet:
         return SpectrumBatch(flux, ivar, wavelength, *self.names(rows))
 
     def names(self, rows: np.ndarray) -> tuple[list[str], list[str]]:
-        """The ids and surveys of some rows."""
+        """The ids and surveys of the given rows."""
         names = self.index.select(["object_id", "survey"]).take(pa.array(rows))
         return names["object_id"].to_pylist(), names["survey"].to_pylist()
 
 
 class BlockCache:
-    """The blocks of a set that were asked for last, `size` of them."""
+    """A cache of the `size` most recently used blocks of a set."""
 
     def __init__(self, shards: ShardSet, size: int) -> None:
         self._shards, self._size = shards, size
         self._blocks: OrderedDict[int, Block] = OrderedDict()
 
     def __getitem__(self, block: int) -> Block:
-        """A block by its number."""
+        """Return the block with the given number."""
         if block not in self._blocks:
             if len(self._blocks) >= self._size:
                 self._blocks.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Where the work of an ingestion is done: this process, further processes, or a cluster; one ingestion at a time."""
+"""Executors for an ingestion (this process, worker processes or a cluster), and the lock of its folder."""
 
 import fcntl
 import importlib
@@ -19,7 +19,7 @@ _SCHEDULER_TIMEOUT = 30  # seconds
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Hold the lock of a folder; what an ingestion that was killed has left half written is removed.
+    """Hold the lock of a folder, and remove incomplete files that a killed ingestion has left there.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def _begin_worker() -> None:
-    """Make a worker process end with its parent, even if that is killed."""
+    """Make a worker process exit with its parent, even if the parent is killed."""
 
     def end_with_parent() -> None:
         parent = multiprocessing.parent_process()
@@ -51,7 +51,7 @@ def _begin_worker() -> None:
 
 @contextmanager
 def executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
-    """What runs the work: this process for one worker, several processes, or a dask.distributed cluster.
+    """The executor of the work: this process for one worker, a pool of processes, or a dask.distributed cluster.
 
     Raises
     ------

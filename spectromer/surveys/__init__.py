@@ -1,4 +1,4 @@
-"""Reading, writing and downloading the spectra of each survey; one file holds all that is known of a survey."""
+"""Reading, writing and downloading the spectra of each survey. Each survey has one module."""
 
 from spectromer.surveys.reading import find_files, read, read_each
 from spectromer.surveys.survey import Survey, survey_named, surveys

@@ -1,7 +1,7 @@
-"""Labels from catalogues as the surveys publish them, or from a table of one's own.
+"""Labels from the catalogues that surveys publish, or from a user's own table.
 
-A catalogue is brought into one form, labels by key, sorted, in an Arrow file that any number of processes look into
-without reading it whole. A spectrum has two keys: its name, such as "SDSS-0266-51602-0001", and `path:` with the
+A catalogue is converted to an Arrow file of labels sorted by key. Any number of processes can look up keys in this file
+without reading it whole. A spectrum has two keys: its name, such as "SDSS-0266-51602-0001", and `path:` followed by the
 absolute path of its file.
 """
 
@@ -22,17 +22,17 @@ from spectromer.surveys.tables import Columns, open_table, text
 
 __all__ = ["OBJECT", "Catalog", "path_key", "prepare_catalog"]
 
-OBJECT = "object_group"  # the column of an own table that names the object of a spectrum
+OBJECT = "object_group"  # the column of a user's own table that names the object of each spectrum
 _PATH = "path:"
 
 
 def path_key(path: str | os.PathLike[str]) -> str:
-    """The key of a spectrum by its file."""
+    """The key of a spectrum that is identified by its file."""
     return f"{_PATH}{os.path.abspath(path)}"
 
 
 def _keys_and_labels(table: Columns, folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The keys of a catalogue's rows [rows], and its labels, [rows] each."""
+    """The keys [rows] of a catalogue, and each of its labels [rows]."""
     if "PATH" in table:
         keys = np.array([path_key(folder / path) for path in text(table["PATH"])], str)
         labels = {name: table[name.upper()] for name in LABELS if name.upper() in table}
@@ -51,7 +51,7 @@ def _keys_and_labels(table: Columns, folder: Path) -> tuple[np.ndarray, dict[str
 
 
 def _named_by() -> str:
-    """The columns by which a catalogue may name spectra, in words."""
+    """A phrase that lists the columns by which a catalogue may name spectra."""
     known = [(survey, survey.identities[0]) for survey in surveys() if survey.identities]
     words = [f"{_and([part.spellings[0] for part in parts])} ({survey.name})" for survey, parts in known]
     return ", or ".join(["a column path", *words])
@@ -62,32 +62,32 @@ def _and(names: Sequence[str]) -> str:
 
 
 def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
-    """Bring a catalogue into the form that `Catalog` reads.
+    """Convert a catalogue to the form that `Catalog` reads.
 
     Parameters
     ----------
     path : path-like
         SDSS specObj or spAll (FITS or CSV), a LAMOST catalogue (FITS, or CSV with "|" or ","), a DESI catalogue of
-        redshifts, or a table of one's own (CSV or Parquet) with a column `path`, relative to its folder, and columns
-        named as labels; its column `object_group` names the object that a spectrum shows. Where a target was selected
-        as a galaxy, SDSS's *_NOQSO columns count.
+        redshifts, or a user's own table (CSV or Parquet). An own table has a column `path`, relative to the folder of
+        the table, and columns named after labels. Its optional column `object_group` names the object that each
+        spectrum shows. For SDSS targets selected as galaxies, the labels come from the *_NOQSO columns.
     out : Path
-        The file to write; it is written whole or not at all.
+        The file to write. It is written completely or not at all.
 
     Returns
     -------
     int
-        The number of rows with different keys.
+        The number of different keys.
 
     Raises
     ------
     CatalogError
-        When the catalogue cannot be read, or no column of it names a spectrum.
+        When the catalogue cannot be read, or none of its columns names spectra.
     """
     path = Path(path)
     with open_table(path) as table:
         keys, labels = _keys_and_labels(table, path.parent)
-    order = np.unique(keys, return_index=True)[1]  # sorted; of two rows with one key the first
+    order = np.unique(keys, return_index=True)[1]  # sorted; of several rows with the same key, the first is kept
     texts = [name for name in labels if name == OBJECT or LABELS[name] is str]
     width = max(keys.dtype.itemsize // 4, 1)
     sorted_keys = np.char.encode(keys[order], "utf-8").astype(f"S{width}") if len(keys) else np.empty(0, f"S{width}")
@@ -105,7 +105,7 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:
-    """Numbers in the machine's byte order, NaN where there is none."""
+    """Numbers in the machine's byte order; NaN where a value is not a number."""
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
     if values.dtype.kind == "f":
@@ -133,12 +133,12 @@ class Catalog:
         )
 
     def paths(self) -> list[str]:
-        """The files by which it names spectra, in alphabetical order."""
+        """The files by which the catalogue identifies spectra, in alphabetical order."""
         keys = (key.decode() for key in self._keys.tolist())
         return [key.removeprefix(_PATH) for key in keys if key.startswith(_PATH)]
 
     def labels(self, keys: Sequence[str]) -> list[dict[str, Any]]:
-        """What the catalogue says of each key; empty dicts for keys that it does not have."""
+        """The labels of each key; an empty dict for a key that the catalogue does not have."""
         found: list[dict[str, Any]] = [{} for _ in keys]
         if not len(self._keys) or not keys:
             return found

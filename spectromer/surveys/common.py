@@ -1,4 +1,4 @@
-"""What the layouts of several surveys share."""
+"""Functions that the readers and writers of several surveys share."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ __all__ = ["build", "coefficients", "grid_to_write"]
 
 
 def coefficients(header: Mapping[str, Any]) -> tuple[float, float] | None:
-    """COEFF0 and COEFF1 where both are there and make an increasing axis."""
+    """COEFF0 and COEFF1 of a header; None unless both are present and the axis increases."""
     try:
         coeff0, coeff1 = float(header["COEFF0"]), float(header["COEFF1"])
     except (KeyError, TypeError, ValueError):
@@ -28,7 +28,7 @@ def grid_to_write(spectrum: Spectrum) -> tuple[float, float]:
     Raises
     ------
     ArgumentError
-        When the spectrum is on any other grid, which these layouts cannot hold.
+        When the spectrum is on any other grid, which these layouts cannot store.
     """
     found = log_coefficients(spectrum.wavelength.numpy())
     if found is None:
@@ -45,12 +45,12 @@ def build(
     name: str,  # the identity within the survey
     labels: Mapping[str, Any],
 ) -> Spectrum:
-    """Make the spectrum; the median S/N of its good pixels joins the labels.
+    """Make a spectrum, and add the median S/N of its good pixels to the labels.
 
     Raises
     ------
     LayoutError
-        When the arrays do not make a spectrum.
+        When the arrays do not form a valid spectrum.
     """
     if len(flux) < 2:
         raise LayoutError(f"a spectrum needs at least 2 pixels, this has {len(flux)}")

@@ -1,4 +1,4 @@
-"""DESI: coadd files of many objects each, with the redshifts of the redrock table beside them; redshift catalogues."""
+"""DESI: coadd files of many objects, with redshifts from the redrock file in the same folder; redshift catalogues."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +40,7 @@ class Desi(Survey):
     multimodal_mark = "ZWARN"
 
     def read_many(self, hdus: fits.HDUList, path: Path) -> list[Spectrum] | None:
-        """The objects of a coadd file; a table of redshifts without spectra is refused."""
+        """The spectra of a coadd file. A table of redshifts without spectra is refused."""
         names = {hdu.name for hdu in hdus}
         if {"FIBERMAP", *(f"{arm}_{part}" for arm in _ARMS for part in ("WAVELENGTH", "FLUX", "IVAR"))} <= names:
             return list(self._coadd(hdus, path))
@@ -49,10 +49,10 @@ class Desi(Survey):
         return None
 
     def _coadd(self, hdus: fits.HDUList, path: Path) -> Iterator[Spectrum]:
-        """The objects of a coadd file, one after the other.
+        """The spectra of a coadd file, one after the other.
 
-        Where two arms overlap, their pixels are averaged by their inverse variances, as desispec's coadd_cameras does.
-        Labels come from the file's FIBERMAP and, where there is one, from the redrock file of the same name.
+        Where two arms overlap, their pixels are averaged with inverse-variance weights, as in desispec's coadd_cameras.
+        Labels come from the file's FIBERMAP and, if it exists, from the redrock file of the same name.
         """
         wavelength, place = _grid([np.asarray(hdus[f"{arm}_WAVELENGTH"].data, np.float64) for arm in _ARMS])
         targets = hdus["FIBERMAP"].data
@@ -77,7 +77,7 @@ class Desi(Survey):
             yield build(flux[i], weight[i], wavelength, False, self.name, name, labels)
 
     def _redshifts(self, path: Path) -> dict[str, dict[str, Any]]:
-        """The labels by target of the redrock file that belongs to a coadd file; empty where there is none."""
+        """The labels of each target in the redrock file that belongs to a coadd file; empty if there is none."""
         beside = path.with_name(path.name.replace("coadd", "redrock", 1))
         if beside == path or not beside.is_file():
             return {}
@@ -91,7 +91,7 @@ class Desi(Survey):
 
 
 def _grid(arms: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The grid that covers all arms, and where the pixels of each lie on it."""
+    """The grid that covers all arms, and the indices of each arm's pixels on it."""
     first = min(arm[0] for arm in arms)
     place = [np.rint((arm - first) / _STEP).astype(np.int64) for arm in arms]
     grid = first + _STEP * np.arange(max(pixels[-1] for pixels in place) + 1)
@@ -102,7 +102,7 @@ def _grid(arms: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def _rows(table: fits.FITS_rec, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of a table, with those of some columns that it has."""
+    """The rows of a table, restricted to those of the given columns that it has."""
     names = [name for name in columns if name in table.names]
     for row in table:
         yield {name: row[name] for name in names}

@@ -1,4 +1,4 @@
-"""Fetching the files that a table names: several at a time, each whole or not at all, with further attempts."""
+"""Download of the files that a table names: several at a time, each completely or not at all, with retries."""
 
 import time
 import urllib.error
@@ -18,18 +18,18 @@ __all__ = ["FAILED", "Downloaded", "download"]
 
 FAILED = "failed.csv"
 _PAUSE = 1.0  # seconds before the second attempt, twice as long before each further one
-_FITS_STARTS = (b"SIMPLE", b"\x1f\x8b")  # of a file, and of a gzip stream
+_FITS_STARTS = (b"SIMPLE", b"\x1f\x8b")  # the first bytes of a FITS file, and of a gzip stream
 
 
 class Downloaded(NamedTuple):
-    """What came of a download.
+    """The result of a download.
 
     Attributes
     ----------
     fetched, present : int
-        The files fetched, and those that were there already.
+        The number of files fetched, and of those that existed already.
     failed : list of ReadError
-        The files that could not be had, and why.
+        The files that could not be fetched, with reasons.
     """
 
     fetched: int
@@ -46,20 +46,20 @@ def download(
     connections: int = 4,
     attempts: int = 3,
 ) -> Downloaded:
-    """Fetch the spectra that a table names, as far as they are not there yet.
+    """Fetch the spectra that a table names, except for those that exist already.
 
     Parameters
     ----------
     table : Path
         A FITS, CSV or Parquet table with the columns by which an archive names spectra.
     out : Path
-        The folder for the files, and for failed.csv, which lists those that could not be had.
+        The folder for the files, and for failed.csv, which lists the files that could not be fetched.
     release : str, optional
         The data release of the survey; each survey has a default.
     token : str, optional
-        The access token of the user, for an archive that asks for one.
+        The access token of the user, for an archive that requires one.
     connections : int
-        The number of files that are fetched at a time.
+        The number of files that are fetched at the same time.
     attempts : int
         The number of attempts for each file.
 
@@ -68,7 +68,7 @@ def download(
     CatalogError
         When the table cannot be read.
     DownloadError
-        When the table lacks columns, or the archive of its survey cannot be asked.
+        When the table lacks columns, or the archive of its survey cannot be queried.
     ArgumentError, DependencyError
         When the release or the token is missing or wrong, or a package is not installed.
     """
@@ -88,14 +88,14 @@ def download(
 
 
 def _fetch(get: Callable[[], bytes], path: Path, attempts: int) -> ReadError | None:
-    """Fetch one file, whole or not at all; returns the reason where it cannot be had."""
+    """Fetch one file, completely or not at all. Returns the reason if it cannot be fetched."""
     reason = ""
     for attempt in range(attempts):
         if attempt:
             time.sleep(_PAUSE * 2 ** (attempt - 1))
         try:
             content = get()
-        except Exception as error:  # whatever may happen between here and there
+        except Exception as error:  # anything may fail on the network or at the archive
             reason = f"{type(error).__name__}: {error}"
             if isinstance(error, urllib.error.HTTPError):
                 error.close()  # it holds the connection

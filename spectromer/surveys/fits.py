@@ -1,8 +1,8 @@
-"""FITS files as the surveys' readers see them: headers, columns and images, found without astropy where that is safe.
+"""Headers, columns and images of FITS files, for the surveys' readers; parsed without astropy where that is safe.
 
-A survey is millions of small files: `read_plain` walks the headers of a plain one itself. Whatever is not plain (scaled
-columns, arrays of variable length, long strings, compressed images, contradictions) raises `NotPlain`, and astropy has
-the last word.
+A survey consists of millions of small files, so `read_plain` parses plain files itself. Anything that is not plain
+(scaled columns, variable-length arrays, long strings, compressed images, contradictions) raises `NotPlain`, and astropy
+then reads the file.
 """
 
 import math
@@ -25,7 +25,7 @@ except ImportError:
 
 __all__ = ["FIRST_HDUS", "AstropyHdu", "Hdu", "NotPlain", "read_plain"]
 
-FIRST_HDUS = 3  # of a file; no layout needs more
+FIRST_HDUS = 3  # HDUs that are read of a file; no layout needs more
 _BLOCK, _CARD = 2880, 80
 _END = b"END" + b" " * 77
 _LARGEST = 1 << 24  # bytes; a larger file is no spectrum of one object, and astropy need not read all of it
@@ -46,7 +46,7 @@ _NUMBER = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+|\d+)([ED][+-]?\d+)?)$")
 
 
 class NotPlain(Exception):
-    """The file is for astropy to read."""
+    """The file has to be read by astropy."""
 
 
 class Hdu(Protocol):
@@ -54,11 +54,11 @@ class Hdu(Protocol):
 
     @property
     def name(self) -> str:
-        """EXTNAME in upper case; empty where there is none."""
+        """EXTNAME in upper case; empty if the header has none."""
 
     @property
     def header(self) -> Mapping[str, Any]:
-        """Values by keywords; a card without a value counts as missing."""
+        """Values by keyword; a card without a value counts as missing."""
 
     @property
     def rows(self) -> int:
@@ -72,11 +72,11 @@ class Hdu(Protocol):
         """A column by its upper-case name, [rows] or [rows, values]; text as bytes without trailing blanks."""
 
     def image(self) -> np.ndarray:
-        """The image; the last axis is the file's first."""
+        """The image. Its last axis is the first axis of the file."""
 
 
 class AstropyHdu:
-    """An HDU of astropy's, as `Hdu` has it."""
+    """An `Hdu` that wraps an HDU of astropy."""
 
     def __init__(self, hdu: Any) -> None:
         self._hdu = hdu
@@ -98,7 +98,7 @@ class AstropyHdu:
 
 
 class _AstropyHeader(Mapping[str, Any]):
-    """A header of astropy's, as `Hdu` has it."""
+    """The header of an `AstropyHdu`."""
 
     def __init__(self, header: fits.Header) -> None:
         self._header = header
@@ -117,7 +117,7 @@ class _AstropyHeader(Mapping[str, Any]):
 
 
 class _PlainHeader(Mapping[str, Any]):
-    """The cards of one header; a value is parsed when it is asked for, as few ever are."""
+    """The cards of one header. A value is parsed on first access, as most are never needed."""
 
     def __init__(self, cards: bytes) -> None:
         self._cards = cards
@@ -126,7 +126,7 @@ class _PlainHeader(Mapping[str, Any]):
     def _places(self) -> dict[bytes, int]:
         count = len(self._cards) // _CARD
         keys = np.ndarray((count,), "S9", self._cards, strides=(_CARD,)).tolist()
-        return dict(zip(reversed(keys), range(count - 1, -1, -1), strict=True))  # of two alike, the first
+        return dict(zip(reversed(keys), range(count - 1, -1, -1), strict=True))  # the first of equal keywords
 
     def __getitem__(self, key: str) -> Any:
         at = _CARD * self._places[key.encode("ascii").ljust(8) + b"="]
@@ -143,7 +143,7 @@ class _PlainHeader(Mapping[str, Any]):
 
 
 def _card_value(field: bytes) -> str | bool | int | float | None:
-    """The value in the text after a card's "=" (FITS 4.0, section 4.2); None where there is none."""
+    """The value in the text after a card's "=" (FITS 4.0, section 4.2); None if there is none."""
     text = field.decode("ascii").strip()
     if text.startswith("'"):
         end = text.find("'", 1)
@@ -168,13 +168,13 @@ class _Layout:
     """A table's name and columns, which are the same in many files of a survey."""
 
     name: str
-    columns: dict[str, str]  # upper-case names to those of `row`
-    row: np.dtype | None  # the types of a row
+    columns: dict[str, str]  # upper-case names -> field names of `row`
+    row: np.dtype | None  # the structured type of a row
 
 
 @lru_cache(maxsize=64)
 def _table_layout(cards: bytes) -> _Layout:
-    """The layout that a table's header describes; the card NAXIS2 is left out of it."""
+    """The layout that a table's header describes, without the number of rows (NAXIS2)."""
     header = _PlainHeader(cards)
     if "ZIMAGE" in header:
         raise NotPlain
@@ -193,9 +193,9 @@ def _table_layout(cards: bytes) -> _Layout:
         elif code[2] in _COLUMN_TYPES:
             kind = _COLUMN_TYPES[code[2]] if repeat == 1 else (_COLUMN_TYPES[code[2]], (repeat,))
         else:
-            raise NotPlain  # an array of variable length
+            raise NotPlain  # a variable-length array
         if f"TSCAL{i}" in header or f"TZERO{i}" in header or f"TDIM{i}" in header:
-            kind = f"V{np.dtype(kind).itemsize}"  # not to be read from here
+            kind = f"V{np.dtype(kind).itemsize}"  # of a type that only astropy reads
         types.append(kind)
     columns = {name.upper(): name for name in names}
     if len(columns) < len(names):
@@ -207,7 +207,7 @@ def _table_layout(cards: bytes) -> _Layout:
 
 
 def _mandatory(data: bytes, start: int, index: int, key: bytes) -> int:
-    """The whole number of a card that stands at a fixed place (FITS 4.0, sections 4.4.1 and 7.3.1)."""
+    """The integer value of a card whose position is fixed (FITS 4.0, sections 4.4.1 and 7.3.1)."""
     at = start + index * _CARD
     if not data.startswith(key.ljust(8) + b"=", at):
         raise NotPlain
@@ -218,7 +218,7 @@ def _mandatory(data: bytes, start: int, index: int, key: bytes) -> int:
 
 
 class _PlainHdu:
-    """One header and its data at `start` of a file's bytes; the next header begins at `end`."""
+    """The HDU that begins at byte `start` of a file; the next one begins at byte `end`."""
 
     def __init__(self, data: bytes, start: int) -> None:
         at = data.find(_END, start)
@@ -282,14 +282,14 @@ class _PlainHdu:
 
 
 def _content(path: Any) -> bytes:
-    """The bytes of a file, decompressed if it is a gzip stream, whatever its name.
+    """The bytes of a file, decompressed if the file is a gzip stream under any name.
 
     Raises
     ------
     NotPlain
         When the file is large.
     LayoutError
-        When a gzip stream is cut off, or decompresses to more than any file of spectra should.
+        When a gzip stream is truncated, or decompresses to more than the limit for files of spectra.
     """
     with open(path, "rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_size > _LARGEST:
@@ -318,8 +318,8 @@ def read_plain(path: Any) -> Sequence[Hdu]:
     Raises
     ------
     NotPlain
-        When the file is not plain; also later, when a part that is not plain is asked for. A file that is broken may
-        raise anything else.
+        When the file is not plain. Access to a part that is not plain may also raise it later. A broken file may raise
+        any other exception.
     """
     data = _content(path)
     hdus: list[_PlainHdu] = []

@@ -23,7 +23,7 @@ __all__ = ["SURVEY"]
 
 ARCHIVE = "https://www.lamost.org"
 _RELEASE = "dr10/v2.0"
-_FIRST, _LAST = 2500.0, 11000.0  # Angstrom; anything else is no LAMOST wavelength
+_FIRST, _LAST = 2500.0, 11000.0  # Angstrom; the limits of valid LAMOST wavelengths
 _IN_HEADERS = ("class", "subclass", "z", "z_err", "ra", "dec", *(f"snr_{band}" for band in "ugriz"))
 _VECTORS = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
 
@@ -48,12 +48,12 @@ class Lamost(Survey):
     download_columns = "OBSID"
 
     def read(self, hdus: Sequence[Hdu]) -> Spectrum | None:
-        """The spectrum of a low-resolution file; a medium-resolution file, which looks like SDSS's, is refused."""
+        """The spectrum of a low-resolution file. A medium-resolution file, which resembles SDSS's, is refused."""
         if any(hdu.name.startswith(("COADD_B", "COADD_R")) for hdu in hdus[1:3]):
             raise LayoutError("LAMOST medium resolution (two arms, COADD_B and COADD_R) is not supported")
         header = hdus[0].header
         if len(hdus) > 1 and {"FLUX", "IVAR", "WAVELENGTH"} <= (columns := hdus[1].columns).keys():
-            return None if "LOGLAM" in columns else self._read_table(hdus[1], header)  # with LOGLAM it is SDSS's
+            return None if "LOGLAM" in columns else self._read_table(hdus[1], header)  # SDSS has LOGLAM
         if header.get("NAXIS") != 2 or header["NAXIS2"] != 5:
             return None
         if "LAMOST" in f"{header.get('TELESCOP', '')} {header.get('ORIGIN', '')}".upper():
@@ -61,12 +61,12 @@ class Lamost(Survey):
         return None
 
     def _read_image(self, hdu: Hdu) -> Spectrum:
-        """Rows flux, inverse variance, wavelength (in DR1 something else), andmask, ormask."""
+        """Read an image whose rows are flux, inverse variance, wavelength (not in DR1), andmask and ormask."""
         rows = hdu.image()
         return self._build(rows[0], rows[1], rows[2], hdu.header)
 
     def _read_table(self, hdu: Hdu, header: Mapping[str, Any]) -> Spectrum:
-        """One row of vectors FLUX, IVAR, WAVELENGTH, ANDMASK, ORMASK."""
+        """Read a table of one row with the vectors FLUX, IVAR, WAVELENGTH, ANDMASK and ORMASK."""
         vectors = [hdu.column(name) for name in ("FLUX", "IVAR", "WAVELENGTH")]
         if any(v.ndim != 2 or v.shape[0] != 1 for v in vectors):
             raise LayoutError(f"a LAMOST table has one row of vectors, here FLUX has shape {vectors[0].shape}")
@@ -83,7 +83,7 @@ class Lamost(Survey):
         return build(flux, ivar, _wavelength(third, header), air, self.name, identity, labels)
 
     def file_name(self, identity: str) -> str:
-        """The archive's name of the file of a simulated spectrum, of plan SIM."""
+        """The file name of a simulated spectrum in the style of the archive, with SIM as the observing plan."""
         return f"spec-55000-SIM_sp01-{identity}.fits"
 
     def write(self, spectrum: Spectrum, path: Path, layout: str = "table") -> None:
@@ -94,7 +94,7 @@ class Lamost(Survey):
         spectrum : Spectrum
         path : Path
         layout : {"table", "image"}
-            The layout of DR9 and later, or of DR2 to DR8.
+            The layout: "table" as in DR9 and later, or "image" as in DR2 to DR8.
         """
         coeff0, coeff1 = grid_to_write(spectrum)
         labels, pixels = spectrum.labels, len(spectrum)
@@ -122,11 +122,11 @@ class Lamost(Survey):
         fits.HDUList(hdus).writeto(path, overwrite=True)
 
     def simulated_id(self, number: int) -> str:
-        """OBSID, counted from 1."""
+        """The OBSID, counted from 1."""
         return f"{number + 1}"
 
     def downloads(self, table: Columns, release: str | None, token: str | None) -> dict[str, Callable[[], bytes]]:
-        """Files by OBSID, by default of release dr10/v2.0, with a token of the user's."""
+        """Fetch files by OBSID with the user's token, by default from release dr10/v2.0."""
         if "OBSID" not in table:
             raise DownloadError(f"downloads from LAMOST need the column OBSID; the table has {table}")
         token = token or os.environ.get("LAMOST_TOKEN", "")
@@ -140,7 +140,7 @@ class Lamost(Survey):
 
 
 def _wavelength(third: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
-    """The header's log-linear grid where it has one, and the row of wavelengths where that is what the row holds."""
+    """The wavelengths: the log-linear grid of the header if it has one, otherwise the third row."""
     third = third.astype(np.float64)
     rises = len(third) > 0 and bool(third[0] > _FIRST and third[-1] < _LAST and (third[1:] > third[:-1]).all())
     found = coefficients(header)

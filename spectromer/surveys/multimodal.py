@@ -1,4 +1,4 @@
-"""The Multimodal Universe's sets of spectra: HDF5 files on disk, or rows of its Hugging Face datasets."""
+"""Spectra of the Multimodal Universe, from HDF5 files or from its Hugging Face datasets."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,30 +16,32 @@ __all__ = ["STREAM", "SUFFIXES", "from_multimodal", "read_hdf5", "read_stream", 
 
 SUFFIXES = (".hdf5", ".h5")
 STREAM = "hf"  # hf:NAME or hf:NAME:SPLIT is a Hugging Face dataset, hf:NAME:SPLIT:I:N the part I of its N
-_ROWS = 256  # read at a time
+_ROWS = 256  # rows that are read at a time
 _PIXELS = ("flux", "ivar", "mask", "lambda", "wavelength")
 _IDENTITY = "OBJECT_ID"
 
 
 def _sets() -> list[Survey]:
-    """The surveys of which the Multimodal Universe has a set; the one without a mark comes last."""
+    """The surveys of which the Multimodal Universe has a dataset; the survey with the empty mark comes last."""
     return sorted((s for s in surveys() if s.multimodal_mark is not None), key=lambda s: s.multimodal_mark == "")
 
 
 def from_multimodal(example: Mapping[str, Any]) -> Spectrum:
-    """A spectrum from one row of a Multimodal Universe dataset, such as a streamed Hugging Face dataset yields.
+    """Make a spectrum from one row of a Multimodal Universe dataset, for example of a streamed Hugging Face dataset.
 
     Parameters
     ----------
     example : mapping
-        A row with `spectrum` (a mapping of `flux`, `ivar`, `lambda` and, where there is one, `mask`, True for bad
-        pixels) or the same as `spectrum_flux`, ...; wavelengths of 0 and less are padding. LAMOST's set has no `ivar`:
-        it is taken as 1 where the flux is not 0. A ZWARN that is True, as the datasets have it, means no warning.
+        A row with `spectrum`, a mapping of `flux`, `ivar`, `lambda` and optionally `mask`, which is True for bad
+        pixels. The row may have separate columns `spectrum_flux`, ... instead. Wavelengths of 0 and less are padding.
+        LAMOST's dataset has no `ivar`; it is taken as 1 where the flux is not 0. In these datasets, a ZWARN of True
+        means that there is no warning.
 
     Returns
     -------
     Spectrum
-        In vacuum. Its survey is LAMOST where the row has an `obsid`, DESI where it has a `ZWARN`, and SDSS otherwise.
+        The spectrum, with vacuum wavelengths. Its survey is LAMOST if the row has an `obsid`, DESI if it has a `ZWARN`,
+        and SDSS otherwise.
 
     Raises
     ------
@@ -73,14 +75,14 @@ def from_multimodal(example: Mapping[str, Any]) -> Spectrum:
 
 
 def read_hdf5(path: Path) -> Iterator[Spectrum]:
-    """The objects of one file as the Multimodal Universe's scripts write it.
+    """The spectra of an HDF5 file that the Multimodal Universe's scripts have written.
 
     Raises
     ------
     DependencyError
         When h5py is not installed.
     LayoutError
-        When the file holds no such spectra.
+        When the file contains no such spectra.
     """
     try:
         import h5py
@@ -110,19 +112,19 @@ def _stream(name: str, split: str) -> Any:
         raise DependencyError("Hugging Face datasets need: pip install 'spectromer[multimodal]'") from error
     try:
         return load_dataset(name, split=split, streaming=True)
-    except Exception as error:  # of many kinds, as anything may be wrong between here and there
+    except Exception as error:  # of many kinds, as anything may fail on the network
         raise ReadError(f"{STREAM}:{name}:{split}", f"cannot be opened ({type(error).__name__}: {error})") from error
 
 
 def stream_parts(path: str) -> list[str]:
-    """The parts of a Hugging Face dataset that can be read apart.
+    """The parts of a Hugging Face dataset that can be read independently.
 
     Raises
     ------
     DependencyError
-        When the library of Hugging Face is not installed.
+        When the `datasets` library of Hugging Face is not installed.
     ReadError
-        When there is no such dataset, or no way to it.
+        When the dataset does not exist or cannot be reached.
     """
     _, name, *rest = path.split(":")
     split = rest[0] if rest else "train"
@@ -131,7 +133,7 @@ def stream_parts(path: str) -> list[str]:
 
 
 def read_stream(part: str) -> Iterator[Spectrum | ReadError]:
-    """The spectra of one part, and for each row that is none the reason."""
+    """The spectra of one part of a dataset, and a ReadError for each row that is not a spectrum."""
     _, name, split, index, parts = part.split(":")
     for row in _stream(name, split).shard(num_shards=int(parts), index=int(index)):
         try:

@@ -1,4 +1,4 @@
-"""Reading survey files: the layout is told from a file's structure, never from its name or release."""
+"""Reading of survey files. The layout is recognised by the structure of a file, never by its name or release."""
 
 import os
 import warnings
@@ -21,7 +21,7 @@ _DESCRIBED = 6  # HDUs that an error message describes
 
 
 def _read_file(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum]:
-    """The spectrum of a file, or the spectra of one that is made for many."""
+    """The spectrum of a file, or the spectra of a file of many."""
     if not os.path.isfile(path):
         raise ReadError(path, "no such file")
     if os.path.getsize(path) == 0:
@@ -34,7 +34,7 @@ def _read_file(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum]:
 
 
 def _read_plainly(path: str | os.PathLike[str]) -> Spectrum | None:
-    """The spectrum of a plain file; of any other file, and of whatever is odd about this one, astropy is the judge."""
+    """The spectrum of a plain file; None if the file is left to astropy."""
     try:
         return _interpret(read_plain(path))
     except LayoutError:
@@ -44,9 +44,9 @@ def _read_plainly(path: str | os.PathLike[str]) -> Spectrum | None:
 
 
 def _read_by_astropy(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum]:
-    """The spectrum or the spectra of a file, whatever FITS has in it."""
+    """The spectrum or the spectra of any FITS file, read by astropy."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # astropy's remarks on headers; what matters raises below
+        warnings.simplefilter("ignore")  # astropy warns of harmless oddities in headers
         with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
             spectrum = _interpret([AstropyHdu(hdu) for hdu in hdus[:FIRST_HDUS]])
             if spectrum is not None:
@@ -61,18 +61,18 @@ def _read_by_astropy(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectr
 
 
 def _interpret(hdus: Sequence[Hdu]) -> Spectrum | None:
-    """The spectrum that the first survey to know the layout reads from a file's first HDUs; None where none does."""
+    """The spectrum in the first HDUs of a file, read by the first survey that knows the layout; None if none does."""
     return next((spectrum for survey in surveys() if (spectrum := survey.read(hdus)) is not None), None)
 
 
 @contextmanager
 def _reasons(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
-    """Turns whatever goes wrong with a file into a ReadError."""
+    """Convert any exception raised while a file is read to a ReadError."""
     try:
         yield
     except (LayoutError, DependencyError) as error:
         raise ReadError(path, str(error)) from error
-    except Exception as error:  # whatever a broken file makes a reader raise
+    except Exception as error:  # a broken file may make a reader raise anything
         raise ReadError(path, f"not a readable {kind} file ({type(error).__name__}: {error})") from error
 
 
@@ -88,14 +88,14 @@ def _describe(hdu: fits.hdu.base._BaseHDU) -> str:
 
 
 def find_files(path: str | os.PathLike[str]) -> list[Path]:
-    """The FITS and HDF5 files below a folder, told by their endings, in alphabetical order; a file is its own list."""
+    """The FITS and HDF5 files below a folder, in alphabetical order; or a list of `path` alone if it is a file."""
     if not Path(path).is_dir():
         return [Path(path)]
     return sorted(p for p in Path(path).rglob("*") if p.name.lower().endswith(_SUFFIXES) and p.is_file())
 
 
 def read_each(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, Spectrum | ReadError]]:
-    """Read files one after the other: each path with its spectrum or spectra, or with why it could not be read."""
+    """Read files one after the other. Yields each path with its spectrum, once per spectrum, or with a ReadError."""
     for path in paths:
         try:
             found = _read_file(path)
@@ -114,20 +114,20 @@ def read(
     ----------
     path : path-like, or a sequence of them
         An SDSS, BOSS, eBOSS or SDSS-V `spec-*` file (full or lite), a legacy `spSpec-*` file or a LAMOST
-        low-resolution file of any release, compressed or not; a DESI coadd file (with its redrock table beside it) or
-        an HDF5 file of the Multimodal Universe; a folder, searched for all these at any depth; or a list of files.
+        low-resolution file of any release, compressed or not; a DESI coadd file (with its redrock file in the same
+        folder) or an HDF5 file of the Multimodal Universe; a folder of such files at any depth; or a list of files.
 
     Returns
     -------
     Spectrum
-        For a file of one spectrum: vacuum wavelengths, labels from its header or table.
+        The spectrum of a file of one, with vacuum wavelengths and the labels of its header or table.
     SpectrumBatch, list of ReadError
-        For a folder, a list or a file of many: the spectra in order, and what could not be read and why.
+        The spectra of a folder, a list or a file of many, in order, and the files that could not be read, with reasons.
 
     Raises
     ------
     ReadError
-        When a single file cannot be read, or is of another layout.
+        When a single file cannot be read or has another layout.
     """
     if isinstance(path, str | os.PathLike):
         if not Path(path).is_dir():

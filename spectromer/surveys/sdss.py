@@ -1,4 +1,4 @@
-"""SDSS, BOSS, eBOSS and SDSS-V: `spec-*` files, full and lite, `spSpec-*` files, specObj and spAll catalogues."""
+"""SDSS, BOSS, eBOSS and SDSS-V: `spec-*` files (full and lite), `spSpec-*` files, specObj and spAll catalogues."""
 
 import importlib.util
 import re
@@ -26,14 +26,14 @@ _IN_FILES = ("class", "subclass", "z", "z_err", "zwarning", "sourcetype", "ra", 
 # GAL_CMASS_ALL; SOURCETYPE of eBOSS), whose redshifts without quasar templates are the survey's recommended ones.
 _GALAXY_TARGETS = sum(1 << bit for bit in (0, 1, 2, 3, 7))
 _GALAXY_SOURCES = ("LRG", "GALAXY")
-_NOQSO = ("class", "subclass", "z", "z_err", "zwarning")  # labels that have a second column, *_NOQSO
+_NOQSO = ("class", "subclass", "z", "z_err", "zwarning")  # labels with a second column, named *_NOQSO
 
 # SDSS-V has fields instead of plates, and names a target by its catalogue number instead of by its fibre.
 _PLATE, _FIELD, _MJD = Part(("PLATE", "PLATEID"), digits=4), Part(("FIELD",), digits=4), Part(("MJD",))
 _PLATE_OR_FIELD = Part(_PLATE.spellings + _FIELD.spellings, digits=4)
 _FIBRE, _CATALOG_ID = Part(("FIBERID",), digits=4), Part(("CATALOGID",), digits=4)
-_CATALOG_DIGITS = 11  # of the catalogue number in the archive's file names
-# astroquery finds the files of fields only from this data release and this major version of the reductions on.
+_CATALOG_DIGITS = 11  # digits of the catalogue number in the archive's file names
+# astroquery finds the files of fields only as of this data release and this major version of the reductions.
 _FIELD_RELEASE, _FIELD_VERSION = 18, 6
 _PLATE_RELEASE = 17
 
@@ -75,7 +75,7 @@ class Sdss(Survey):
         return None
 
     def _read_spec(self, hdus: Sequence[Hdu]) -> Spectrum:
-        """A `spec-*` file: one row per pixel in HDU 1, the pipeline's labels in HDU 2."""
+        """Read a `spec-*` file, which has one row per pixel in HDU 1 and the pipeline's labels in HDU 2."""
         flux, ivar, loglam = (hdus[1].column(name) for name in ("FLUX", "IVAR", "LOGLAM"))
         if flux.ndim != 1:
             raise LayoutError(f"a spec file has one row per pixel, here FLUX has shape {flux.shape}")
@@ -88,7 +88,7 @@ class Sdss(Survey):
         return build(flux, ivar, wavelength, air, self.name, self.identity(row, header), self.labels(row, _IN_FILES))
 
     def _read_spspec(self, hdu: Hdu) -> Spectrum:
-        """A legacy `spSpec-*` file: an image whose rows are flux, continuum-subtracted flux, error, mask."""
+        """Read a legacy `spSpec-*` image, whose rows are flux, continuum-subtracted flux, error and mask."""
         header = hdu.header
         found = coefficients(header)
         if found is None:
@@ -109,7 +109,7 @@ class Sdss(Survey):
         return build(flux, ivar, wavelength, air, self.name, self.identity(header), labels)
 
     def catalog_labels(self, table: Columns) -> dict[str, np.ndarray]:
-        """The labels of all rows; where a target was selected as a galaxy, the *_NOQSO columns count."""
+        """The labels of all rows; for targets selected as galaxies, those of the *_NOQSO columns."""
         labels = super().catalog_labels(table)
         galaxies = _galaxy_targets(table)
         if galaxies is not None:
@@ -119,11 +119,11 @@ class Sdss(Survey):
         return labels
 
     def file_name(self, identity: str) -> str:
-        """`spec-PLATE-MJD-FIBRE.fits`."""
+        """The file name `spec-PLATE-MJD-FIBRE.fits`."""
         return f"spec-{identity}.fits"
 
     def write(self, spectrum: Spectrum, path: Path) -> None:
-        """Write a `spec-*` lite file: COADD, SPECOBJ."""
+        """Write a `spec-*` lite file with the tables COADD and SPECOBJ."""
         coeff0, coeff1 = grid_to_write(spectrum)
         labels, pixels = spectrum.labels, len(spectrum)
         try:
@@ -158,11 +158,11 @@ class Sdss(Survey):
         fits.HDUList([primary, coadd, specobj]).writeto(path, overwrite=True)
 
     def simulated_id(self, number: int) -> str:
-        """A thousand spectra to a plate, from plate 1000 on."""
+        """The identity of a simulated spectrum, with a thousand spectra per plate, from plate 1000 on."""
         return f"{1000 + number // 1000:04d}-55000-{number % 1000 + 1:04d}"
 
     def downloads(self, table: Columns, release: str | None, token: str | None) -> dict[str, Callable[[], bytes]]:
-        """Files of plates, by default of data release 17, or of SDSS-V's fields, by default of data release 18."""
+        """Fetch files of plates (by default from data release 17) or of SDSS-V's fields (by default from 18)."""
         plates = [part.column(table) for part in (_PLATE, _MJD, _FIBRE)]
         fields = [part.column(table) for part in (_FIELD, _MJD, _CATALOG_ID)]
         of_fields = any(column is None for column in plates)
@@ -185,15 +185,15 @@ class Sdss(Survey):
 
 
 def _wavelength(loglam: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
-    """The survey's log-linear grid that `loglam` (float32) rounds, where it is one; else 10**loglam as it stands."""
+    """The log-linear grid of the survey that `loglam` (float32) is rounded from, if it is one; otherwise 10**loglam."""
     loglam = loglam.astype(np.float64)
     grid = survey_grid(loglam, coefficients(header))
-    with np.errstate(over="ignore"):  # what is infinite is refused later
+    with np.errstate(over="ignore"):  # infinite wavelengths are refused later
         return 10.0**loglam if grid is None else grid
 
 
 class _FirstRow(Mapping[str, Any]):
-    """The first row of a table, by upper-case column names; each value is read when it is asked for."""
+    """The first row of a table, by upper-case column names. Each value is read on access."""
 
     def __init__(self, table: Hdu) -> None:
         self._table = table
@@ -212,7 +212,7 @@ class _FirstRow(Mapping[str, Any]):
 
 
 def _galaxy_targets(table: Columns) -> np.ndarray | None:
-    """Which rows have their recommended labels in the *_NOQSO columns, [rows]; None where there are no such columns."""
+    """Mask [rows] of the rows whose recommended labels are in the *_NOQSO columns; None without such columns."""
     if not {f"{label.upper()}_NOQSO" for label in _NOQSO} <= table.keys():
         return None
     fitted = text(table["CLASS_NOQSO"]) != ""

@@ -1,7 +1,7 @@
-"""What this package asks of a survey, and the surveys that it knows.
+"""The interface of a survey, and the registry of the known surveys.
 
-Each survey has one module in this package, and the module's `SURVEY` holds all that is known of it. The modules are
-found by themselves: a new survey is one new file.
+Each survey has one module in this package, whose `SURVEY` describes it. The modules are discovered automatically, so
+that a new survey is one new file.
 """
 
 import importlib
@@ -22,8 +22,8 @@ from spectromer.surveys.tables import Columns, text, whole_numbers
 
 __all__ = ["DOWNLOAD_TIMEOUT", "Part", "Survey", "survey_named", "surveys"]
 
-_MISSING = ("", "-999")  # what surveys write where a part of an identity is not known
-DOWNLOAD_TIMEOUT = 60.0  # seconds without an answer from an archive
+_MISSING = ("", "-999")  # values that stand for an unknown part of an identity
+DOWNLOAD_TIMEOUT = 60.0  # seconds to wait for an answer from an archive
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Part:
     Attributes
     ----------
     spellings : tuple of str
-        The columns or header cards that may hold it; the first one found counts.
+        The columns or header cards that may hold this part; the first one found counts.
     digits : int
-        Shorter numbers are filled with zeros up to this length.
+        The length to which shorter numbers are padded with leading zeros.
     whole : bool
-        Whether it is a whole number, even where a table keeps it as text or as a float.
+        Whether this part is a whole number, even if a table stores it as text or as a float.
     """
 
     spellings: tuple[str, ...]
@@ -45,7 +45,7 @@ class Part:
     whole: bool = True
 
     def find(self, sources: Sequence[Mapping[str, Any]]) -> str | None:
-        """The value that the first of several headers or rows holds, as text; None where none holds it."""
+        """The value from the first header or row that has it, as text; None if none has it."""
         for source in sources:
             for name in self.spellings:
                 value = source.get(name)
@@ -54,7 +54,7 @@ class Part:
         return None
 
     def column(self, table: Columns) -> np.ndarray | None:
-        """The values of all rows of a table, as text [rows]; None where no column holds them."""
+        """The values of all rows of a table, as text [rows]; None if no column holds them."""
         name = next((name for name in self.spellings if name in table), None)
         if name is None:
             return None
@@ -62,48 +62,48 @@ class Part:
 
 
 class Survey:
-    """All that is known of a survey.
+    """Base class of the surveys.
 
-    A survey defines what it offers. Each default below stands for a survey that does not offer it, and says so where a
-    user would meet it.
+    A survey overrides the methods for what it supports. The defaults are for a survey without such support; they
+    return None or raise an error that says so.
     """
 
     #: The name that its spectra carry.
     name: str
-    #: Its layouts as messages name them, such as "DESI coadd"; empty where no files of it are read.
+    #: The name of its file layouts in messages, such as "DESI coadd"; empty if none of its files can be read.
     layouts: str = ""
-    #: The ways to name a spectrum, each a series of parts; the first whose parts are all found counts.
+    #: The ways to name a spectrum. Each is a series of parts; the first way whose parts are all found counts.
     identities: tuple[tuple[Part, ...], ...] = ()
     #: The columns that may hold each label in the survey's tables; the first one found counts.
     label_columns: Mapping[str, tuple[str, ...]] = {}
-    #: The column by which a row of the Multimodal Universe is told to be of this survey. "" stands for the survey whose
-    #: rows have no such column, None for a survey of which the Multimodal Universe has no set.
+    #: The column that marks a row of the Multimodal Universe as one of this survey. "" is for the survey whose rows
+    #: have no such column, None for a survey of which the Multimodal Universe has no dataset.
     multimodal_mark: str | None = None
-    #: The columns of a table that names spectra to download, for messages; empty where nothing is downloaded.
+    #: The columns of a table of spectra to download, for messages; empty if downloads are not supported.
     download_columns: str = ""
 
     def read(self, hdus: Sequence[Hdu]) -> Spectrum | None:
-        """The spectrum of a file, given its first HDUs; None where the file has no layout of this survey.
+        """The spectrum of a file, given its first HDUs; None if the file does not have a layout of this survey.
 
         Raises
         ------
         LayoutError
-            When the file has a layout of this survey, but its content does not hold together.
+            When the file has a layout of this survey, but its content is inconsistent.
         """
         return None
 
     def read_many(self, hdus: fits.HDUList, path: Path) -> Iterable[Spectrum] | None:
-        """The spectra of a file that holds many; None where the file has no such layout of this survey.
+        """The spectra of a file of many; None if the file does not have such a layout of this survey.
 
         Raises
         ------
         LayoutError
-            When the file has a layout of this survey, but its content does not hold together.
+            When the file has a layout of this survey, but its content is inconsistent.
         """
         return None
 
     def identity(self, *sources: Mapping[str, Any]) -> str:
-        """The identity that headers and rows of a file give, the first of them first; empty where they give none."""
+        """The identity in the headers or rows of a file, earlier sources first; empty if they do not give one."""
         for parts in self.identities:
             found = [value for part in parts if (value := part.find(sources)) is not None]
             if len(found) == len(parts):
@@ -111,7 +111,7 @@ class Survey:
         return ""
 
     def identity_column(self, table: Columns) -> np.ndarray | None:
-        """The identities of all rows of a table, as text [rows]; None where the table does not name them."""
+        """The identities of all rows of a table, as text [rows]; None if the table does not give them."""
         for parts in self.identities:
             found = [column for part in parts if (column := part.column(table)) is not None]
             if len(found) == len(parts):
@@ -122,7 +122,7 @@ class Survey:
         return None
 
     def labels(self, row: Mapping[str, Any], wanted: Iterable[str] | None = None) -> dict[str, Any]:
-        """Some labels, or all, that a row or header of the survey gives, by upper-case names of columns or cards."""
+        """The labels, or some of them, in a row or header that maps upper-case names of columns or cards to values."""
         found = {}
         for label in self.label_columns if wanted is None else wanted:
             for name in self.label_columns[label]:
@@ -133,7 +133,7 @@ class Survey:
         return found
 
     def catalog_labels(self, table: Columns) -> dict[str, np.ndarray]:
-        """The labels of all rows of a table, [rows] each."""
+        """The labels of a table, each [rows]."""
         return self.labels(table)
 
     def file_name(self, identity: str) -> str:
@@ -157,12 +157,12 @@ class Survey:
         raise ArgumentError(f"this package does not write files of {self.name}")
 
     def downloads(self, table: Columns, release: str | None, token: str | None) -> dict[str, Callable[[], bytes]]:
-        """How to fetch each spectrum that a table names, by the name of its file.
+        """The functions that fetch the spectra of a table, by the name of each file.
 
         Raises
         ------
         DownloadError
-            When the survey's archive cannot be asked, or the table lacks a column that it needs.
+            When downloads are not supported, or the table lacks a required column.
         """
         raise DownloadError(f"this package does not download spectra of {self.name}")
 
@@ -178,7 +178,7 @@ class Survey:
 
 
 def surveys() -> tuple[Survey, ...]:
-    """The surveys that are known, in the alphabetical order of their modules."""
+    """The known surveys, in the alphabetical order of their modules."""
     package = importlib.import_module("spectromer.surveys")  # not imported above, as it imports this module
     return _surveys(tuple(package.__path__))
 
@@ -191,7 +191,7 @@ def _surveys(path: tuple[str, ...]) -> tuple[Survey, ...]:
 
 
 def survey_named(name: str) -> Survey:
-    """The survey of a name.
+    """The survey with the given name.
 
     Raises
     ------

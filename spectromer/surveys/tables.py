@@ -1,4 +1,4 @@
-"""Tables of any kind (FITS, CSV, Parquet), by the upper-case names of their columns."""
+"""FITS, CSV and Parquet tables, accessed by the upper-case names of their columns."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,18 +16,18 @@ from spectromer.errors import CatalogError, SpectromerError
 __all__ = ["Columns", "open_table", "text", "whole_numbers"]
 
 _NAMED = 12  # columns that an error message lists
-_FIRST_LINE = 4096  # bytes of a text file in which its first line ends
+_FIRST_LINE = 4096  # bytes at the beginning of a text file that contain its first line
 
 
 class Columns(Mapping[str, np.ndarray]):
-    """The columns of a table; each is read when it is asked for.
+    """The columns of a table. Each is read on access.
 
     Parameters
     ----------
     names : mapping
-        The table's own names by the upper-case ones.
+        The original column names by the upper-case ones.
     get : callable
-        Returns the column [rows] of a name of the table's own.
+        A function that returns the column [rows] with a given original name.
     """
 
     def __init__(self, names: Mapping[str, str], get: Callable[[str], np.ndarray]) -> None:
@@ -71,7 +71,7 @@ def open_table(path: Path) -> Iterator[Columns]:
     except (CatalogError, OSError, TypeError, LookupError, pa.ArrowException) as error:
         raise CatalogError(f"{path}: {error}") from error
     except ValueError as error:
-        if isinstance(error, SpectromerError):  # it says what is wrong, and not with the table
+        if isinstance(error, SpectromerError):  # the error does not concern the table
             raise
         raise CatalogError(f"{path}: {error}") from error
 
@@ -108,7 +108,7 @@ def _numpy(column: Any) -> np.ndarray:
 
 
 def text(values: np.ndarray) -> np.ndarray:
-    """A column as text without blanks around it; a missing value becomes an empty text."""
+    """A column as text, stripped of blanks. A missing value becomes an empty string."""
     if values.dtype.kind in "SU":
         return np.char.strip(values.astype(str))
     return np.array(["" if v is None or v != v else str(v).strip() for v in values.tolist()], dtype=str)
@@ -118,7 +118,7 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
     """A column of whole numbers as text, whether the table keeps them as integers, floats or text."""
     try:
         whole = values.astype(np.int64)
-    except OverflowError:  # more digits than a number of 64 bits has
+    except OverflowError:  # too large for 64 bits
         return text(values)
     except (TypeError, ValueError):  # such as "51602.0"
         whole = values.astype(np.float64).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Spectra as survey files that this package reads, for trying things out and for tests."""
+"""Writing of spectra as survey files that this package can read, for experiments and tests."""
 
 import csv
 import os
@@ -14,24 +14,24 @@ _CATALOGUE = ("path", "survey", "class", "subclass", "z", "ra", "dec", "teff", "
 
 
 def write_survey(spectra: Iterable[Spectrum], folder: str | os.PathLike[str]) -> Path:
-    """Write spectra under their surveys' file names, and catalog.csv beside them.
+    """Write spectra as files named in the style of their surveys, and catalog.csv in the same folder.
 
     Parameters
     ----------
     spectra : iterable of Spectrum
         Spectra of surveys that have a writer, such as SDSS and LAMOST.
     folder : path-like
-        The folder for the files; it is made if it is missing.
+        The folder for the files. It is created if it does not exist.
 
     Returns
     -------
     Path
-        The catalogue, which `--data` takes.
+        The catalogue, which can be passed as `--data`.
 
     Raises
     ------
     ArgumentError
-        When a survey has no writer, or its layout cannot hold the spectrum.
+        When a survey has no writer, or its layout cannot store the spectrum.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
