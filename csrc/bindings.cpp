@@ -1,4 +1,4 @@
-// The only file that knows Python. Tensors arrive as addresses (Tensor.data_ptr()), checked by spectromer/ops.
+// The only file that depends on Python. Tensors are passed as addresses (Tensor.data_ptr()), checked by spectromer/ops.
 #include <pybind11/native_enum.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -25,7 +25,7 @@ constexpr bool kCuda = true;
 constexpr bool kCuda = false;
 #endif
 
-// A field of a struct in Python: pointers are addresses, arrays are sequences, and all else is the value itself.
+// The value of a field in Python. Pointers become addresses, arrays become sequences, and other values stay the same.
 template <class Value>
 struct InPython {
   using type = Value;
@@ -51,7 +51,7 @@ struct InPython<Value[kCount]> {
   static void set(Value (&to)[kCount], const type& values) { std::memcpy(to, values.data(), sizeof to); }
 };
 
-enum class Given { always, optionally };  // an optional field is 0, false or null where it is left out
+enum class Given { always, optionally };  // an optional field defaults to 0, false or null
 
 // Binds a struct of arguments field by field. In Python, its fields are the keywords of its constructor, and
 // properties.
@@ -119,7 +119,7 @@ class Struct {
 
   py::class_<Args> class_;
   static inline std::string name_;
-  static inline std::vector<Field>& fields_ = *new std::vector<Field>;  // never freed, as Python may end before it
+  static inline std::vector<Field>& fields_ = *new std::vector<Field>;  // never freed, as Python may finalise first
 };
 
 void bind_enums(py::module_& m) {
@@ -271,7 +271,7 @@ void check(int code) {
   if (code != 0) throw std::runtime_error(std::string("CUDA launch failed: ") + cuda_error_string(code));
 }
 
-// Binds an operator on args and a stream. Python learns of errors by an exception.
+// Binds an operator on args and a stream. Errors become Python exceptions.
 template <auto kOperator, class Args>
 void bind_launch(py::module_& m, const char* name) {
   m.def(

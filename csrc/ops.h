@@ -1,9 +1,9 @@
-// The contract between Python and the native code: one struct of arguments per operator, one function per operator and
-// device.
+// The interface between Python and the native code: one struct of arguments per operator, and one function per operator
+// and device.
 //
-// Python (spectromer/ops) validates and allocates. Native code reads and writes what it is given and knows nothing of
-// torch. Every tensor is dense and row-major, offsets are int64, and launches are asynchronous on `stream`.
-// bindings.cpp exports the enums and the fields of the structs under the names that they have here.
+// Python (spectromer/ops) validates arguments and allocates memory. Native code works on the given memory and does not
+// depend on torch. Every tensor is dense and row-major, offsets are int64, and launches are asynchronous on `stream`.
+// bindings.cpp exports the enums and the fields of the structs under the same names.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ enum class Quantity : int { flux, first, second, error, mask, regions };
 enum class Scale : int { percentile, minmax, fixed };
 enum class PixelType : int { uint8, float32, bfloat16 };
 
-// A pixel is good if its flux is finite and its ivar finite and positive. No other pixel reaches an output.
-// Spectra lie one behind the other. Each has `pixels` values, or (ragged) spectrum r has those from offsets[r] to
+// A pixel is good if its flux is finite and its ivar finite and positive. No other pixel contributes to an output.
+// Spectra are stored contiguously. Each has `pixels` values, or, if ragged, spectrum r has the values from offsets[r] to
 // offsets[r + 1].
 struct ResampleArgs {
   const float* flux;         // [rows, pixels] or [offsets[rows]] flux density, any unit
@@ -52,19 +52,19 @@ struct RasterizeArgs {
   uint8_t* out;  // [images, height, width]; 0 = empty, 255 = fully covered
 };
 
-// From spectra to images. Each quantity of a spectrum is drawn as planes of grey levels from 0 to 255: one plane per
-// panel, or one plane with all panels under one another. Planes become channels of the image in one of three ways: each
-// is a channel, all are laid over one another as inks, or a single one goes through a colour map.
+// Rendering of spectra as images. Each quantity of a spectrum is drawn as planes of grey levels from 0 to 255: one plane
+// per panel, or one plane with all panels stacked vertically. Planes are converted to channels of the image in one of
+// three ways: each plane is a channel, all planes are composited as inks, or a colour map is applied to a single plane.
 struct RenderArgs {
   ResampleArgs spectra;   // the spectra and the bins in which they are drawn; its outputs are not used. With bins = 0,
                           // each spectrum's own pixels are drawn, from its first good one to its last.
   int64_t size;           // height and width of the image
   int64_t panels;         // segments of the wavelength range, with equally many bins
-  bool stacked;           // panels lie under one another in one plane (size is a multiple of panels)
-  bool log_axis;          // own pixels are placed by ln(wavelength)
+  bool stacked;           // all panels are stacked vertically in one plane (size is a multiple of panels)
+  bool log_axis;          // the horizontal axis of own pixels is ln(wavelength)
   const int* quantities;  // [quantity_count] of Quantity
   int64_t quantity_count;
-  int64_t block;       // height and width of the square that stands for a bin; 0 draws lines
+  int64_t block;       // height and width of the square that represents a bin; 0 draws lines
   bool boustrophedon;  // every other row of squares runs from right to left
   Scale scale;
   float fixed_low, fixed_high;  // flux at the bottom and at the top, for Scale::fixed
@@ -79,8 +79,8 @@ struct RenderArgs {
   bool shared_marks;
   const float* alpha;       // [planes] opacity, 0 to 1
   const float* inks;        // [planes, 3] levels of R, G, B; null if planes are channels
-  bool light;               // the ground is 255 and (without inks) the ink 0, instead of the other way round
-  bool plain;               // each plane is an opaque channel on the dark ground, so that levels are shown as they are
+  bool light;               // the ground is 255 and (without inks) the ink 0, instead of 0 and 255
+  bool plain;               // each plane is an opaque channel on the dark ground, so that levels are output unchanged
   const uint8_t* colormap;  // [256, 3] levels of R, G, B for the levels of the only plane, or null
   PixelType type;
   const float* factor;  // [channels] of the output, which is factor * level + offset unless uint8
@@ -95,21 +95,21 @@ struct RenderArgs {
 // `offsets` [rows + 1] is not null.
 int64_t first_not_increasing(const double* values, int64_t rows, int64_t count, const int64_t* offsets);
 
-// Both return the first row whose own wavelengths are not finite and increasing, or -1. The results of all other rows
-// are valid.
+// Both return the first row whose own wavelengths are not finite and strictly increasing, or -1. The results of all
+// other rows are valid.
 int64_t resample_cpu(const ResampleArgs& args, int threads);
 int64_t render_cpu(const RenderArgs& args, int threads);
 
 void resample_backward_cpu(const ResampleArgs& args, int threads);
 void rasterize_cpu(const RasterizeArgs& args, int threads);
 
-// The CUDA operators return a CUDA error code, which is 0 for success, or kTooLarge, in which case they have done
-// nothing. The tables of RenderArgs lie on the device, except for `quantities`.
-constexpr int kTooLarge = -1;  // a spectrum or image needs more memory than a block of threads shares, or there are
-                               // more than 2^31 of them
+// The CUDA operators return a CUDA error code, which is 0 for success, or kTooLarge, in which case nothing has been
+// launched. The tables of RenderArgs are in device memory, except for `quantities`.
+constexpr int kTooLarge = -1;  // a spectrum or image does not fit in a block's shared memory, or there are more than
+                               // 2^31 of them
 
-// The bytes of a plan: the weights of a shared grid over shared wavelengths, which resampling and rendering read; 0 if
-// they need none. A plan serves any flux, ivar, offsets and shifts.
+// The size of a plan in bytes, or 0 if none is needed. A plan holds the weights that resample shared wavelengths to a
+// shared grid, for resampling and rendering. It is valid for any flux, ivar, offsets and shifts.
 int64_t bin_plan_bytes(const ResampleArgs& args);
 int make_bin_plan_cuda(const ResampleArgs& args, void* stream);
 

@@ -1,4 +1,4 @@
-"""Iterating over many things, some at a time."""
+"""Iteration in chunks."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -10,7 +10,7 @@ _T = TypeVar("_T")
 
 
 def chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """`size` items at a time; the last list may hold fewer."""
+    """Yield lists of `size` items; the last one may be shorter."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk

@@ -1,4 +1,4 @@
-"""What the verbs share on the command line."""
+"""Error handling shared by all commands."""
 
 import sys
 from collections.abc import Callable
@@ -9,9 +9,10 @@ __all__ = ["exit_code"]
 
 
 def exit_code(work: Callable[[], object]) -> int:
-    """Run `work`. What a user can mend becomes one line on standard error and exit status 2.
+    """Run `work`, and return the exit code.
 
-    Anything else is a bug, and keeps its traceback.
+    An error that the user can fix becomes one line on standard error and exit code 2. Any other exception is a bug and
+    keeps its traceback.
     """
     try:
         work()

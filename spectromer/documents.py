@@ -37,7 +37,7 @@ def write_document(file: Path, document: Any) -> None:
 
 
 def parse_document(file: Path, saved: Any, kind: type[T], convert: Callable[[dict[str, Any]], dict[str, Any]]) -> T:
-    """Make a dataclass of a JSON document. Its version, its keys, and the types and ranges of its values are checked.
+    """Convert a JSON document to a dataclass. Its version, keys, types and ranges of values are checked.
 
     Parameters
     ----------

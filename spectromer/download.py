@@ -1,4 +1,4 @@
-"""Download spectra from the surveys' archives: SDSS by way of astroquery, LAMOST with one's own token."""
+"""Download spectra from the archives of SDSS (through astroquery) and LAMOST (with the user's token)."""
 
 import sys
 from collections.abc import Sequence
@@ -19,20 +19,20 @@ __all__ = ["DownloadConfig", "download"]
 
 @dataclass(frozen=True)
 class DownloadConfig:
-    """Download the spectra that a table names. Called again, it fetches what is not there yet."""
+    """Download the spectra that a table names. Files that exist already are skipped."""
 
     table: Annotated[Path, tyro.conf.Positional]
-    """Table of the spectra, as FITS, CSV or Parquet: columns PLATE, MJD, FIBERID and RUN2D for SDSS; FIELD, MJD,
+    """Table of the spectra as FITS, CSV or Parquet, with columns PLATE, MJD, FIBERID and RUN2D for SDSS; FIELD, MJD,
     CATALOGID and RUN2D for SDSS-V; OBSID for LAMOST."""
     out: Path
     """Folder for the files."""
     release: str | None = None
-    """Data release: for SDSS its number, by default 17 for plates and 18 for fields; for LAMOST release and version,
+    """Data release: its number for SDSS, by default 17 for plates and 18 for fields; release and version for LAMOST,
     by default dr10/v2.0."""
     token: str | None = None
-    """Token of one's account with LAMOST; by default the value of the environment variable LAMOST_TOKEN."""
+    """Token of your LAMOST account; by default the value of the environment variable LAMOST_TOKEN."""
     connections: int = 4
-    """Number of files that are fetched at a time."""
+    """Number of files to fetch at the same time."""
     attempts: int = 3
     """Number of attempts for each file."""
 
@@ -70,7 +70,7 @@ def _report(found: "Downloaded", out: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m spectromer.download TABLE --out FOLDER`."""
+    """Run `python -m spectromer.download TABLE --out FOLDER`."""
     config = tyro.cli(DownloadConfig, prog="spectromer download", args=argv)
     return exit_code(lambda: _report(download(config), config.out))
 

@@ -1,4 +1,4 @@
-"""Bring survey files into shards: one pass over the files, one copy of the spectra."""
+"""Convert survey files to shards, in one pass over the files and with one copy of the spectra."""
 
 import os
 import sys
@@ -18,39 +18,39 @@ __all__ = ["IngestConfig", "Selection", "ingest"]
 
 @dataclass(frozen=True)
 class IngestConfig:
-    """Bring survey files into shards, from which training reads any number of spectra.
+    """Convert survey files to shards, from which training can read any number of spectra.
 
-    Stopped at any moment, the same command goes on where it was; more paths can be added later.
+    If the command is interrupted, repeat it to continue. More paths can be added later.
     """
 
     paths: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Survey files, folders of them (at any depth), patterns such as 'spec-*.fits', or .txt files with a path a line;
-    hf:NAME or hf:NAME:SPLIT stands for spectra of the Multimodal Universe, streamed from Hugging Face."""
+    """Survey files, folders of them (at any depth), patterns such as 'spec-*.fits', or .txt files with one path per
+    line. hf:NAME or hf:NAME:SPLIT streams a dataset of the Multimodal Universe from Hugging Face."""
     out: Path = Path("shards")
-    """Folder of the shards."""
+    """Folder for the shards."""
     catalog: tuple[Path, ...] = ()
-    """Catalogues whose labels replace those in the files: SDSS specObj or spAll, LAMOST's, DESI's, or a table with a
-    column `path`. Labels of later catalogues replace those of earlier ones."""
+    """Catalogues whose labels replace those in the files: SDSS specObj or spAll, a LAMOST or DESI catalogue, or a
+    table with a column `path`. Labels of later catalogues replace those of earlier ones."""
     select: tyro.conf.OmitArgPrefixes[Selection] = EVERYTHING
     simulated: int = 0
-    """Number of simulated spectra, which join those of the files."""
+    """Number of simulated spectra to add to those of the files."""
     seed: int = 0
     """Seed of the simulated spectra."""
     shard_size: int = 4096
-    """Number of spectra in a shard, about. At most one shard per worker is made again when the work is cut off."""
+    """Approximate number of spectra in a shard. After an interruption, at most one shard per worker is redone."""
     workers: int = os.cpu_count() or 1
     """Number of processes on this machine."""
     scheduler: str | None = None
-    """Address of a dask.distributed scheduler whose workers do the work instead; all must see the same files."""
+    """Address of a dask.distributed scheduler to use instead. Its workers must have access to the same files."""
 
 
 def ingest(config: IngestConfig) -> dict[str, Any]:
-    """Bring files into shards; returns what manifest.json holds.
+    """Convert files to shards, and return the content of manifest.json.
 
     Raises
     ------
     SpectromerError
-        When an option, a path, a catalogue or the folder does not allow it; see `spectromer.shards.build.build`.
+        When an option, a path, a catalogue or the folder is invalid; see `spectromer.shards.build.build`.
     """
     from spectromer.shards.build import build
 
@@ -91,7 +91,7 @@ def _report(manifest: dict[str, Any], out: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m spectromer.ingest PATH... --out SHARDS`."""
+    """Run `python -m spectromer.ingest PATH... --out SHARDS`."""
     config = tyro.cli(IngestConfig, prog="spectromer ingest", args=argv)
     return exit_code(lambda: _report(ingest(config), config.out))
 

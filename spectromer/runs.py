@@ -228,5 +228,5 @@ def _check_count(file: Path, name: str, value: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether JSON holds a number there; NaN is one, which stands for what cannot be measured."""
+    """Whether a JSON value is a number. NaN, which stands for a figure that cannot be measured, is one."""
     return isinstance(value, float) or (type(value) is int and abs(value) < 1 << 63)

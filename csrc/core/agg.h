@@ -1,10 +1,10 @@
-// The stroke as Anti-Grain Geometry, matplotlib's renderer, draws it. CPU and CUDA.
+// The stroke as drawn by Anti-Grain Geometry, matplotlib's renderer. CPU and CUDA.
 //
 // The stroke is an outline with round outer joins, mitred inner joins and square caps, filled by its winding integral
-// clipped at 1. Unlike true areas, overlapping strokes add up. After agg_math_stroke.h and agg_rasterizer_scanline_aa.h
-// of AGG 2.4 (M. Shemanarev).
+// clipped at 1. Unlike with true areas, overlapping strokes add up. Based on agg_math_stroke.h and
+// agg_rasterizer_scanline_aa.h of AGG 2.4 (M. Shemanarev).
 //
-// Both sides of the outline are followed from left to right, the second one with its edges reversed. This is allowed
+// Both sides of the outline are traversed from left to right, the second one with its edges reversed. This is valid
 // because the winding integral is a sum over edges, in any order.
 #pragma once
 
@@ -44,11 +44,11 @@ SPECTROMER_HD void clip_range(double from, double to, double low, double high, d
   end = fmin(end, span != 0.0 ? fmax(a, b) : 1.0);
 }
 
-// The part of a segment that matplotlib keeps, which lies within a pixel of the image.
+// The part of a segment that remains after matplotlib's clipping to the image, extended by one pixel on all sides.
 struct Stretch {
   float x0, y0, x1, y1;
   bool drawn;
-  bool cut;  // begins elsewhere than the segment
+  bool cut;  // the beginning of the segment is clipped
 };
 
 // `right` and `bottom` lie one pixel beyond the image.
@@ -68,8 +68,8 @@ SPECTROMER_HD_INLINE Stretch clip_segment(float x0, float y0, float x1, float y1
                  begin > 0.0};
 }
 
-// Cuts a line into its unbroken pieces within a pixel of the image, as matplotlib does before it strokes them. Calls
-// point(x, y, starts) for the points of the pieces. No two neighbouring points of a piece are equal.
+// Clips a line to the image, extended by one pixel, and splits it into unbroken pieces, as matplotlib does before
+// stroking. Calls point(x, y, starts) for the points of the pieces. No two neighbouring points of a piece are equal.
 template <class Visit>
 SPECTROMER_HD_INLINE void visit_pieces(const float* x, const float* y, int64_t points, int64_t width, int64_t height,
                                        Visit point) {

@@ -1,6 +1,6 @@
-// Where segments meet in a stroke as Anti-Grain Geometry draws it.
+// The joins of segments in a stroke drawn by Anti-Grain Geometry.
 //
-// This file is included within a namespace that has Float, Mask and their functions: core/agg.h includes it for one
+// This file is included within a namespace that defines Float, Mask and their functions. core/agg.h includes it for one
 // join at a time, cpu/agg-inl.h for the lanes of each vector target.
 #if defined(__INCLUDE_LEVEL__) && __INCLUDE_LEVEL__ == 0  // opened by itself, as in an editor
 #include "stroke.h"
@@ -10,16 +10,15 @@ namespace spectromer::one_lane {
 // AGG rounds its vertices to 1/256 pixel.
 SPECTROMER_HD_INLINE Float snapped(Float v) { return floor(v * 256.0f + 0.5f) * (1.0f / 256.0f); }
 
-// AGG's grey level of an area, which is still to be rounded down. AGG has 256 steps of area; the last two share a
-// level.
+// AGG's grey level of an area, before rounding down. AGG has 256 steps of area, of which the last two share a level.
 SPECTROMER_HD_INLINE Float agg_level(Float area) {
   const Float steps = 256.0f * select(lt(area, splat(0.0f)), -area, area) + 1e-3f;
   return select(lt(steps, splat(255.0f)), steps, splat(255.0f));
 }
 
-// One join per lane: a point where segments of directions (u1x, u1y) and (u2x, u2y), both of length 1, meet. On the
-// left (walking along the line, with y downwards) the sides of the segments lie at n1 and n2 from the point, on the
-// right at -n1 and -n2.
+// One join per lane: a point where segments with the unit directions (u1x, u1y) and (u2x, u2y) meet. Relative to that
+// point, the sides of the segments lie at n1 and n2 on the left (in the direction of the line, with y downwards), and at
+// -n1 and -n2 on the right.
 struct Join {
   Float n1x, n1y, n2x, n2y;
   Float mx, my;        // where the two sides intersect
@@ -29,7 +28,7 @@ struct Join {
   Float steps;         // vertices of the outer side's arc between n1 and n2
   Float cosine, sine;  // of the angle from one to the next
 
-  // arccosine within 2e-8 (Abramowitz & Stegun 4.4.46).
+  // arccos with an error below 2e-8 (Abramowitz & Stegun 4.4.46).
   static SPECTROMER_HD_INLINE Float arc_cosine(Float x) {
     const Mask negative = lt(x, splat(0.0f));
     const Float a = select(negative, -x, x);
@@ -43,7 +42,7 @@ struct Join {
     return select(negative, 3.14159265f - p, p);
   }
 
-  // The greater value, or NaN where `a` is NaN.
+  // The maximum, or NaN where `a` is NaN.
   static SPECTROMER_HD_INLINE Float maximum(Float a, float b) { return select(lt(a, splat(b)), splat(b), a); }
 
   SPECTROMER_HD_INLINE Join(const StrokeShape& shape, Float u1x, Float u1y, Float length1, Float u2x, Float u2y,

@@ -1,4 +1,4 @@
-// What core/ needs of the compiler, and scalar arithmetic whose results are the same on the CPU and on a GPU.
+// Compiler-specific macros for core/, and scalar arithmetic with identical results on the CPU and on a GPU.
 #pragma once
 
 #include <cmath>
@@ -20,8 +20,8 @@ namespace spectromer {
 
 using std::isfinite;  // the C macro of the same name does not exist in C++'s headers
 
-// Where the first value is NaN, these return the second, so that each is a single instruction of a GPU and of a CPU's
-// vectors.
+// If the first value is NaN, these return the second one. Each is thus a single instruction on a GPU and in a CPU's
+// vector units.
 #ifdef __CUDA_ARCH__
 SPECTROMER_HD float min(float a, float b) { return fminf(a, b); }
 SPECTROMER_HD float max(float a, float b) { return fmaxf(a, b); }
@@ -33,7 +33,7 @@ SPECTROMER_HD int min(int a, int b) { return a < b ? a : b; }
 SPECTROMER_HD int max(int a, int b) { return a > b ? a : b; }
 SPECTROMER_HD float clamp(float value, float low, float high) { return min(max(value, low), high); }
 
-// Other types would be converted to float in silence; std::min and std::max serve them.
+// Other types would be converted to float silently. Use std::min and std::max for them.
 template <class T>
 T min(T, T) = delete;
 template <class T>
@@ -42,7 +42,7 @@ T max(T, T) = delete;
 // 1 / value, correctly rounded, for a value whose reciprocal is a normal number as well.
 SPECTROMER_HD float reciprocal(float value) {
 #ifdef __CUDA_ARCH__
-  float guess;  // the first step of a division, without the branch that other values need
+  float guess;  // the hardware's approximation, without the branch that other values need
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(guess) : "f"(value));
   return __fmaf_rn(guess, __fmaf_rn(-value, guess, 1.0f), guess);
 #else

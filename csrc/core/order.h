@@ -1,4 +1,4 @@
-// Floats as whole numbers of the same order, by which percentiles are found. CPU and CUDA.
+// An order-preserving map from floats to integers, with which percentiles are found. CPU and CUDA.
 #pragma once
 
 #include <cstring>
@@ -13,7 +13,7 @@ SPECTROMER_HD_INLINE int order_of(float value) {
   return bits ^ ((bits >> 31) & 0x7fffffff);
 }
 
-// The reverse.
+// The inverse of order_of.
 SPECTROMER_HD_INLINE float value_of(int order) {
   const int bits = order ^ ((order >> 31) & 0x7fffffff);
   float value;

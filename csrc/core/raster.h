@@ -1,4 +1,4 @@
-// Where a stroke with round caps and joins meets one vertical line, and the coverage that follows. CPU and CUDA.
+// The intersection of a stroke with round caps and joins with a vertical line, and its coverage. CPU and CUDA.
 #pragma once
 
 #include <cmath>
@@ -9,7 +9,7 @@
 
 namespace spectromer {
 
-// Whether a point belongs to the line. NaN, infinities and heights that single precision cannot place break the line.
+// Whether a point belongs to the line. NaN, infinities and heights too large for single precision break the line.
 SPECTROMER_HD bool drawable(float y) { return fabsf(y) <= 1e9f; }
 
 struct Interval {
@@ -20,16 +20,16 @@ struct Interval {
 
 SPECTROMER_HD Interval nothing() { return Interval{INFINITY, -INFINITY}; }
 
-// What a stroke of radius r covers between two points in addition to the discs around them: a strip whose two long
-// sides are the segment, shifted by r at right angles. With slope m, the lower side lies `peak` = r m / sqrt(1 + m^2)
-// further back along x and `drop` = r / sqrt(1 + m^2) further down. The upper side lies as far the other way.
+// The part of a stroke of radius r between two points, without the discs around them: a rectangle whose long sides are
+// the segment shifted by r perpendicularly. With slope m, the lower side is shifted by `peak` = r m / sqrt(1 + m^2)
+// towards smaller x and by `drop` = r / sqrt(1 + m^2) downwards. The upper side is shifted the opposite way.
 struct Segment {
   float x, y;  // its middle
   float half;  // half its length along x; negative for an upright segment, which has no sides
   float slope, peak, drop;
 };
 
-// The part of a segment that takes a division and a root to compute.
+// The parameters of a segment that require a division and a square root.
 struct alignas(8) Sides {
   float slope, drop;
 };
@@ -66,7 +66,7 @@ SPECTROMER_HD void widen_by_disc(Interval& hit, float x, float y, float at, floa
   hit.top = min(hit.top, y - reach);
 }
 
-// The x of evenly spaced points, of which the first lies half a step from the edge.
+// The x of evenly spaced points. The first one lies half a step from the edge.
 struct EvenX {
   float step;
 
@@ -95,9 +95,9 @@ SPECTROMER_HD Index first_point(EvenX x, Index points, float at, float r) {
   return i;
 }
 
-// Among the pieces of a line (which breaks where y is not drawable), finds the one that reaches below `covered` on the
-// vertical line at `at` and begins highest up there. Sets `next` to its interval and `found` to whether there is one.
-// Returns how many pieces meet the vertical line at all. sides(i) are those of the segment from point i to the next.
+// A line breaks into pieces where y is not drawable. Among the intervals of the vertical line at `at` that the pieces
+// cover, finds the topmost one that reaches below `covered`. Sets `next` to it, and `found` to whether there is one.
+// Returns the number of pieces that meet the vertical line. sides(i) are those of the segment from point i to the next.
 template <class X, class Y, class SidesOf, class Index>
 SPECTROMER_HD int next_interval(X x, Y y, SidesOf sides, Index points, Index first, float at, float r, float covered,
                                 Interval& next, bool& found) {
@@ -152,14 +152,14 @@ SPECTROMER_HD Interval band_interval(X x, Y y, Y other, Index points, float at) 
 // `subcolumns` times this weight, which is about 2^22.
 SPECTROMER_HD int subcolumn_weight(int subcolumns) { return (1 << 22) / subcolumns; }
 
-// The factor from such sums to grey levels.
+// The factor that converts such sums to grey levels.
 SPECTROMER_HD float level_scale(int subcolumns) {
   return 255.0f / static_cast<float>(subcolumn_weight(subcolumns) * subcolumns);
 }
 
-// weight * clamp(edge - j, 0, 1) for all rows j, as two differences, from which a prefix sum down the column restores
-// it: `here` in `row` and `next` in the row below. (The constant `weight` is left out, as it cancels between the two
-// edges of an interval.)
+// weight * clamp(edge - j, 0, 1) for all rows j, stored as two differences: `here` in `row` and `next` in the row below.
+// A prefix sum down the column restores it. (The constant `weight` is omitted, as it cancels between the two edges of an
+// interval.)
 struct Deposit {
   int row, here, next;
 };
@@ -172,13 +172,13 @@ SPECTROMER_HD Deposit edge_deposit(float edge, float height, int weight) {
 }
 
 // The grey level of a sum; `scale` is level_scale(subcolumns). As the intervals of a sub-column are disjoint, the level
-// lies within 0 and 255.
+// is between 0 and 255.
 SPECTROMER_HD uint8_t to_level(int sum, float scale) {
   return static_cast<uint8_t>(static_cast<int>(scale * static_cast<float>(sum) + 0.5f));
 }
 
-// to_level of a growing sum, without a conversion. Added to the bits of the float 2^23, a sum below 2^23 makes the
-// float 2^23 + sum. As a fused product rounds once, scale * (2^23 + sum) - scale * 2^23 equals scale * sum rounded.
+// to_level of a running sum, without an integer conversion. A sum below 2^23, added to the bits of the float 2^23, gives
+// the float 2^23 + sum. As a fused multiply-add rounds once, scale * (2^23 + sum) - scale * 2^23 is scale * sum rounded.
 class LevelSum {
  public:
   SPECTROMER_HD LevelSum(int sum, float scale) : bits_(sum + kBits), scale_(scale), offset_(-scale * 8388608.0f) {}

@@ -1,4 +1,4 @@
-// How the values of a spectrum become heights and grey levels, and where its bins lie. CPU and CUDA.
+// The conversion of a spectrum's values to heights and grey levels, and the positions of its bins. CPU and CUDA.
 #pragma once
 
 #include <cmath>
@@ -37,8 +37,8 @@ struct OwnAxis {
   }
 };
 
-// What a bin covers along x: up to half-way to its neighbours. The first and the last bin reach as far outwards as
-// inwards, and a single bin covers everything.
+// The extent of a bin along x, half-way to its neighbours. The first and the last bin extend as far outwards as inwards,
+// and a single bin covers everything.
 struct Extent {
   float left, right;
 };
@@ -50,13 +50,13 @@ SPECTROMER_HD Extent bin_extent(X x, int64_t count, int64_t i, float width) {
   return Extent{x[i] - 0.5f * behind, x[i] + 0.5f * ahead};
 }
 
-// The bin that the square in some line and column stands for, with `side` squares per line.
+// The bin of the square in the given line and column, with `side` squares per line.
 template <class Index>
 SPECTROMER_HD Index square_bin(Index line, Index column, Index side, bool boustrophedon) {
   return line * side + (boustrophedon && line % 2 == 1 ? side - 1 - column : column);
 }
 
-// The values at the bottom and the top of a picture. Without contrast they lie half a unit to either side.
+// The values at the bottom and the top of a picture. If all values are equal, the range is half a unit to either side.
 struct ValueRange {
   float bottom, span;
   bool flat;
@@ -67,30 +67,30 @@ SPECTROMER_HD ValueRange value_range(float bottom, float top) {
   return ValueRange{flat ? bottom - 0.5f : bottom, flat ? 1.0f : top - bottom, flat};
 }
 
-// The height at which a value is drawn, as a share of the picture's, with `margin` left free at either end.
+// The height at which a value is drawn, as a fraction of the picture's height, with a free `margin` at either end.
 SPECTROMER_HD float height_share(float value, const ValueRange& range, float margin) {
   return margin + ((1.0f - 2.0f * margin) / range.span) * (value - range.bottom);
 }
 
-// The y of a value in a panel of some height: pixels from its top edge.
+// The y of a value in a panel of the given height, in pixels from its top edge.
 SPECTROMER_HD_INLINE float line_y(float value, const ValueRange& range, float margin, float height) {
   return height * (1.0f - height_share(value, range, margin));
 }
 
-// A standard deviation of 1 as a share of the height; NaN where the scale has no contrast.
+// A standard deviation of 1 as a fraction of the height; NaN if the scale has no contrast.
 SPECTROMER_HD float sigma_share(const ValueRange& range, float margin) {
   return range.flat ? NAN : (1.0f - 2.0f * margin) / range.span;
 }
 
-// The length of a standard deviation, where `per_sigma` is that of a deviation of 1.
+// The length of a standard deviation; `per_sigma` is the length of a deviation of 1.
 SPECTROMER_HD_INLINE float sigma_reach(float ivar, float per_sigma) { return per_sigma / sqrtf(ivar); }
 
-// A share as a grey level; NaN, which stands for no value, becomes 0.
+// The grey level of a fraction. NaN, which stands for a missing value, becomes 0.
 SPECTROMER_HD uint8_t share_level(float share) {
   return static_cast<uint8_t>(static_cast<int>(255.0f * min(max(share, 0.0f), 1.0f) + 0.5f));
 }
 
-// The gradient at a value between its neighbours, each of them NaN if it is missing: central, or one-sided at a gap.
+// The gradient at a value, from its neighbours, which are NaN if missing: central, or one-sided next to a gap.
 SPECTROMER_HD float gradient(float left, float value, float right) {
   const bool has_left = left == left, has_right = right == right;
   const float from = has_left ? left : value, to = has_right ? right : value;
@@ -98,7 +98,7 @@ SPECTROMER_HD float gradient(float left, float value, float right) {
   return value == value ? (to - from) * per_step : NAN;
 }
 
-// A grey level as a value of the image's type. The 16-bit one is the nearest bfloat16, with ties to even.
+// Stores a grey level in the type of the image. The 16-bit type is bfloat16, rounded to nearest with ties to even.
 SPECTROMER_HD_INLINE void put_level(int level, float, float, uint8_t& to) { to = static_cast<uint8_t>(level); }
 
 SPECTROMER_HD_INLINE void put_level(int level, float factor, float offset, float& to) {
@@ -113,12 +113,12 @@ SPECTROMER_HD_INLINE void put_level(int level, float factor, float offset, uint1
   to = static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-// A value after ink of some grey level has been laid over it; `share` is opacity / 255.
+// A value after compositing with ink of a given grey level; `share` is opacity / 255.
 SPECTROMER_HD_INLINE float inked(float value, float ink, float share, uint8_t level) {
   return value + (ink - value) * (share * static_cast<float>(level));
 }
 
-// Where panel `panel` of `panels` begins among `count` bins. If the panels cannot have equally many, the first ones
+// The first bin of panel `panel` of `panels`, among `count` bins. If the bins cannot be divided equally, the first panels
 // have one bin more.
 SPECTROMER_HD int64_t panel_start(int64_t count, int64_t panels, int64_t panel) {
   const int64_t extra = count % panels;

@@ -1,4 +1,4 @@
-// One output bin of a resampling: which input pixels it meets, and with what weights. CPU and CUDA.
+// The input pixels that overlap an output bin, and their weights. CPU and CUDA.
 #pragma once
 
 #include <cfloat>
@@ -67,12 +67,12 @@ SPECTROMER_HD double pixel_edge(const double* centre, int64_t n, int64_t i) {
   return 0.5 * (centre[i - 1] + centre[i]);
 }
 
-// The wavelength at which bin m begins to meet pixels.
+// The wavelength from which on pixels contribute to bin m.
 SPECTROMER_HD double bin_start(Method method, const double* grid, int64_t bins, int64_t m) {
   return method == Method::linear ? grid[m] : pixel_edge(grid, bins, m);
 }
 
-// Whether pixel i ends before `start`, so that no later bin needs it either.
+// Whether pixel i ends before `start`, so that it contributes to no later bin either.
 SPECTROMER_HD bool pixel_is_behind(Method method, const double* wavelength, int64_t pixels, int64_t i, double start) {
   return method == Method::linear ? i + 1 < pixels && wavelength[i + 1] <= start
                                   : pixel_edge(wavelength, pixels, i + 1) <= start;
@@ -89,8 +89,8 @@ SPECTROMER_HD int64_t first_pixel(Method method, const double* wavelength, int64
   return low;
 }
 
-// Calls visit(pixel, share) for each pixel, from `first` on, that covers a share of the bin from `low` to `high`.
-// edge(i) is the left edge of pixel i, which is the right edge of the pixel before.
+// Calls visit(pixel, share) for each pixel, from `first` on, that covers a fraction of the bin from `low` to `high`.
+// edge(i) is the left edge of pixel i and the right edge of the previous pixel.
 template <class Edge, class Index, class Visit>
 SPECTROMER_HD void visit_overlaps(Edge edge, Index pixels, double low, double high, Index first, Visit visit) {
   const double per_width = 1.0 / (high - low);
@@ -103,8 +103,8 @@ SPECTROMER_HD void visit_overlaps(Edge edge, Index pixels, double low, double hi
   }
 }
 
-// Calls visit(pixel, weight) for each pixel that bin m meets; `first` is first_pixel(...) of the bin. The weights are
-// the shares of the bin that the pixels cover (flux_conserving) or the two interpolation weights (linear).
+// Calls visit(pixel, weight) for each pixel that contributes to bin m; `first` is first_pixel(...) of the bin. The
+// weights are the fractions of the bin that the pixels cover (flux_conserving) or two interpolation weights (linear).
 template <class Visit>
 SPECTROMER_HD void visit_bin(Method method, const double* wavelength, int64_t pixels, const double* grid, int64_t bins,
                              int64_t m, int64_t first, Visit visit) {
@@ -122,22 +122,22 @@ SPECTROMER_HD void visit_bin(Method method, const double* wavelength, int64_t pi
                  pixel_edge(grid, bins, m + 1), first, visit);
 }
 
-// The total weight of good pixels below which a bin is masked, with room for rounding.
+// The total weight of good pixels below which a bin is masked, with tolerance for rounding.
 SPECTROMER_HD float required_weight(const ResampleArgs& a) {
   return max((a.method == Method::linear ? 1.0f : a.coverage) * (1.0f - 1e-6f), FLT_MIN);
 }
 
 // The sums over the good pixels of a bin. Variances are summed only with kVariance.
 //
-// The sums are of double precision, as fluxes of 1e-17 have variances beyond the range of floats. The division is of
-// single precision; one of Newton's steps makes it exact enough for constant fluxes to stay constant.
+// The sums are in double precision, as fluxes of 1e-17 have variances outside the range of floats. The division is in
+// single precision; one Newton step makes it accurate enough for constant fluxes to stay constant.
 template <bool kVariance>
 struct BinSums {
   double weight = 0.0, flux = 0.0, variance = 0.0;
 
   // Adds a pixel if it is good.
   SPECTROMER_HD void add(double w, float pixel_flux, float pixel_ivar) {
-    // The variances of nearly all good pixels take no branch on a GPU.
+    // The variances of nearly all good pixels need no branch on a GPU.
     const bool usual =
         kVariance && fabsf(pixel_flux) <= FLT_MAX && pixel_ivar >= FLT_MIN && pixel_ivar <= 1.0f / FLT_MIN;
     if (usual) {

@@ -1,4 +1,4 @@
-// The shape of a stroke as Anti-Grain Geometry draws it, and the vocabulary of join-inl.h for one join at a time.
+// The shape of a stroke drawn by Anti-Grain Geometry, and the types and functions of join-inl.h for a single lane.
 #pragma once
 
 #include <cmath>
@@ -7,7 +7,7 @@
 
 namespace spectromer {
 
-// What a stroke of some half-width looks like at its joins.
+// The parameters of a stroke's joins, from its half-width.
 struct StrokeShape {
   float half;
   float arc;  // angle between two vertices of a round join

@@ -1,4 +1,4 @@
-"""Honest uncertainties: a model's answers, corrected by how it did on spectra held out from its training."""
+"""Calibrated uncertainties: corrections of a model's predictions, fitted to spectra held out from its training."""
 
 import json
 import math
@@ -25,31 +25,33 @@ from spectromer.learning.targets import Targets
 
 __all__ = ["Calibration", "Typicality"]
 
-#: Central intervals whose true content is measured; between them it is interpolated.
+#: Probabilities of the central intervals whose coverage is measured. Between them, it is interpolated.
 SHARES = (0.0, *(i / 20 for i in range(1, 20)), 0.99, 1.0)
-_LEAST = 30  # spectra of a class, for it to have intervals of its own
-_FLAGGED_GOOD = 0.05  # share of the good redshifts that the flag may cost
-_UNKNOWN = 0.01  # spectra less typical than all but this share of the held-out ones are called unknown
+_LEAST = 30  # minimum number of spectra for a class to have its own intervals
+_FLAGGED_GOOD = 0.05  # fraction of the good redshifts that may be flagged
+_UNKNOWN = 0.01  # spectra with a lower p-value than this are called unknown
 _NEIGHBOUR, _AXES = 10, 512
 _TEMPERATURES = (math.log(0.2), math.log(8.0))
 _CHUNK = 256
-_OTHERS = ""  # the group of spectra whose class has no intervals of its own
+_OTHERS = ""  # the group of all spectra, for classes without their own intervals
 
 
 @dataclass
 class Typicality:
-    """How near a spectrum is to those of training: by its distance to the 10th nearest, in the encoder's features.
+    """The typicality of a spectrum, by the distance of its features to the 10th nearest training spectrum.
 
-    Features are brought to unit variance along their first principal axes (after Sun et al. 2022, who normalise them).
+    Features are scaled to unit variance along their first principal axes (after Sun et al. 2022, who normalise them).
 
     Attributes
     ----------
     mean : Tensor [D]
+        Mean of the features.
     whiten : Tensor [D, K]
+        Whitening matrix.
     known : Tensor [N, K]
-        Training spectra.
+        Whitened features of the training spectra.
     distances : Tensor [M]
-        Of held-out spectra, ascending.
+        Distances of the held-out spectra, ascending.
     """
 
     mean: Tensor
@@ -59,7 +61,7 @@ class Typicality:
 
     @classmethod
     def fit(cls, trained: Tensor, held_out: Tensor) -> "Typicality":
-        """From features of training spectra [N, D] and of others [M, D]."""
+        """Fit to the features of training spectra [N, D] and of held-out spectra [M, D]."""
         trained, held_out = trained.double(), held_out.double()
         mean = trained.mean(0)
         _, s, axes = torch.linalg.svd(trained - mean, full_matrices=False)
@@ -71,7 +73,7 @@ class Typicality:
         return found
 
     def sound(self) -> bool:
-        """Whether types and shapes fit together, all numbers are finite, and the distances ascend from 0 or above."""
+        """Whether types and shapes are consistent, all numbers finite, and the distances non-negative and ascending."""
         d, k = self.whiten.shape if self.whiten.ndim == 2 else (-1, -1)
         shapes = self.mean.shape == (d,) and self.known.shape[1:] == (k,) and self.distances.ndim == 1
         filled = shapes and len(self.known) > 0 and len(self.distances) > 0
@@ -80,7 +82,7 @@ class Typicality:
         return ascending and all(numbers)
 
     def distance(self, features: Tensor) -> Tensor:
-        """[B, D] to [B]."""
+        """Distances [B] of features [B, D] to their 10th nearest training spectra."""
         at = (features.float() - self.mean) @ self.whiten
         return (
             torch.cdist(at, self.known)
@@ -90,27 +92,28 @@ class Typicality:
         )
 
     def __call__(self, features: Tensor) -> Tensor:
-        """The share of held-out spectra at least as far from the training's, [B]: a conformal p-value."""
+        """Conformal p-values [B]: the fraction of held-out spectra at least as far from the training spectra."""
         nearer = torch.searchsorted(self.distances, self.distance(features))
         return (len(self.distances) - nearer + 1.0) / (len(self.distances) + 1.0)
 
 
 @dataclass
 class Calibration:
-    """Corrections of a model's answers; without any, they are taken as they come.
+    """Corrections of a model's predictions. By default, there are none.
 
     Attributes
     ----------
     temperature : dict
-        Of class, subclass and z: what logits are divided by (Guo et al. 2017).
+        Divisors of the logits of class, subclass and z (Guo et al. 2017).
     sigma : dict
-        Of numbers: what standard deviations are multiplied by, so that 68 % of the truths are within one.
+        Factors for the standard deviations of numbers, such that 68 % of the true values are within one deviation.
     central : dict
-        Of z, per predicted class: the central share of the distribution to take for it to hold each of `SHARES` of the
-        truths (distributional conformal prediction, Chernozhukov et al. 2021).
+        For each predicted class, the central probabilities of the predicted distribution of z whose intervals contain
+        the fractions `SHARES` of the true values (distributional conformal prediction, Chernozhukov et al. 2021).
     least : float
-        A redshift whose probability to be right is below is flagged.
+        Threshold of the probability that a redshift is right, below which it is flagged.
     typicality : Typicality, optional
+        The typicality of spectra; by default it is not known.
     """
 
     temperature: dict[str, float] = field(default_factory=dict)
@@ -124,7 +127,7 @@ class Calibration:
     def fit(
         cls, model: SpectrumModel, out: dict[str, Tensor], labels: dict[str, Tensor], trained: Tensor
     ) -> "Calibration":
-        """From a model's outputs for held-out spectra, their encoded labels, and features of training spectra."""
+        """Fit to a model's outputs for held-out spectra, their encoded labels, and the features of training spectra."""
         found = cls(typicality=Typicality.fit(trained, out["features"]))
         for name in model.targets.names:
             known = known_mask(labels[name])
@@ -166,23 +169,23 @@ class Calibration:
                 self.central[name] = levels.tolist()
 
     def classes(self, model: SpectrumModel, out: dict[str, Tensor]) -> list[str]:
-        """The predicted class of each spectrum; "" for a model that tells none."""
+        """The predicted class of each spectrum; "" if the model does not predict it."""
         if "class" not in model.targets.names:
             return [_OTHERS] * len(out["pooled"])
         values = model.targets.vocabulary["class"]
         return [values[i] for i in out["class"].argmax(1).tolist()]
 
     def probabilities(self, name: str, logits: Tensor) -> Tensor:
-        """Of the values of a category, [B, values] float64."""
+        """Calibrated probabilities [B, values] float64 of the values of a category."""
         return (logits.double() / self.temperature.get(name, 1.0)).softmax(1)
 
     def redshift(self, model: SpectrumModel, logits: Tensor) -> RedshiftDistribution:
-        """The distributions of [B, bins]."""
+        """The calibrated redshift distributions of logits [B, bins]."""
         found: RedshiftDistribution = model.head("z").distribution(logits.float() / self.temperature.get("z", 1.0))
         return found
 
     def levels(self, shares: Iterable[float], classes: Iterable[str]) -> Tensor:
-        """Where in each distribution to look for the quantiles `shares` [K] of the truth, [B, K] float64."""
+        """The probabilities [B, K] float64 at which each distribution has the calibrated quantiles `shares` [K]."""
         wanted = torch.tensor(list(shares), dtype=torch.float64)
         rows = {} if self.central else {_OTHERS: wanted}
         nominal = torch.tensor(SHARES, dtype=torch.float64)
@@ -196,14 +199,14 @@ class Calibration:
         return torch.stack([rows.get(name, rows[_OTHERS]) for name in classes])
 
     def unknown(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """How typical spectra are, [B], and which are like none of training, [B] bool."""
+        """The p-value [B] of each spectrum, and a mask [B] of the spectra that resemble no training spectrum."""
         if self.typicality is None:
             return torch.full((len(features),), torch.nan), torch.zeros(len(features), dtype=torch.bool)
         typical = self.typicality(features)
         return typical, typical < _UNKNOWN
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file: numbers as JSON in its metadata, typicality as tensors."""
+        """Write a safetensors file, with the numbers as JSON in its metadata and the typicality as tensors."""
         numbers = {"schema": SCHEMA} | {name: getattr(self, name) for name in _NUMBERS}
         tensors = {} if self.typicality is None else vars(self.typicality)
         with atomic(path) as part:
@@ -212,7 +215,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: Path) -> "Calibration":
-        """Back from `save`.
+        """Load the file that `save` has written.
 
         Raises
         ------
@@ -232,7 +235,7 @@ class Calibration:
         return cls(**vars(numbers), typicality=typicality)
 
     def check(self, path: Path, targets: Targets, features: int) -> None:
-        """Raise RunError unless what was read from `path` fits a model of these targets and so many features."""
+        """Raise RunError unless this calibration, read from `path`, fits a model's targets and number of features."""
         redshift = ["z"] if "z" in targets.names else []
         fitting = {
             "temperature": [*targets.vocabulary, *redshift],
@@ -277,11 +280,11 @@ _NUMBERS = tuple(field.name for field in fields(_Numbers))
 
 
 def catastrophic_limits(classes: Iterable[str]) -> Tensor:
-    """|dz| / (1 + z) beyond which a redshift of each class is wrong, [B]."""
+    """The limits [B] of |dz| / (1 + z) beyond which a redshift is wrong, by class."""
     return torch.tensor([CATASTROPHIC.get(name, CATASTROPHIC["GALAXY"]) for name in classes], dtype=torch.float64)
 
 
 def _conformal(scores: Tensor, shares: Tensor) -> Tensor:
-    """The bound that a further score stays below with each probability (split conformal prediction)."""
+    """The upper bound of a new score for each probability in `shares` (split conformal prediction)."""
     rank = torch.ceil((len(scores) + 1) * shares.double()).clamp(1, len(scores)).to(torch.int64)
     return scores.double().sort().values[rank - 1]

@@ -1,4 +1,4 @@
-"""Lightning checkpoints as safetensors: tensors as tensors, everything else as JSON beside them, no pickle."""
+"""Lightning checkpoints as safetensors files, with everything but tensors as JSON in the metadata. Without pickle."""
 
 import hashlib
 import json
@@ -23,9 +23,9 @@ _WEIGHTS = "state_dict"
 
 
 def _split(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """`value` as JSON; its tensors go into `tensors` and are named where they stood."""
+    """Convert `value` to JSON. Its tensors are moved to `tensors`, and their names take their places."""
     if isinstance(value, torch.Tensor):
-        tensors[path] = value.detach().cpu().contiguous().clone()  # safetensors refuses shared memory
+        tensors[path] = value.detach().cpu().contiguous().clone()  # safetensors refuses tensors that share memory
         return {"tensor": path}
     if isinstance(value, dict):
         return {"dict": [[key, _split(item, f"{path}.{key}", tensors)] for key, item in value.items()]}
@@ -39,7 +39,7 @@ def _split(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def _join(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
-    """What `_split` took apart; the tensors it had are taken out of `tensors`."""
+    """Undo `_split`. The tensors are removed from `tensors`."""
     if "tensor" in node:
         return tensors.pop(node["tensor"])
     if "dict" in node:
@@ -50,13 +50,13 @@ def _join(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
 
 
 class SafetensorsIO(CheckpointIO):
-    """Weights stand under their own names, so that any reader of safetensors finds them; see `load_weights`.
+    """Weights are stored under their own names, so that any reader of safetensors finds them; see `load_weights`.
 
-    The trainer's state is Lightning's own affair, so its digest is kept with it and says whether it is still whole.
+    The structure of the trainer's state is internal to Lightning, so its integrity is checked by a stored digest.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write whole or not at all."""
+        """Write a checkpoint atomically."""
         tensors: dict[str, torch.Tensor] = {}
         rest = {key: value for key, value in checkpoint.items() if key != _WEIGHTS}
         state = json.dumps(_split(rest, "trainer", tensors))
@@ -65,15 +65,15 @@ class SafetensorsIO(CheckpointIO):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic(Path(path)) as part:
             save_file(tensors, part, metadata={"format": "pt", "trainer": state, "digest": _digest(state)})
-            part.chmod(0o644)  # safetensors writes files for their owner alone
+            part.chmod(0o644)  # safetensors makes files readable by their owner only
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
-        """The checkpoint as Lightning saved it.
+        """Load a checkpoint in the form in which Lightning saved it.
 
         Raises
         ------
         RunError
-            If the file is damaged, or an earlier version saved it, whose state the trainer would misread.
+            If the file is damaged, or was saved by an earlier version whose state the trainer would misread.
         """
         path = Path(path)
         tensors, metadata = read_tensors(path)
@@ -96,14 +96,14 @@ class SafetensorsIO(CheckpointIO):
         return checkpoint | {_WEIGHTS: tensors}
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete the file."""
+        """Delete a checkpoint."""
         Path(path).unlink(missing_ok=True)
 
 
 def check_weights(
     path: Path, weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], what: str = "weights"
 ) -> None:
-    """Check the weights of the file `path`, or other tensors that `what` names, against those that a model wants.
+    """Check the weights from the file `path`, or other tensors described by `what`, against those of a model.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def check_weights(
 
 
 def check_resumable(path: Path, task: lightning.LightningModule) -> None:
-    """Raise RunError unless the training of `task` can go on from the checkpoint `path`."""
+    """Raise RunError unless the training of `task` can be resumed from the checkpoint `path`."""
     checkpoint = SafetensorsIO().load_checkpoint(path)
     check_weights(path, checkpoint[_WEIGHTS], task.state_dict())
     configured: Any = task.configure_optimizers()

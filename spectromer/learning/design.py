@@ -1,4 +1,4 @@
-"""What a model is, but for its weights."""
+"""The design of a model: everything but its weights."""
 
 from dataclasses import dataclass
 
@@ -23,22 +23,23 @@ _LARGEST, _MOST_BINS = 8192, 1 << 20  # limits for memory
 
 @dataclass(frozen=True)
 class Design:
-    """What a model is, but for its weights: kept as model.json beside them.
+    """The design of a model: everything but its weights. It is saved as model.json.
 
     Attributes
     ----------
     model : str
-        A ViT of timm, or "specformer".
+        Name of a ViT of timm, or "specformer".
     picture : Picture or None
-        How spectra are drawn; None for "specformer", which reads them as sequences.
+        The picture drawn of each spectrum; None for "specformer", whose input is a sequence.
     targets : Targets
+        The targets of the model.
     heads, redshift_head, keep_patches
         As in `SpectrumModel` and `ImageEncoder`.
 
     Raises
     ------
     ModelError
-        When the model and the picture do not fit together.
+        When a field is invalid, or the model and the picture are incompatible.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
@@ -66,12 +67,12 @@ class Design:
 
     @classmethod
     def read(cls, run: RunFolder) -> tuple["Design", SpectrumModel]:
-        """The design of a run, and a fresh model of it.
+        """The design of a run, and a newly initialised model.
 
         Raises
         ------
         RunError
-            When model.json is missing, is damaged or names a model that cannot be made.
+            When model.json is missing or damaged, or names a model that cannot be built.
         """
         design = run.read_model(cls)
         try:
@@ -86,7 +87,7 @@ class Design:
         Raises
         ------
         RunError
-            When model.json or the weights are missing or damaged, or do not belong together.
+            When model.json or the weights are missing or damaged, or do not match.
         """
         design, model = cls.read(run)
         weights = run.read_weights()
@@ -95,11 +96,11 @@ class Design:
         return design, model
 
     def transform(self) -> SpectrumToImage | SpectrumToSequence:
-        """What brings spectra before the encoder."""
+        """The transform from spectra to the input of the encoder."""
         return SpectrumToSequence() if self.picture is None else SpectrumToImage(self.picture)
 
     def build(self, backbone: VisionTransformer | None = None) -> SpectrumModel:
-        """The model, around a backbone that has weights already or a fresh one."""
+        """Build the model around the given backbone, or around a newly initialised one."""
         encoder: ImageEncoder | SpecFormer
         if self.picture is None:
             transform = SpectrumToSequence()

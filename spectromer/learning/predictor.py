@@ -1,4 +1,4 @@
-"""A trained model that says what spectra are."""
+"""Prediction of labels with a trained model."""
 
 import os
 from collections.abc import Iterable
@@ -26,8 +26,8 @@ from spectromer.transforms import SpectrumToImage
 
 __all__ = ["Z_FLAGS", "Predictor"]
 
-#: What makes up `z_flag`: z is likely to be wrong; at the end of the redshifts told apart; the spectrum is like none of
-#: training; it has no good pixel.
+#: Bits of `z_flag`: z is probably wrong; z lies at the end of the model's range of redshifts; the spectrum resembles no
+#: training spectrum; the spectrum has no good pixel.
 Z_FLAGS = {"UNSURE": 1, "EDGE": 2, "UNKNOWN": 4, "NO_DATA": 8}
 _INTERVALS = {"z_lo95": 0.025, "z_lo68": 0.16, "z_hi68": 0.84, "z_hi95": 0.975}
 _CRPS_STEPS = 50
@@ -57,20 +57,21 @@ class Predictor:
     def load(
         cls, run: str | os.PathLike[str], device: str | None = None, calibration: Calibration | None = None
     ) -> "Predictor":
-        """Load the best weights of a run folder, or what `python -m spectromer.export` made of it.
+        """Load the best weights of a run folder, or of a folder written by `python -m spectromer.export`.
 
         Parameters
         ----------
         run : path-like
+            The folder.
         device : str, optional
-            By default the GPU where there is one.
+            The device of the model; by default the GPU, if there is one.
         calibration : Calibration, optional
-            Stands in for that of the run folder.
+            A calibration that replaces that of the run folder.
 
         Raises
         ------
         RunError
-            When `run` is no finished run folder, or a file in it is damaged.
+            When `run` is not the folder of a finished run, or a file in it is damaged.
         """
         files = RunFolder(run)
         design, model = Design.load(files)
@@ -83,11 +84,11 @@ class Predictor:
 
     @torch.no_grad()
     def outputs(self, batch: SpectrumBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the model reads [B, ...], on its device, and what it says, on the CPU.
+        """The model's input [B, ...] on its device, and its outputs on the CPU.
 
-        That is what `SpectrumModel.forward` gives, and `features` [B, F], which tell how typical a spectrum is: mean
-        and standard deviation of the tokens after a quarter, a half and all of the transformer's blocks. The last
-        block alone has forgotten what does not matter for its answers, and takes for usual what is not.
+        The outputs are those of `SpectrumModel.forward` and the `features` [B, F] from which `Typicality` is computed:
+        mean and standard deviation of the tokens after a quarter, a half and all of the transformer's blocks. The last
+        block alone would not do: it discards what is irrelevant to the targets, so unusual spectra would look typical.
         """
         inputs = self.transform(batch.to(self.device))
         encoder, features = self.model.encoder, list[Tensor]()
@@ -107,31 +108,38 @@ class Predictor:
         }
 
     def collect(self, shards: ShardSet, rows: np.ndarray, title: str) -> dict[str, Tensor]:
-        """What the model says of some rows, ascending; `title` stands beside the progress bar."""
+        """The model's outputs for the given rows, which ascend. `title` is the label of the progress bar."""
         batches = track(in_order(shards, rows, _BATCH), title, total=-(-len(rows) // _BATCH))
         parts = [self.outputs(batch)[1] for batch in batches]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def predict(self, batch: SpectrumBatch, true_z: Tensor | None = None) -> Table:
-        """What spectra are, one row each.
+        """Predict the labels of spectra, as a table with one row for each.
 
         Parameters
         ----------
         batch : SpectrumBatch
+            The spectra.
         true_z : Tensor [B], optional
-            Redshifts to judge the distributions by.
+            True redshifts, for scores of the predicted distributions.
 
         Returns
         -------
         Table
-            id, survey. For class and subclass: the value, its probability (`class_prob`), all probabilities
-            (`class_prob_STAR`). For z: the point estimate; z_err, half the width of the 68 % interval; z_lo68, z_hi68,
-            z_lo95, z_hi95; z_prob, the probability that z is right to within 1000 km/s (quasars 3000 km/s); z_flag,
-            the sum of `Z_FLAGS`, 0 where nothing is amiss. For teff, logg, feh: the number and its error (`teff_err`).
-            typical, the share of held-out spectra that are as unlike the training's as this one, and unknown, where
-            hardly any is. warning: a spectrum without a good pixel has NaN and empty columns and is told here. With
-            `true_z`: z_crps, the continuous ranked probability score in ln(1 + z), and z_pit, the share of the
-            distribution below the truth.
+            A table with these columns:
+
+            - id, survey;
+            - for class and subclass, the value, its probability (`class_prob`) and the probabilities of all values
+              (`class_prob_STAR`);
+            - for z, the point estimate; z_err, half the width of the 68 % interval; z_lo68, z_hi68, z_lo95, z_hi95;
+              z_prob, the probability that z is right to within 1000 km/s (3000 km/s for quasars); z_flag, the sum of
+              the `Z_FLAGS` that apply;
+            - for teff, logg and feh, the value and its error (`teff_err`);
+            - typical, the fraction of held-out spectra that differ at least as much from the training spectra; unknown,
+              whether this fraction is very small;
+            - warning, which says if a spectrum has no good pixel. Its predictions are then NaN or empty;
+            - with `true_z`, z_crps, the continuous ranked probability score in ln(1 + z); and z_pit, the cumulative
+              probability of the distribution at the true value.
         """
         out = self.outputs(batch)[1]
         blank = ~(batch.ivar > 0).any(1).cpu().numpy()
@@ -167,7 +175,7 @@ class Predictor:
         unsure = numbers["z_prob"] < self.calibration.least
         numbers["z_flag"] = Z_FLAGS["UNSURE"] * unsure + Z_FLAGS["EDGE"] * found.at_edge
         if true_z is not None:
-            # CRPS = 2 * integral over the shares q of the pinball loss of the quantile q (Gneiting & Ranjan 2011).
+            # CRPS = 2 * integral over q from 0 to 1 of the pinball loss of the quantile q (Gneiting & Ranjan 2011).
             q = (torch.arange(_CRPS_STEPS, dtype=torch.float64) + 0.5) / _CRPS_STEPS
             at = torch.log1p(found.quantile(self.calibration.levels(q.tolist(), classes)))
             miss = torch.log1p(true_z.double())[:, None] - at
@@ -176,9 +184,9 @@ class Predictor:
         return numbers
 
     def _add_category(self, table: Table, name: str, p: np.ndarray, blank: np.ndarray) -> None:
-        """Columns of one category from its probabilities [B, values]: value, its probability, all probabilities.
+        """Add the columns of one category, given its probabilities [B, values].
 
-        A subclass is one that its spectrum's class has.
+        A subclass is chosen among those of the predicted class.
         """
         targets = self.model.targets
         values = np.array(targets.vocabulary[name])
@@ -207,6 +215,6 @@ class Predictor:
 
 
 def _read_blocks(encoder: ImageEncoder | SpecFormer) -> list[int]:
-    """The blocks of a transformer whose tokens give the features: after a quarter, a half and all of them."""
+    """The indices of the blocks that end a quarter, a half and all of a transformer. Their tokens give the features."""
     depth = len(encoder.layers)
     return sorted({max(1, depth // 4) - 1, max(1, depth // 2) - 1, depth - 1})

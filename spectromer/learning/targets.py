@@ -1,4 +1,4 @@
-"""What a model learns: which labels, their vocabulary and scale."""
+"""The targets of a model: the labels that it learns, with their vocabulary and scale."""
 
 import math
 from collections import Counter
@@ -14,31 +14,30 @@ from spectromer.labels import CATEGORIES, SCALARS, BelievedLabels, check_targets
 
 __all__ = ["LOGARITHMIC", "Targets"]
 
-LOGARITHMIC = ("teff",)  # learnt as ln: from 2600 to 45,000 K, with errors in proportion
-# Redshifts are told apart up to this much beyond the highest 1 + z of training.
+LOGARITHMIC = ("teff",)  # learnt as ln, as it ranges from 2600 to 45,000 K with errors in proportion
+# The ratio of the highest 1 + z that a model can predict to the highest 1 + z in training.
 _HEADROOM = 1.05
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The targets of one model; made from its training spectra alone.
+    """The targets of one model, made from its training spectra alone.
 
     Attributes
     ----------
     names : tuple of str
-        Some of class, subclass, z, teff, logg, feh.
+        Names of the targets, among class, subclass, z, teff, logg and feh.
     vocabulary : dict
-        For class and subclass, the values that are told apart, in alphabetical order.
+        The possible values of class and subclass, each in alphabetical order.
     subclasses : dict
-        For each class, the subclasses that it came with; where it is empty, a class may have any subclass.
+        The subclasses that occur with each class. If it is empty, a class may have any subclass.
     scale : dict
-        For teff (as ln), logg and feh: mean and standard deviation. For z: 0 and the highest z that is told apart.
+        Mean and standard deviation of teff (as ln), logg and feh; for z, 0 and the highest z that can be predicted.
 
     Raises
     ------
     ArgumentError
-        When a target is unknown or stands twice, or when a vocabulary or a scale breaks its rule or is that of no
-        target.
+        When a target is unknown or repeated, or when a vocabulary or a scale is invalid or does not belong to a target.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - no field
@@ -75,7 +74,7 @@ class Targets:
 
     @classmethod
     def fit(cls, names: Sequence[str], labels: BelievedLabels, least: int = 5) -> "Targets":
-        """Collect vocabulary and scale; a value that is seen fewer than `least` times is not learnt.
+        """Derive vocabulary and scale from labels. Values that occur fewer than `least` times are not learnt.
 
         Raises
         ------
@@ -109,14 +108,14 @@ class Targets:
         return cls(tuple(names), vocabulary, subclasses, scale)
 
     def with_scales_of(self, other: "Targets") -> "Targets":
-        """These targets in the scales of `other` where it has them, so that a model that learnt those can go on."""
+        """Copy these targets with the scales of `other` where it has them, to continue a model trained on those."""
         scale = {name: other.scale.get(name, own) if name in SCALARS else own for name, own in self.scale.items()}
         if "z" in scale and "z" in other.scale and other.scale["z"][1] >= scale["z"][1]:
             scale["z"] = other.scale["z"]
         return replace(self, scale=scale)
 
     def encode(self, labels: BelievedLabels) -> dict[str, Tensor]:
-        """Labels as tensors [B]: int64 with -1 for missing categories, float32 with NaN for missing numbers."""
+        """Labels as tensors [B]: categories are int64, -1 if missing; numbers are float32, NaN if missing."""
         encoded = {}
         for name in self.names:
             if name in CATEGORIES:

@@ -1,4 +1,4 @@
-"""The compiled extension, and what every op does around a call into it."""
+"""The compiled extension, and the functions with which every op calls it."""
 
 from typing import Any, TypeVar
 
@@ -24,14 +24,14 @@ _KEPT: dict[int, object] = {}
 
 
 def dense(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """`tensor` as native code reads it: contiguous, of one type."""
+    """`tensor` as native code requires it: contiguous and of the given type."""
     if tensor.dtype == dtype and tensor.is_contiguous():
         return tensor
     return tensor.detach().to(dtype).contiguous()
 
 
 def output(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """What native code will fill: an empty tensor, in huge pages where it is large and on the CPU."""
+    """An empty tensor for native code to fill; in huge pages if it is large and on the CPU."""
     tensor = torch.empty(shape, dtype=dtype, device=device)
     if device.type == "cpu":
         _C.prefer_huge_pages(tensor.data_ptr(), tensor.nbytes)
@@ -47,14 +47,14 @@ def capturing(device: torch.device) -> bool:
 
 
 def kept_for_graphs(tables: T, device: torch.device) -> T:
-    """Return `tables`. During CUDA graph capture, also keep them for good: the graph reads them at each replay."""
+    """Return `tables`. During CUDA graph capture they are also kept forever, as the graph reads them at each replay."""
     if device.type == "cuda" and capturing(device):
         _KEPT[id(tables)] = tables
     return tables
 
 
 def call(name: str, device: torch.device, args: object) -> Any:
-    """Run native `name` on `device`: on all of torch's threads, or on the device's current stream."""
+    """Run the native function `name` on `device`: on all of torch's threads, or on the device's current stream."""
     if device.type == "cpu":
         return getattr(_C, f"{name}_cpu")(args, torch.get_num_threads())
     if not _C.has_cuda:
@@ -63,7 +63,7 @@ def call(name: str, device: torch.device, args: object) -> Any:
             "reinstall where nvcc is on PATH, or move the tensors to the CPU"
         )
     operator, stream = getattr(_C, f"{name}_cuda"), torch.cuda.current_stream(device).cuda_stream
-    if torch.cuda.current_device() == device.index:  # asking takes a tenth of the time that switching takes
+    if torch.cuda.current_device() == device.index:  # a query takes a tenth of the time of a switch
         return operator(args, stream)
     with torch.cuda.device(device):
         return operator(args, stream)

@@ -1,4 +1,4 @@
-"""Weights of a shared grid over shared wavelengths, which CUDA's kernels read: made once and kept between calls."""
+"""A cache of the weights that resample shared wavelengths to a shared grid, for the CUDA kernels."""
 
 import threading
 from collections import OrderedDict
@@ -16,16 +16,16 @@ __all__ = ["BinPlans", "bin_plans"]
 @dataclass
 class _Plan:
     weights: Tensor  # uint8
-    sources: tuple[Tensor, Tensor]  # held, so that no other tensor takes their addresses
+    sources: tuple[Tensor, Tensor]  # kept alive, so that no other tensor gets their addresses
     made: torch.cuda.Event
-    streams: set[int]  # those that wait for it
+    streams: set[int]  # streams that wait for it
 
 
 class BinPlans:
-    """The plans that were used last.
+    """The most recently used plans.
 
-    A plan serves as long as its wavelengths and grid are the same tensors and torch knows of no change to them. torch
-    does not know of writes through `Tensor.data`, by other libraries or by a graph's replay.
+    A plan is valid as long as its wavelengths and grid are the same tensors and torch has recorded no change to them.
+    torch does not record writes through `Tensor.data`, by other libraries or by the replay of a graph.
     """
 
     MOST, MOST_BYTES = 16, 1 << 28
@@ -35,25 +35,26 @@ class BinPlans:
         self._lock = threading.Lock()
 
     def find(self, args: "_C.ResampleArgs", wavelength: Tensor, grid: Tensor) -> Tensor | None:
-        """Give `args` the plan that it needs, ready on the current stream, if it needs any.
+        """Set the plan of `args`, ready on the current stream, if one is needed.
 
         Parameters
         ----------
         args : ResampleArgs
+            The arguments whose plan is set.
         wavelength, grid : Tensor
-            As the caller gave them: what `args` points to may be a copy.
+            The caller's own tensors; `args` may point to copies.
 
         Returns
         -------
         Tensor, optional
-            The plan, which has to live until the kernel that reads it has been launched.
+            The plan, which must be kept alive until the kernel that reads it has been launched.
         """
         size = _C.bin_plan_bytes(args)
         if size == 0:
             return None
         device = wavelength.device
         if capturing(device) or wavelength.is_inference() or grid.is_inference():
-            # A graph has to make its plan anew at each replay; of an inference tensor torch does not count the changes.
+            # A graph must remake its plan at each replay, and torch does not count changes to inference tensors.
             return self._make(args, size, device)
         stream = torch.cuda.current_stream(device)
         key = (args.method, device.index, _identity(wavelength), _identity(grid))

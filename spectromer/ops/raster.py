@@ -28,35 +28,36 @@ def rasterize(
     Parameters
     ----------
     y : Tensor [B, P]
-        Pixels from the top edge. A value that is not finite, or beyond 1e9, breaks the line.
+        Heights in pixels from the top edge. A value that is not finite, or beyond 1e9, breaks the line.
     x : Tensor [P] or [B, P], optional
-        Pixels from the left edge, within 1e9 and not decreasing. By default point p lies at (p + 0.5) * width / P.
+        Positions in pixels from the left edge, within 1e9 and not decreasing. By default, point p lies at
+        (p + 0.5) * width / P.
     height, width : int
         Size of the image in pixels.
     linewidth : float
         Width of the stroke in pixels.
     coverage : {"union", "agg"}
-        "union" is the true area: a pixel's level is the share of it that discs of diameter `linewidth` along the
-        line cover, so that with radius r the stroke meets the vertical line at x between L and
-        :math:`U(x) = \max_{|x'-x| \le r} y(x') + \sqrt{r^2 - (x'-x)^2}`. "agg" draws as matplotlib does (round
-        outer joins, mitred inner joins, square caps, the winding integral clipped at 1), where overlapping strokes
-        add up and a point by itself draws nothing.
+        The coverage model. "union" is the true area: the level of a pixel is the fraction of its area that is covered
+        by discs of diameter `linewidth` along the line. With radius r, the stroke covers the vertical line at x from
+        L(x), defined accordingly, to :math:`U(x) = \max_{|x'-x| \le r} y(x') + \sqrt{r^2 - (x'-x)^2}`. "agg" draws as
+        matplotlib does (round outer joins, mitred inner joins, square caps, the winding integral clipped at 1).
+        Overlapping strokes then add up, and an isolated point draws nothing.
     subcolumns : int
-        Samples of each pixel column for "union", which is exact in y and sampled in x: 8 leave a mean error of
-        0.6 levels of 255, 256 serve as a reference. "agg" ignores it.
+        The number of samples per pixel column for "union", which is exact in y and sampled in x. 8 samples leave a mean
+        error of 0.6 levels of 255; 256 serve as a reference. "agg" ignores it.
     band : Tensor [B, P], optional
-        Other heights: the space between the lines through `y` and through `band` is filled, where both are
-        drawable, instead of drawing a line. By true area, whatever `coverage` says.
+        Heights of a second line. Instead of drawing a line, the area between `y` and `band` is filled where both are
+        drawable. It is always drawn by true area, regardless of `coverage`.
 
     Returns
     -------
     Tensor [B, 1, H, W] uint8
-        0 = empty, 255 = fully covered.
+        The images; 0 is empty, 255 fully covered.
 
     Raises
     ------
     ArgumentError
-        For shapes, sizes or names that break the rules above and, on the CPU, for an x that does.
+        When a shape, size or name is invalid or, on the CPU, when the values of x are.
     """
     images: Tensor = torch.ops.spectromer.rasterize(y, x, height, width, linewidth, coverage, subcolumns, band)
     return images
@@ -87,7 +88,7 @@ def _check(
     check_stroke(linewidth, coverage, subcolumns)
 
 
-@lru_cache(maxsize=64)  # a hundredth of a small batch's time
+@lru_cache(maxsize=64)  # saves a hundredth of the time of a small batch
 def _even(points: int, width: int, device: torch.device) -> Tensor:
     # Copied from the CPU, so that every stream of a GPU may read it.
     return ((torch.arange(points, dtype=torch.float32) + 0.5) * (width / max(points, 1))).to(device)

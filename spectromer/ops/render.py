@@ -1,4 +1,4 @@
-"""From spectra to images in one call: resample, scale, rasterize."""
+"""Rendering of spectra as images in one call, which resamples, scales and rasterizes."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,39 +32,39 @@ def render(
     batch : SpectrumBatch
         B spectra.
     style : str
-        What is drawn, and how; every option below can be set otherwise.
+        The kind of picture. It sets the defaults of the options below.
 
         "plot"
             One line plot.
         "panels"
-            The wavelength range cut into segments, one under the other.
+            Segments of the wavelength range, one below the other.
         "overlap"
-            Three segments over one another, as the channels of one image.
+            Three segments on top of each other, as the channels of one image.
         "folded"
             A square of pixels for each bin, in rows from left to right.
         "thesis-plot", "thesis-overlap"
-            matplotlib's figure of each spectrum over its own range, pixel by pixel, from its lowest to its highest
-            flux; the spectrum in one piece, or in three over one another in red, green and blue.
+            matplotlib's figure of each spectrum, with the spectrum's own pixels, wavelength range and flux range. The
+            spectrum is drawn in one piece, or as three pieces on top of each other in red, green and blue.
         "thesis-map", "thesis-map-channels", "thesis-map-regions"
-            A square for each of the spectrum's own pixels: in the colours of viridis between fixed fluxes; flux and
-            its two derivatives as channels; flux and spectral lines as channels.
+            A square for each of the spectrum's own pixels, in the colours of viridis between fixed fluxes; with flux
+            and its two derivatives as channels; or with flux and spectral lines as channels.
     size : int
         Height and width of the image in pixels.
     **options
-        The fields of `spectromer.Picture`, where they are explained: channels, panels, layout, wavelength_range, axis,
+        The fields of `spectromer.Picture`, which explains them: channels, panels, layout, wavelength_range, axis,
         scale, percentiles, per_panel, margin, side_margin, points, linewidth, coverage, subcolumns, block, order,
         regions, ground, colors, alpha, colormap, dtype, mean, std.
 
     Returns
     -------
     Tensor [B, C, size, size]
-        Levels of uint8 run from 0 (empty) to 255 (covered by the line). A bin without a good pixel leaves a gap; a
-        spectrum without any is an empty image.
+        The images. Grey levels of type uint8 run from 0 (empty) to 255 (covered by the line). A bin without a good
+        pixel leaves a gap. A spectrum without any good pixel gives an empty image.
 
     Raises
     ------
     ArgumentError
-        For an unknown style or option, or a value that breaks the rules above.
+        When the style or an option is unknown, or a value is invalid.
     """
     picture = _checked(style, size, **options)
     images: Tensor = torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, picture)
@@ -72,7 +72,7 @@ def render(
 
 
 def _checked(style: str, size: int, **options: Any) -> str:
-    """The options of the picture, as the operator's schema carries them."""
+    """The checked options of the picture, as the string that the operator takes."""
     return _checked_once(style, size, tuple((name, hashable(value)) for name, value in options.items()))
 
 
@@ -87,7 +87,7 @@ def _checked_once(style: str, size: int, options: tuple[tuple[str, Any], ...]) -
 
 
 class _Drawing(NamedTuple):
-    """What follows from the options and the device alone."""
+    """The part of the arguments that depends on the options and the device alone."""
 
     picture: Picture
     grid: Tensor | None
@@ -143,7 +143,7 @@ def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Te
         0 if marks is None else marks.data_ptr(),
         marks is not None and marks.ndim == 1,
     )
-    if spectra.run("render", args) is False:  # a spectrum takes more than a GPU's block of threads shares
+    if spectra.run("render", args) is False:  # a spectrum does not fit in the shared memory of a GPU's block
         return composite(flux, ivar, wavelength, picture)
     return out
 

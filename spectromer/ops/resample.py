@@ -36,38 +36,39 @@ def resample(
     Parameters
     ----------
     flux : Tensor [B, N] or [T]
-        Flux density. Summed in double precision, returned as float32.
+        Flux density. It is summed in double precision and returned as float32.
     ivar : Tensor [B, N] or [T]
         Inverse variance of flux; 0 masks a pixel.
     wavelength : Tensor [N], [B, N] or [T]
-        Pixel centres in Angstrom, increasing; N >= 2. One for all rows makes the weights once for all of them, and
-        is several times faster. Where each row has its own, the CPU keeps 48 bits of an edge: an overlap narrower
-        than 4e-15 of the wavelength may count as none.
+        Pixel centres in Angstrom, increasing; N >= 2. Wavelengths shared by all rows are several times faster, as the
+        weights are then computed once. If each row has its own, the CPU keeps 48 bits of an edge, so that an overlap
+        narrower than 4e-15 of the wavelength may be ignored.
     grid : Tensor [M] or [B, M]
         Bin centres in Angstrom, increasing; M >= 2.
     method : {"flux_conserving", "linear"}
-        "linear" interpolates between the two neighbouring pixel centres (both must be good), with the variance of
-        that sum.
+        The method. "flux_conserving" is the weighted mean above. "linear" interpolates between the two neighbouring
+        pixel centres, which must both be good, and propagates their variances.
     coverage : float
-        Least share of a bin, in [0, 1], that good pixels must cover; below it the bin is masked. At 0 any good
-        pixel will do. "linear" ignores it.
+        Minimum fraction of a bin, in [0, 1], that good pixels must cover; below it, the bin is masked. At 0, any
+        overlap with a good pixel suffices. "linear" ignores it.
     offsets : Tensor [B + 1] int64, optional
-        Spectra of different lengths one behind the other, without padding: row b is `flux[offsets[b]:offsets[b + 1]]`
-        of T values, and `wavelength` is [T], or [N] with `shift`. A row of fewer than two pixels with wavelengths of
-        its own has no pixel widths, and comes out masked.
+        Offsets of spectra of different lengths, concatenated without padding. Row b is
+        `flux[offsets[b]:offsets[b + 1]]` of T values, and `wavelength` is [T], or [N] with `shift`. A row of fewer than
+        two pixels with its own wavelengths has no pixel widths, and all of its bins are masked.
     shift : Tensor [B] int64, optional
-        Index into a shared wavelength [N] at which each row, ragged or not, begins: the spectra of a survey lie on
-        one logarithmic grid, each with its own first pixel, and so one set of weights serves them all.
+        Index into a shared wavelength [N] at which each row, ragged or not, begins. The spectra of a survey that lie on
+        one logarithmic grid, each with its own first pixel, can thus share one set of weights.
 
     Returns
     -------
     flux, ivar : Tensor [B, M] float32
-        Both 0 in masked bins. Gradients flow from the resampled flux to `flux`.
+        Resampled flux and its inverse variance, both 0 in masked bins. Gradients flow from the resampled flux to
+        `flux`.
 
     Raises
     ------
     ArgumentError
-        For shapes, a method, a coverage or (on the CPU) wavelengths, offsets or shifts that break the rules above.
+        When a shape, the method, the coverage or, on the CPU, wavelengths, offsets or shifts are invalid.
     """
     resampled: tuple[Tensor, Tensor] = torch.ops.spectromer.resample(
         flux, ivar, wavelength, grid, method, coverage, offsets, shift
@@ -78,8 +79,8 @@ def resample(
 def check_spectra(
     flux: Tensor, ivar: Tensor, wavelength: Tensor, offsets: Tensor | None, shift: Tensor | None
 ) -> tuple[int, bool]:
-    """Rows of a dense or ragged batch, and whether its wavelength is shared."""
-    # (Messages are put together where they are wanted alone: for few spectra they would take longer than the work.)
+    """The number of rows of a dense or ragged batch, and whether its wavelength is shared."""
+    # (Messages are formatted only when they are needed: for a few spectra this would take longer than the resampling.)
     if offsets is None:
         if flux.ndim != 2:
             raise ArgumentError(f"flux must have shape [B, N], or [T] with offsets; got {tuple(flux.shape)}")
@@ -123,7 +124,7 @@ def check_spectra(
 
 
 def check_grid(flux: Tensor, grid: Tensor, rows: int) -> None:
-    """Raise ArgumentError for a grid that is not [M] or [B, M] on the spectra's device."""
+    """Raise ArgumentError unless the grid is [M] or [B, M] and on the device of the spectra."""
     if grid.ndim not in (1, 2) or (grid.ndim == 2 and grid.shape[0] != rows):
         raise ArgumentError(f"grid must have shape [M] or [B, M] with B = {rows}, got {tuple(grid.shape)}")
     if grid.shape[-1] < 2:
@@ -172,9 +173,9 @@ _OPTIONS = 'str method="flux_conserving", float coverage=0.0, Tensor? offsets=No
 
 
 class ResampleCall:
-    """Arguments of one call, checked, dense, and kept alive until the native code has returned.
+    """The arguments of one call, checked, dense, and kept alive until the native code has returned.
 
-    Without a grid they are spectra alone, for `render`.
+    Without a grid, they describe the spectra for `render`.
     """
 
     def __init__(
@@ -189,7 +190,7 @@ class ResampleCall:
         shift: Tensor | None,
     ) -> None:
         self.rows, self.shared = _check(flux, ivar, wavelength, grid, method, coverage, offsets, shift)
-        self.axes = wavelength, grid  # as they came
+        self.axes = wavelength, grid  # the caller's tensors
         self.flux, self.ivar = dense(flux, torch.float32), dense(ivar, torch.float32)
         self.wavelength = dense(wavelength, torch.float64)
         self.grid = None if grid is None else dense(grid, torch.float64)
@@ -202,14 +203,14 @@ class ResampleCall:
             self.offsets = torch.arange(self.rows + 1, device=flux.device) * flux.shape[1]
 
     def _check_values(self) -> None:
-        """What only a look at the values can tell; not done on a GPU, where it would wait for it."""
+        """Check the values of tensors. This is skipped on a GPU, where it would need a synchronisation."""
         if self.offsets is not None:
             rising = int(self.offsets[0]) == 0 and bool((self.offsets[1:] >= self.offsets[:-1]).all())
             require(
                 rising and int(self.offsets[-1]) == self.flux.shape[0],
                 f"offsets must rise from 0 to the length of flux, {self.flux.shape[0]}; they do not",
             )
-        if self.shared:  # else the operator finds out itself, on its way through them
+        if self.shared:  # own wavelengths are checked by the operator itself
             _check_increasing("wavelength", self.wavelength)
         if self.grid is not None:
             _check_increasing("grid", self.grid)
@@ -219,9 +220,9 @@ class ResampleCall:
             require(inside, f"shift + length of a row must lie within wavelength's {self.wavelength.shape[0]} pixels")
 
     def run(self, name: str, args: Any) -> Any:
-        """Run the native operator `name`; ArgumentError where the CPU finds wavelengths that do not increase."""
+        """Run the native operator `name`. Raises ArgumentError if the CPU finds wavelengths that do not increase."""
         result = call(name, self.flux.device, args)
-        if type(result) is int:  # what CUDA's operators answer is something else
+        if type(result) is int:  # the CUDA operators return other types
             _require_increasing("wavelength", result, by_row=True)
         return result
 
@@ -244,7 +245,7 @@ class ResampleCall:
         )
 
     def planned_args(self, **outputs: Tensor) -> Any:
-        """`args`, with the plan of weights that a GPU reads."""
+        """`args`, with the plan of weights for a GPU."""
         args = self.args(**outputs)
         wavelength, grid = self.axes
         if self.flux.device.type == "cuda" and _C.has_cuda and grid is not None:

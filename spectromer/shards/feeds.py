@@ -120,7 +120,7 @@ class Batches(Dataset[tuple[SpectrumBatch, Tensor]]):
 
 def in_order(shards: ShardSet, rows: np.ndarray | None = None, batch_size: int = 256) -> Iterator[SpectrumBatch]:
     """Batches of all spectra, or of the given rows, in ascending order of rows."""
-    batches = Batches(shards, rows, batch_size=batch_size, shuffle=False, window=1)  # without mixing, one block is enough
+    batches = Batches(shards, rows, batch_size=batch_size, shuffle=False, window=1)  # without mixing
     return (batches[i][0] for i in range(len(batches)))
 
 
@@ -248,7 +248,7 @@ def _dali_pipeline(batches: Batches, first: int, device: torch.device, workers: 
 
 
 class _DaliSource:
-    """A callable that returns a batch as arrays [B, ...] for DALI's external_source. DALI pickles it for its workers."""
+    """A callable that returns a batch as arrays [B, ...] for DALI's external_source. It is pickled for the workers."""
 
     def __init__(self, batches: Batches, first: int) -> None:
         self._batches = copy(batches)  # DALI reads ahead of the feed

@@ -232,7 +232,7 @@ class ShardSet:
         place = self._places[block]
         if isinstance(place, pa.RecordBatch):
             return Block.from_arrow(place)
-        # Reading is preferred to mapping: a block is contiguous on disk, and mapped pages would count as resident memory.
+        # Read instead of mapped: a block is contiguous on disk, and mapped pages would count as resident memory.
         path, number = place
         try:
             with pa.OSFile(str(path)) as file:
