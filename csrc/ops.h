@@ -17,8 +17,8 @@ enum class Scale : int { percentile, minmax, fixed };
 enum class PixelType : int { uint8, float32, bfloat16 };
 
 // A pixel is good if its flux is finite and its ivar finite and positive. No other pixel contributes to an output.
-// Spectra are stored contiguously. Each has `pixels` values, or, if ragged, spectrum r has the values from offsets[r] to
-// offsets[r + 1].
+// Spectra are stored contiguously. Each has `pixels` values, or, if ragged, spectrum r has the values from offsets[r]
+// to offsets[r + 1].
 struct ResampleArgs {
   const float* flux;         // [rows, pixels] or [offsets[rows]] flux density, any unit
   const float* ivar;         // like flux: inverse variance, 1 / flux unit^2; 0 = masked
@@ -52,9 +52,10 @@ struct RasterizeArgs {
   uint8_t* out;  // [images, height, width]; 0 = empty, 255 = fully covered
 };
 
-// Rendering of spectra as images. Each quantity of a spectrum is drawn as planes of grey levels from 0 to 255: one plane
-// per panel, or one plane with all panels stacked vertically. Planes are converted to channels of the image in one of
-// three ways: each plane is a channel, all planes are composited as inks, or a colour map is applied to a single plane.
+// Rendering of spectra as images. Each quantity of a spectrum is drawn as planes of grey levels from 0 to 255: one
+// plane per panel, or one plane with all panels stacked vertically. Planes are converted to channels of the image in
+// one of three ways: each plane is a channel, all planes are composited as inks, or a colour map is applied to a single
+// plane.
 struct RenderArgs {
   ResampleArgs spectra;   // the spectra and the bins in which they are drawn; its outputs are not used. With bins = 0,
                           // each spectrum's own pixels are drawn, from its first good one to its last.
@@ -81,7 +82,7 @@ struct RenderArgs {
   const float* inks;        // [planes, 3] levels of R, G, B; null if planes are channels
   bool light;               // the ground is 255 and (without inks) the ink 0, instead of 0 and 255
   bool plain;               // each plane is an opaque channel on the dark ground, so that levels are output unchanged
-  const uint8_t* colormap;  // [256, 3] levels of R, G, B for the levels of the only plane, or null
+  const uint8_t* colormap;  // [256, 3] levels of R, G, B for each level of the only plane, or null
   PixelType type;
   const float* factor;  // [channels] of the output, which is factor * level + offset unless uint8
   const float* offset;  // [channels]

@@ -17,8 +17,8 @@ SPECTROMER_HD_INLINE Float agg_level(Float area) {
 }
 
 // One join per lane: a point where segments with the unit directions (u1x, u1y) and (u2x, u2y) meet. Relative to that
-// point, the sides of the segments lie at n1 and n2 on the left (in the direction of the line, with y downwards), and at
-// -n1 and -n2 on the right.
+// point, the sides of the segments lie at n1 and n2 on the left (in the direction of the line, with y downwards), and
+// at -n1 and -n2 on the right.
 struct Join {
   Float n1x, n1y, n2x, n2y;
   Float mx, my;        // where the two sides intersect

@@ -157,9 +157,9 @@ SPECTROMER_HD float level_scale(int subcolumns) {
   return 255.0f / static_cast<float>(subcolumn_weight(subcolumns) * subcolumns);
 }
 
-// weight * clamp(edge - j, 0, 1) for all rows j, stored as two differences: `here` in `row` and `next` in the row below.
-// A prefix sum down the column restores it. (The constant `weight` is omitted, as it cancels between the two edges of an
-// interval.)
+// weight * clamp(edge - j, 0, 1) for all rows j, stored as two differences: `here` in `row` and `next` in the row
+// below. A prefix sum down the column restores it. (The constant `weight` is omitted, as it cancels between the two
+// edges of an interval.)
 struct Deposit {
   int row, here, next;
 };
@@ -177,8 +177,9 @@ SPECTROMER_HD uint8_t to_level(int sum, float scale) {
   return static_cast<uint8_t>(static_cast<int>(scale * static_cast<float>(sum) + 0.5f));
 }
 
-// to_level of a running sum, without an integer conversion. A sum below 2^23, added to the bits of the float 2^23, gives
-// the float 2^23 + sum. As a fused multiply-add rounds once, scale * (2^23 + sum) - scale * 2^23 is scale * sum rounded.
+// to_level of a running sum, without an integer conversion. A sum below 2^23, added to the bits of the float 2^23,
+// gives the float 2^23 + sum. As a fused multiply-add rounds once, scale * (2^23 + sum) - scale * 2^23 is scale * sum
+// rounded.
 class LevelSum {
  public:
   SPECTROMER_HD LevelSum(int sum, float scale) : bits_(sum + kBits), scale_(scale), offset_(-scale * 8388608.0f) {}

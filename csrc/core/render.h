@@ -37,8 +37,8 @@ struct OwnAxis {
   }
 };
 
-// The extent of a bin along x, half-way to its neighbours. The first and the last bin extend as far outwards as inwards,
-// and a single bin covers everything.
+// The extent of a bin along x, half-way to its neighbours. The first and the last bin extend as far outwards as
+// inwards, and a single bin covers everything.
 struct Extent {
   float left, right;
 };
@@ -118,8 +118,8 @@ SPECTROMER_HD_INLINE float inked(float value, float ink, float share, uint8_t le
   return value + (ink - value) * (share * static_cast<float>(level));
 }
 
-// The first bin of panel `panel` of `panels`, among `count` bins. If the bins cannot be divided equally, the first panels
-// have one bin more.
+// The first bin of panel `panel` of `panels`, among `count` bins. If the bins cannot be divided equally, the first
+// panels have one bin more.
 SPECTROMER_HD int64_t panel_start(int64_t count, int64_t panels, int64_t panel) {
   const int64_t extra = count % panels;
   return panel * (count / panels) + (panel < extra ? panel : extra);

@@ -13,8 +13,8 @@
 SPECTROMER_BEGIN_TARGET;
 namespace spectromer::SPECTROMER_TARGET {
 
-constexpr int64_t kTile = 16;       // columns brought to the image together
-constexpr int kRows = kShortLanes;  // rows handled at once: few edges cross more
+constexpr int64_t kTile = 16;       // columns written to the image together
+constexpr int kRows = kShortLanes;  // rows processed together; few edges cross more
 
 // Adds to kRows values.
 SPECTROMER_INLINE void add_short(float* to, const Short& v) {
@@ -24,11 +24,11 @@ SPECTROMER_INLINE void add_short(float* to, const Short& v) {
   std::memcpy(to, &sum, sizeof sum);
 }
 
-// The signed area that edges cover of each pixel, as differences from column to column, whose prefix sum is the winding
-// integral. Rows of a column lie one behind the other.
+// The signed area of each pixel that edges cover, as differences from column to column. Their prefix sum is the winding
+// integral. The rows of a column are contiguous.
 //
 // The edges in all lanes are cut into parts at the borders of columns, and the parts into blocks of kRows rows. The
-// blocks wait in a list, so that adding them takes no branches.
+// blocks are queued in a list, so that they are added without branches.
 class Area {
  public:
   // cells: [width + 2, column_stride], where the stride is the height, rounded up to a multiple of kTile. room: kRoom
@@ -41,7 +41,8 @@ class Area {
   const int64_t stride;
   const float height, width;
 
-  static constexpr int64_t kFields = 5, kMost = 1024;  // values of a part; parts or blocks that may wait
+  static constexpr int64_t kFields = 5,
+                           kMost = 1024;  // values of a part; maximum number of parts or blocks in the list
   static constexpr int64_t kRoom = kFields * kMost;
 
   // Adds edges from (x0, y0) to (x1, y1), or reversed if `side` is -1.
@@ -70,7 +71,7 @@ class Area {
     add_edges(splat(x0), splat(y0), splat(x1), splat(y1), 1.0f, mask_from_bits(1));
   }
 
-  // Adds all blocks that wait to the cells.
+  // Adds all blocks in the list to the cells.
   inline void flush() {
     Short ramp;
     for (int k = 0; k < kRows; ++k) ramp[k] = static_cast<float>(k);
@@ -107,8 +108,8 @@ class Area {
     }
   }
 
-  // Adds an edge that leaves the image at the left or at the right. What lies left of the image counts at its border;
-  // what lies right of it does not count.
+  // Adds an edge that leaves the image at the left or at the right. Its part left of the image is moved to the border,
+  // and its part right of the image is ignored.
   inline void add_across(float from, float top, float to, float bottom, float slope, float sign) {
     const float x0 = from, y0 = top;
     const auto y_at = [&](float x) { return clamp(y0 + (x - x0) / slope, top, bottom); };
@@ -130,7 +131,7 @@ class Area {
     add_inside(splat(from), splat(top), splat(to), splat(bottom), splat(slope), splat(sign), mask_from_bits(1));
   }
 
-  // Adds parts of edges that lie in one column each; x is where a part's line would be at y = 0, counted from the
+  // Adds parts of edges that lie in one column each; x is the position of a part's line at y = 0, relative to the
   // column.
   SPECTROMER_INLINE void add_parts(const Int& column, const Float& x, const Float& top, const Float& bottom,
                                    const Float& slope, const Float& sign, Mask wanted) {
@@ -158,7 +159,8 @@ class Area {
 
   float* parts_;  // [kFields, kMost] top, bottom, x at y = 0, half the growth of x per row, and 1 or -1
   int64_t part_count_;
-  int blocks_[kMost], places_[kMost];  // the first row and, 16 bits below, the number of the part; the cell
+  int blocks_[kMost],
+      places_[kMost];  // the first row (upper 16 bits) and the number of the part (lower 16 bits); the cell
   int64_t block_count_;
 };
 

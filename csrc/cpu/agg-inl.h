@@ -1,4 +1,4 @@
-// The stroke as matplotlib draws it, with the joins of a line side by side in vector lanes. One target's code.
+// The stroke as drawn by matplotlib, with one join of a line per vector lane. One target's code.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -19,19 +19,19 @@ namespace spectromer::SPECTROMER_TARGET {
 
 #include "../core/join-inl.h"
 
-// Where one side of the outline ends so far.
+// The current end of one side of the outline.
 struct OutlineEnd {
   float x, y;
 };
 
-// Adds the edges of one side of the outline at `count` joins at (x, y), from where the side ends so far to where it
-// leaves the last join.
+// Adds the edges of one side of the outline at `count` joins at (x, y), from the current end of the side to its exit
+// from the last join.
 SPECTROMER_INLINE void add_joins(const Join& j, const StrokeShape& shape, const Float& x, const Float& y, float side,
                                  int count, OutlineEnd& end, Area& area) {
   const Mask wanted = mask_from_bits((1u << count) - 1u);
   const Mask inner = lt(Float{}, side * j.turn), once = (inner & j.mitred) | (~inner & j.straight);
   const Mask curved = ~(inner | j.straight);
-  // Where the side leaves the join; the next join needs to know.
+  // The exit of the side from the join, at which the edge to the next join begins.
   const Float last_x = snapped(x + side * select(once, j.mx, j.n2x));
   const Float last_y = snapped(y + side * select(once, j.my, j.n2y));
   Float nx = side * j.n1x, ny = side * j.n1y;
@@ -53,7 +53,7 @@ SPECTROMER_INLINE void add_joins(const Join& j, const StrokeShape& shape, const 
   end = OutlineEnd{last_x[count - 1], last_y[count - 1]};
 }
 
-// The heights between which each tile of columns may be drawn on.
+// The range of heights of each tile of columns that may have been drawn on.
 struct TileExtents {
   float *bottom, *top;  // [tiles]
   int64_t tiles;
@@ -67,18 +67,17 @@ struct TileExtents {
   }
 };
 
-// Adds the stroke of one unbroken line of at least two points, no two neighbouring ones of which are equal.
+// Adds the stroke of one unbroken line of at least two points. No two neighbouring points may be equal.
 SPECTROMER_INLINE void add_stroke(const StrokeShape& shape, const float* x, const float* y, int64_t points,
                                   AggScratch& s, Area& area, const TileExtents& extents) {
-  // Directions and lengths of the segments, with room for lanes beyond the last one.
+  // Directions and lengths of the segments, with padding for lanes beyond the last one.
   const int64_t n = points - 1;
   for (auto* table : {&s.ux, &s.uy, &s.length}) table->resize(static_cast<size_t>(points + 2 * kLanes));
   float *ux = s.ux.data(), *uy = s.uy.data(), *length = s.length.data();
   for (int64_t i = 0; i < n; i += kLanes) {
     const Float dx = load_partial(x, i + 1, points) - load_partial(x, i, points);
     const Float dy = load_partial(y, i + 1, points) - load_partial(y, i, points);
-    // (Rounded as on a GPU. Vertices are snapped, so that the last digit may change the side of a stroke by a grey
-    // level.)
+    // (Rounded as on a GPU. As vertices are snapped, the last digit may change the side of a stroke by a grey level.)
     const Float size = sqrt(max(dx * dx + dy * dy, splat(1e-30f)));
     store(ux + i, dx / size);
     store(uy + i, dy / size);
@@ -145,11 +144,12 @@ SPECTROMER_INLINE void resolve(Area& area, const TileExtents& extents, int64_t w
       for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * width, turned[i], static_cast<size_t>(columns));
     }
   }
-  // Edges at the right border have left something in the two columns behind it.
+  // Edges at the right border have added to the two columns beyond it.
   std::memset(area.cell + width * area.stride, 0, static_cast<size_t>(2 * area.stride) * sizeof(float));
 }
 
-// Whether a line needs no cutting, because all of it is drawable and lies within a pixel of the image, and x rises.
+// Whether a line needs no clipping, because it is drawable throughout, exceeds the image by one pixel at most, and has
+// increasing x.
 SPECTROMER_INLINE bool is_whole(const Canvas& canvas, const float* x, const float* y, int64_t points) {
   const float right = static_cast<float>(canvas.width + 1), bottom = static_cast<float>(canvas.height + 1);
   bool whole = points > 1;
@@ -157,7 +157,7 @@ SPECTROMER_INLINE bool is_whole(const Canvas& canvas, const float* x, const floa
     const Float at = load_partial(x, i, points), height = load_partial(y, i, points);
     const Mask inside = le(splat(-1.0f), min(at, height)) & le(at, splat(right)) & le(height, splat(bottom));
     const Mask last =
-        mask_from_bits(i + kLanes >= points ? ~0u << (points - 1 - i) : 0u);  // of the points, and lanes behind it
+        mask_from_bits(i + kLanes >= points ? ~0u << (points - 1 - i) : 0u);  // the last point, and lanes beyond it
     whole = all_true(inside & (lt(at, load_partial(x, i + 1, points)) | last));
   }
   return whole;

@@ -1,4 +1,4 @@
-// The stroke as matplotlib draws it, on the CPU.
+// The stroke as drawn by matplotlib, on the CPU.
 #include "../core/agg.h"
 
 #include "raster.h"

@@ -8,7 +8,7 @@ namespace spectromer {
 
 void prefer_huge_pages(uintptr_t address, uint64_t bytes) {
 #ifdef MADV_HUGEPAGE
-  constexpr uint64_t kHuge = uint64_t{1} << 21;  // if the system's are smaller, this does no harm
+  constexpr uint64_t kHuge = uint64_t{1} << 21;  // harmless if the system's huge pages are smaller
   const uint64_t begin = (address + kHuge - 1) / kHuge * kHuge, end = (address + bytes) / kHuge * kHuge;
   // This is only advice, so failure does not matter.
   if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);

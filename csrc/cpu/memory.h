@@ -5,7 +5,7 @@
 
 namespace spectromer {
 
-// Asks for huge pages, if the system has them, for memory that is about to be written for the first time. Page faults
+// Requests huge pages, if the system has them, for memory that is about to be written for the first time. Page faults
 // every 4 KiB would take as long as drawing does.
 void prefer_huge_pages(uintptr_t address, uint64_t bytes);
 

@@ -1,5 +1,4 @@
-// Loops on several threads. No thread survives a call, so that the process may fork (as torch's DataLoader does) at any
-// time.
+// Parallel loops. No thread outlives a call, so that the process may fork at any time (as torch's DataLoader does).
 #pragma once
 
 #include <algorithm>
@@ -12,8 +11,8 @@
 
 namespace spectromer {
 
-// Scratch memory that outlives a call and is lent to one thread at a time, as fresh memory costs a page fault every 4
-// KiB.
+// A pool of scratch memory that outlives a call, as fresh memory costs a page fault every 4 KiB. Each scratch is lent
+// to one thread at a time.
 template <class Scratch>
 class Lent {
  public:
@@ -41,7 +40,7 @@ class Lent {
   std::unique_ptr<Scratch> scratch_;
 };
 
-// Runs body(begin, end, scratch) over chunks of [0, count), on each thread with a Scratch of its own.
+// Runs body(begin, end, scratch) over chunks of [0, count). Each thread has its own Scratch.
 template <class Scratch, class Body>
 void parallel_for(int64_t count, int threads, int64_t chunk, Body body) {
   const int64_t chunks = (count + chunk - 1) / chunk;

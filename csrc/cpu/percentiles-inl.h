@@ -25,12 +25,12 @@ SPECTROMER_INLINE Int order_of(const Float& v) {
   return bits ^ ((bits >> 31) & 0x7fffffff);
 }
 
-// The orders of values (order_of), in whole vectors that are filled up with kNone.
+// The integer keys of values (order_of), padded with kNone to a whole number of vectors.
 struct Keys {
   int* key;
   int64_t count;
 
-  // How many keys do not exceed `bound`.
+  // The number of keys that do not exceed `bound`.
   inline int64_t up_to(int bound) const {
     Int sum = {};
     for (int64_t i = 0; i < count; i += kLanes) sum = masked_add(~lt(splat(bound), load(key + i)), sum, splat(1));
@@ -70,9 +70,9 @@ struct Keys {
   }
 };
 
-// Finds ranks in a series of values without sorting it. The values are divided into sets of about equal size. As the
-// least value of each set is a value of its own, at least n values, and seldom many more, are as low as the n-th least
-// of these. So only few values have to be looked at for ranks near either end.
+// Finds values by rank without sorting. The values are divided into sets of about equal size, and the minimum of each
+// set is computed. At least n values, and seldom many more, do not exceed the n-th smallest of these minima. So only
+// few values have to be examined for ranks near either end.
 class Ranking {
  public:
   inline Ranking(const float* values, int64_t count, std::vector<int>& room) : values_(values), count_(count) {
@@ -95,7 +95,7 @@ class Ranking {
     finite = reduce_sum(numbers);
   }
 
-  int64_t finite;  // how many values are not NaN
+  int64_t finite;  // the number of values that are not NaN
 
   // Finds the values of a rank below `finite` and of the next rank, or the former twice if there is none. Ranks count
   // from the lowest value (side 0) or from the highest (side 1).
@@ -121,9 +121,9 @@ class Ranking {
   }
 
  private:
-  static constexpr int64_t kBlock = 16 * kLanes;  // values, which make as many sets as there are lanes
+  static constexpr int64_t kBlock = 16 * kLanes;  // values, divided into one set per lane
 
-  // kLanes values, which are NaN behind the last.
+  // kLanes values, NaN beyond the last one.
   SPECTROMER_INLINE Float at(int64_t i) const {
     if (i + kLanes <= count_) return load(values_ + i);
     const Mask there = mask_from_bits((1u << std::max<int64_t>(count_ - i, 0)) - 1u);
@@ -148,7 +148,7 @@ inline void percentiles(const float* values, int64_t count, const double* percen
   for (int k = 0; k < 2 && finite > 0; ++k) {
     const double position = percent[k] / 100.0 * static_cast<double>(finite - 1);
     const int64_t rank = static_cast<int64_t>(position);
-    float near[2];  // the values of the rank and the next
+    float near[2];  // the values of the rank and of the next one
     if (rank + 1 < finite && 2 * rank > finite) {
       ranking.find(finite - 2 - rank, 1, near);
       std::swap(near[0], near[1]);

@@ -1,4 +1,4 @@
-// From where strokes or bands meet sub-columns to images, kLanes of which are drawn side by side. One target's code.
+// Images from the intersections of strokes or bands with sub-columns, kLanes images at a time. One target's code.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -18,7 +18,7 @@ namespace spectromer::SPECTROMER_TARGET {
 
 constexpr int kTile = 16;  // columns drawn together
 
-// Where the stroke meets one vertical line, in each lane.
+// The interval of one vertical line that the stroke covers, in each lane.
 struct Hits {
   Float top, bottom;
 
@@ -31,16 +31,15 @@ struct Hits {
   }
 };
 
-// Makes a table large enough. It clears nothing, but what the table has held may be lost.
+// Enlarges a table if necessary. Its old content may be lost, and new elements are not initialised.
 template <class T>
 inline void make_room(std::vector<T>& table, int64_t values) {
   if (static_cast<int64_t>(table.size()) < values) table.resize(static_cast<size_t>(values));
 }
 
-// How the two ends of an interval are stored until they are summed, and how they are summed. An end at height e adds
-// its part of row j, e - j ("part"), to that row, and subtracts a whole sub-column ("weight") from that row and all
-// rows below. A cell, of one row and column, holds both sums: the parts in its lower half, the weights in its upper
-// half.
+// Storage and summation of the ends of intervals. An end at height e in row j adds the fraction e - j ("part") to that
+// row, and subtracts a whole sub-column ("weight") from that row and all rows below. A cell, for one row and column,
+// holds both sums: the parts in its lower half, and the weights in its upper half.
 //
 // 16 bits for each are enough for few sub-columns and rows, which is the usual case.
 struct NarrowCells {
@@ -48,7 +47,7 @@ struct NarrowCells {
   static constexpr int kMostSubcolumns = 16;
   static constexpr int64_t kMostRows = (1 << 15) / kTile - 1;
   static constexpr int kBits = 7;    // of the fraction of a grey level
-  static constexpr int kValues = 1;  // per end in the table: its place and, 16 bits below, its part
+  static constexpr int kValues = 1;  // per end in the table: its place (upper 16 bits) and its part (lower 16 bits)
 
   static SPECTROMER_INLINE int weight(int subcolumns) { return (255 << kBits) / subcolumns; }
   static SPECTROMER_INLINE Cell cell(int weight, int part) { return (weight << 16) + part; }
@@ -60,7 +59,7 @@ struct NarrowCells {
     return weight + (*from & 0xffff);
   }
 
-  // Turns the cells of a row into grey levels and zeroes them.
+  // Converts the cells of a row to grey levels and zeroes them.
   struct Columns {
     Int above[kTile / kLanes];  // sums of the weights, from the top row to the last one
 
@@ -111,8 +110,8 @@ struct WideCells {
   };
 };
 
-// Turns the cells of one tile of an image into grey levels. Only the rows [from, to) may have been drawn on; the others
-// are 0 already.
+// Converts the cells of one tile of an image to grey levels. Only the rows [from, to) may have been drawn on; all
+// others are 0 already.
 template <class Cells>
 SPECTROMER_INLINE void resolve_tile(typename Cells::Cell* cells, int64_t from, int64_t to, float scale, int64_t columns,
                                     int64_t height, int64_t width, uint8_t* out) {

@@ -1,4 +1,4 @@
-// Lines and bands by true area: where they meet the sub-columns of kLanes images at a time. One target's code.
+// Lines and bands by true area: their intersections with sub-columns, for kLanes images at a time. One target's code.
 #include <algorithm>
 #include <limits>
 
@@ -14,7 +14,7 @@
 SPECTROMER_BEGIN_TARGET;
 namespace spectromer::SPECTROMER_TARGET {
 
-// Interleaves the lines y[lane] to `to` [points, lanes], NaN where a line is broken.
+// Interleaves the lines y[lane] into `to` [points, lanes], with NaN where a line is broken.
 SPECTROMER_INLINE void load_lanes(const float* const* y, int64_t points, float* to) {
   for (int64_t i = 0; i < points; i += kLanes) {
     const int64_t count = std::min<int64_t>(kLanes, points - i);
@@ -69,7 +69,7 @@ SPECTROMER_INLINE void load_lines(const Canvas& canvas, const float* x, const fl
   }
 }
 
-// The points [first, last] whose discs or segments to the right can touch some vertical line.
+// The points [first, last] whose discs or segments to the right can touch a given vertical line.
 struct NearPoints {
   int64_t first, last;
 };
@@ -86,8 +86,8 @@ SPECTROMER_INLINE void sides(const UnionScratch& s, int64_t i, float at, Float& 
   upper = select(le(abs(up), half), y + slope * up - drop, nowhere);
 }
 
-// What the stroke covers of the vertical line at `at`, in one interval per lane. This is right unless the line is
-// broken near there.
+// The interval of the vertical line at `at` that the stroke covers, one per lane. This is correct unless the line is
+// broken near it.
 SPECTROMER_INLINE Hits meet(const UnionScratch& s, int64_t points, const NearPoints& w, float at, float r) {
   Hits hits, others;  // two chains of comparisons take half the time of one
   const auto disc = [&](int64_t i, Hits& to) SPECTROMER_INLINE_LAMBDA {
@@ -100,10 +100,10 @@ SPECTROMER_INLINE Hits meet(const UnionScratch& s, int64_t points, const NearPoi
     disc(inside + 1, others);
   }
   if (inside == w.last) disc(inside, hits);
-  const int64_t end = std::min(w.last + 1, points - 1);  // of the segments to look at
+  const int64_t end = std::min(w.last + 1, points - 1);  // of the segments to test
   for (int64_t i = w.first; i < end; i += kLanes) {
     const Float away = abs(at - load(s.middle.data() + i));
-    // The sides of most segments lie further out in every lane.
+    // The sides of most segments are too far away in every lane.
     unsigned close = bits_from_mask(le(load(s.inner.data() + i), away));
     if (end - i < kLanes) close &= (1u << (end - i)) - 1u;
     for (; close != 0; close &= close - 1) {
@@ -116,14 +116,14 @@ SPECTROMER_INLINE Hits meet(const UnionScratch& s, int64_t points, const NearPoi
   return hits;
 }
 
-// The same for one lane whose line is broken near there. Returns the number of its pieces, and sets their intervals if
-// there are two. Returns more than two if the points are too many to tell.
+// The same for one lane whose line is broken near `at`. Returns the number of its pieces, and sets their intervals if
+// there are two. Also returns more than two if there are too many points.
 inline int meet_two(const UnionScratch& s, const float* line, int64_t points, const NearPoints& w, float at, float r,
                     int lane, Interval& one, Interval& other) {
   constexpr int64_t kMost = 64;  // points
   const int64_t count = w.last + 1 - w.first;
   if (count > kMost) return 3;
-  uint64_t drawn = 0, near = 0;  // as bits: drawable points, and segments whose sides may come near
+  uint64_t drawn = 0, near = 0;  // bit sets of drawable points, and of segments whose sides may be near
   for (int64_t i = 0; i < count; i += kLanes) {
     const Mask here = le(abs(load_partial(line, w.first + i, points)), splat(1e9f));
     const Mask close = le(load(s.inner.data() + w.first + i), abs(at - load(s.middle.data() + w.first + i)));
@@ -150,7 +150,7 @@ inline int meet_two(const UnionScratch& s, const float* line, int64_t points, co
   }
   one = Interval{reduce_min(top[0]), -reduce_min(raised[0])};
   other = Interval{reduce_min(top[1]), -reduce_min(raised[1])};
-  // A segment needs both its ends, of which the last may lie behind `w`.
+  // A segment needs both of its ends, and the end of the last one may lie beyond `w`.
   const bool next = w.last + 1 < points && drawable(line[w.last + 1]);
   near &= drawn & (drawn >> 1 | (next ? uint64_t{1} << (count - 1) : 0));
   for (; near != 0; near &= near - 1) {
@@ -163,8 +163,8 @@ inline int meet_two(const UnionScratch& s, const float* line, int64_t points, co
   return 2;
 }
 
-// Corrects the lanes whose lines are broken near there, as their pieces may leave a space between them. A lane keeps
-// one interval, and its other intervals are added to s.rest.
+// Corrects the lanes whose lines are broken near `at`, as there may be a space between their pieces. A lane keeps one
+// interval, and its other intervals are added to s.rest.
 SPECTROMER_INLINE void mend(UnionScratch& s, const float* const* lines, int64_t points, const NearPoints& w, float at,
                             float r, int64_t slot, Hits& hits) {
   unsigned broken = 0;
@@ -197,7 +197,7 @@ SPECTROMER_INLINE void draw_union_as(const Canvas& canvas, const float* x, const
                                      uint8_t* const* out, UnionScratch& s) {
   const float r = 0.5f * canvas.linewidth;
   // The `count` points from `begin` on can touch the tile, the last one only as the end of a segment. They are few
-  // enough to stay in the cache from their loading to their last use.
+  // enough to stay in the cache until their last use.
   int64_t begin = 0, end = 0, count = 0;
   const float* near_y[kLanes];
   NearPoints w{0, -1};
@@ -255,7 +255,7 @@ inline void draw_bands(const Canvas& canvas, const float* x, const float* const*
     if (points < 2 || at < x[i] || at > x[i + 1]) return hits;
     const float share = x[i + 1] > x[i] ? (at - x[i]) / (x[i + 1] - x[i]) : 0.0f;
     const Float one = between(s.y, i, share), other = between(s.other, i, share);
-    hits.widen(one, other);  // whichever lies above; NaN changes nothing
+    hits.widen(one, other);  // in either order; NaN changes nothing
     hits.widen(other, one);
     return hits;
   });

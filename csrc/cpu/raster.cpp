@@ -1,4 +1,4 @@
-// Lines and bands on the CPU, drawn side by side where their points share their x.
+// Lines and bands on the CPU. Images whose points share their x are drawn side by side.
 #include "raster.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace spectromer {
 namespace {
 
-// The lines of `images` images as the kernels take them: one for each lane, with the last one repeated.
+// The lines of `images` images, one for each lane as the kernels require, with the last one repeated.
 struct Repeated {
   const float* line[kMostLanes];
 

@@ -25,24 +25,24 @@ struct UnionScratch {
   };
   std::vector<float> x;             // [points]
   std::vector<float> y, other;      // [points, lanes]; NaN where a line is broken
-  std::vector<int64_t> next_break;  // [points] the next point, from there on, at which a line is broken
+  std::vector<int64_t> next_break;  // [points] the next point, from a point on, at which a line is broken
   std::vector<float> slope, drop;   // [points, lanes] of the segment that begins at a point
   std::vector<float> middle, half;  // [points] of the same segment, common to all lanes
-  std::vector<float> inner;         // [points] the sides of a segment are at least this far from its middle
+  std::vector<float> inner;         // [points] minimum distance of the sides of a segment from its middle
   std::vector<float> reach;         // [points] heights of the discs over one sub-column
   std::vector<int> edges;           // both ends of each sub-column's interval, [sub-columns of a tile, ends, lanes]
   std::vector<int64_t> cells;       // [height + 1, columns of a tile] sums of one image, left zeroed
   std::vector<Rest> rest;
 };
 
-// Memory of one thread for lines as matplotlib draws them, reused from line to line.
+// Memory of one thread for lines as drawn by matplotlib, reused from line to line.
 struct AggScratch {
   std::vector<float> x, y;                   // [2 points] the line, cut into pieces
   std::vector<int64_t> pieces;               // [points + 1] where each piece begins
   std::vector<float> ux, uy, length;         // [points] directions and lengths of the segments of a piece
   std::vector<float> area, sums;             // differences from column to column, left zeroed, and their sums
-  std::vector<float> waiting;                // parts of edges that wait to be added
-  std::vector<float> tile_bottom, tile_top;  // [tiles] the heights between which a tile may be drawn on
+  std::vector<float> waiting;                // parts of edges that are yet to be added
+  std::vector<float> tile_bottom, tile_top;  // [tiles] the range of heights that may have been drawn on
 };
 
 struct RasterScratch {
@@ -50,7 +50,7 @@ struct RasterScratch {
   AggScratch agg;
 };
 
-// How many images are drawn side by side with the target in use, and at most.
+// The number of images that are drawn side by side with the target in use, and its maximum.
 int64_t images_together();
 constexpr int64_t kMostLanes = 16;
 

@@ -1,4 +1,4 @@
-// From values to heights and grey levels, and from planes to channels. One target's code.
+// The conversion of values to heights and grey levels, and of planes to channels. One target's code.
 #include <cmath>
 #include <limits>
 
@@ -70,7 +70,7 @@ inline void error_levels(const float* values, const float* ivar, int64_t count, 
 
 // ---- planes to channels ----
 
-constexpr int kStrip = 64;  // pixels handled at a time
+constexpr int kStrip = 64;  // pixels processed at a time
 
 // Writes `count` pixels, from `begin` on, of one channel of an image from its planes [planes, pixels]. Most strips of
 // most pictures are blank.

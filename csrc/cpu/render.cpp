@@ -1,4 +1,4 @@
-// From spectra to images on the CPU: resampling, scaling and drawing, a group of spectra at a time.
+// Rendering on the CPU: resampling, scaling and drawing, a group of spectra at a time.
 #include "../core/render.h"
 
 #include <algorithm>
@@ -13,12 +13,12 @@
 namespace spectromer {
 namespace {
 
-constexpr int64_t kGroup = kMostLanes;  // the most spectra handled together
+constexpr int64_t kGroup = kMostLanes;  // maximum number of spectra processed together
 
 // Draws bins as squares, row by row from left to right, or with every other row from right to left.
 void draw_blocks(const uint8_t* levels, int64_t count, const RenderArgs& a, std::vector<uint8_t>& line,
                  uint8_t* plane) {
-  constexpr int64_t kStore = 8;  // bytes written at a time; the next square overwrites those that are too many
+  constexpr int64_t kStore = 8;  // bytes written at a time; the next square overwrites the excess
   const int64_t side = a.size / a.block;
   line.resize(static_cast<size_t>(a.size + kStore));
   for (int64_t row = 0; row < side; ++row) {
@@ -36,7 +36,7 @@ void draw_blocks(const uint8_t* levels, int64_t count, const RenderArgs& a, std:
   std::memset(plane + side * a.block * a.size, 0, static_cast<size_t>((a.size - side * a.block) * a.size));
 }
 
-// Draws each pixel column with the share of it that marked bins cover.
+// Draws each pixel column with a level in proportion to the fraction of it that marked bins cover.
 void draw_columns(const float* x, const uint8_t* marked, int64_t count, int64_t width, int64_t height,
                   std::vector<float>& cover, uint8_t* plane) {
   cover.assign(static_cast<size_t>(width + 1), 0.0f);
@@ -93,7 +93,7 @@ class Renderer {
 
   int64_t first_bad() const { return resampler_.first_bad(); }
 
-  // How many spectra are handled together. The lanes hold spectra if there is one panel, otherwise panels.
+  // The number of spectra processed together. The lanes hold spectra if there is one panel, otherwise panels.
   int64_t group() const { return a_.panels > 1 ? kGroup / 2 : images_together(); }
 
   void run(int64_t begin, int64_t end, RenderScratch& s) const {
@@ -115,11 +115,11 @@ class Renderer {
  private:
   struct Spectra {
     int64_t begin, count;
-    int64_t bins[kGroup];  // of each spectrum, as many as are drawn
+    int64_t bins[kGroup];  // the number of bins that are drawn of each spectrum
     const float* flux[kGroup];
     const float* ivar[kGroup];
     const uint8_t* marks[kGroup];
-    float* value[kGroup];  // the good fluxes, with NaN elsewhere; of resampled bins they take the place of the flux
+    float* value[kGroup];  // the good fluxes, with NaN elsewhere; resampled fluxes are replaced in place
   };
 
   // Collects what is drawn: resampled bins, or own pixels from the first good one to the last.
@@ -147,7 +147,7 @@ class Renderer {
         if (a_.marks != nullptr) spectra.marks[r] = a_.marks + (a_.shared_marks ? 0 : (spectra.begin + r) * stride_);
       }
     }
-    // Heights take the place of values that are used only once.
+    // Heights overwrite values that are used only once.
     if (!own_ && a_.quantity_count == 1) s.y.swap(s.flux);
     if (!own_ && !errors_) return;  // masked fluxes are NaN already
     for (int64_t r = 0; r < spectra.count; ++r) {
@@ -174,8 +174,8 @@ class Renderer {
     }
   }
 
-  // The x of bin i of spectrum r, the first of a panel, and of the bins that follow. All panels have the same x, unless
-  // own pixels are drawn.
+  // The x of the bins of a panel, whose first bin is bin i of spectrum r. All panels have the same x, unless own pixels
+  // are drawn.
   const float* x_of(const RenderScratch& s, int64_t r, int64_t i) const {
     return own_ ? s.x.data() + r * stride_ + i : x_.data();
   }
@@ -286,7 +286,7 @@ class Renderer {
   const Canvas canvas_;
   bool direct_;
   int64_t stride_;
-  std::vector<float> x_;  // of the bins of a panel
+  std::vector<float> x_;  // x of the bins of a panel
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Resampling of rows whose wavelengths or grid are their own. Edges of pixels and bins are found in vector lanes, and
-// kept as pairs of single-precision numbers. One target's code.
+// Resampling of rows with their own wavelengths or grid. Edges of pixels and bins are computed in vector lanes, and
+// stored as pairs of single-precision numbers. One target's code.
 #include <algorithm>
 
 #include "resample-pixels-inl.h"
@@ -24,10 +24,10 @@ inline bool increases(const double* v, int64_t count) {
   return increasing && all_true(rises);
 }
 
-// Beyond all wavelengths, and yet a number whose differences are finite.
+// Larger than all wavelengths, but with finite differences.
 constexpr float kFar = 1267650600228229401496703205376.0f;  // 2^100
 
-// Wavelengths as two single-precision numbers with 48 bits together: the nearest one and the rest.
+// Wavelengths as pairs of single-precision numbers, with 48 bits in total: the nearest number and the remainder.
 struct Wavelengths {
   Float near, rest;
 
@@ -68,7 +68,7 @@ inline void fill_bins(const double* grid, int64_t bins, BinScratch& scratch) {
   Wavelengths(load(edge + padded)).put(scratch.near.data() + padded, scratch.rest.data() + padded);
 }
 
-// Edge i of a row's pixels. The edges before the first and behind the last lie at infinity.
+// Edge i of a row's pixels. Edges before the first and after the last lie at infinity.
 SPECTROMER_INLINE double edge_of(const SpectrumRow& s, int64_t i) {
   return i < 0 ? -INFINITY : i > s.pixels ? INFINITY : pixel_edge(s.wavelength, s.pixels, i);
 }
@@ -89,7 +89,7 @@ class Edges {
     }
   }
 
-  // Whether all wavelengths are finite and increasing, when the pixels [begin, end) have been prepared.
+  // Whether all wavelengths are finite and increasing, given that the pixels [begin, end) have been prepared.
   SPECTROMER_INLINE bool increase(int64_t begin, int64_t end) const {
     const double* w = s_.wavelength;
     end = std::min(end, s_.pixels);
@@ -126,7 +126,7 @@ class Edges {
   bool increasing_ = true;
 };
 
-// Where kLanes wavelengths lie.
+// The positions of kLanes wavelengths.
 struct Places {
   Int pixel;            // of a window
   Float before, after;  // distances from the left and to the right edge of the pixel
@@ -147,7 +147,7 @@ struct EdgeWindow {
             (right.high - left.high) + (right_rest.high - left_rest.high)};
   }
 
-  // Wavelengths outside of the window count as lying at its ends.
+  // Wavelengths outside the window are clamped to its ends.
   SPECTROMER_INLINE Places find_clamped(const Wavelengths& v) const {
     const float first = left.low[0], last = right.high[kLanes - 1];
     Places at = find<false>(v, (v.near - first) * (static_cast<float>(kPiece) / (last - first)));
@@ -157,7 +157,7 @@ struct EdgeWindow {
     return at;
   }
 
-  // Finds wavelengths, beginning from a guess of their pixels. With kInside, all of them must lie in the window.
+  // Finds wavelengths, starting from a guess of their pixels. With kInside, all of them must lie in the window.
   template <bool kInside>
   SPECTROMER_INLINE Places find(const Wavelengths& v, const Float& guess) const {
     Places at;
@@ -192,7 +192,7 @@ struct EdgeWindow {
   }
 };
 
-// Adds what the pixels of a window contribute to bins from `low` to `high`.
+// Adds the contributions of a window's pixels to bins from `low` to `high`.
 template <bool kInside>
 SPECTROMER_INLINE void add_between(const Window& window, const EdgeWindow& edges, const Places& low, const Places& high,
                                    const Float& share, Sums& sums) {
@@ -215,11 +215,11 @@ SPECTROMER_INLINE void add_between(const Window& window, const EdgeWindow& edges
   } while (any_true(inner));
 }
 
-// Where a wavelength lies among a row's own pixels.
+// The position of a wavelength among a row's own pixels.
 struct Spot {
   int64_t pixel;  // -1: before the first
   float before;   // distance from its left edge
-  float share;    // the same as a share of its width
+  float share;    // the same as a fraction of its width
 };
 
 SPECTROMER_INLINE Spot spot_between(double wavelength, int64_t pixel, double left, double right) {
@@ -233,7 +233,7 @@ __attribute__((noinline)) inline Spot find_spot(double wavelength, const Spectru
   return spot_between(wavelength, pixel, edge_of(s, pixel), edge_of(s, pixel + 1));
 }
 
-// `guess` is the pixel in which the wavelength most probably lies, from -1 to `pixels`.
+// `guess` is the most probable pixel of the wavelength, from -1 to `pixels`.
 SPECTROMER_INLINE Spot spot_of(double wavelength, const SpectrumRow& s, int64_t guess) {
   if (guess < 1 || guess + 1 >= s.pixels) return find_spot(wavelength, s, guess);
   const double* w = s.wavelength + guess;
@@ -257,8 +257,9 @@ SPECTROMER_INLINE Outcome resample_own_as(const SpectrumRow& s, const double* gr
   Pixels<kVariance> pixels(s, scratch.row[0]);
   Edges edges(s, scratch.row[0]);
   const int64_t start = start_of_piece(here.pixel);
-  int64_t ready = start;              // the pixels before this one have been prepared
-  float reach = 0.0f, before = 0.0f;  // how many pixels the last block of bins advanced, and the block before it
+  int64_t ready = start;  // the pixels before this one have been prepared
+  float reach = 0.0f,
+        before = 0.0f;  // the number of pixels by which the last block of bins advanced, and the block before it
   const Weight whole = {splat(1.0f), splat(1.0f)};
   for (int64_t begin = 0; begin < count; begin += kLanes) {
     const float ahead = clamp(here.share + 2.0f * reach - before, 0.0f, static_cast<float>(s.pixels - here.pixel));
@@ -280,7 +281,7 @@ SPECTROMER_INLINE Outcome resample_own_as(const SpectrumRow& s, const double* gr
     const bool one_window = next.pixel < here.pixel + kPiece;
     const float pivot = pixels.pivot(here.pixel, one_window ? here.pixel : next.pixel);
     if (one_window && pixels.whole(here.pixel)) {
-      // Counted in pixels, the edges of the bins lie near a parabola through the ends of this block and of the last.
+      // In units of pixels, the edges of the bins lie near a parabola through the ends of this block and the last one.
       const float mean = 0.5f * (reach + before);
       const Float part = convert_to_float(iota()) * (1.0f / kLanes);
       const Float gone_on = mul_add(part, splat(reach - mean), splat(mean));
@@ -310,8 +311,8 @@ SPECTROMER_INLINE Outcome resample_own_as(const SpectrumRow& s, const double* gr
   return pixels.unusual ? Outcome::unusual : Outcome::done;
 }
 
-// Resamples a row whose wavelengths or grid are its own. `fresh` means that the scratch does not yet hold the bins of
-// the grid.
+// Resamples a row with its own wavelengths or grid. `fresh` means that the scratch does not yet hold the bins of the
+// grid.
 inline Outcome resample_own(const SpectrumRow& s, const double* grid, int64_t bins, bool fresh, float required,
                             bool ivar, ResampleScratch& scratch, float* out_flux, float* out_ivar) {
   return ivar ? resample_own_as<true>(s, grid, bins, fresh, required, scratch, out_flux, out_ivar)

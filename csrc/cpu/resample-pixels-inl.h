@@ -1,5 +1,5 @@
-// Resampling in vector lanes, a bin per lane: the pixels of a row, prepared piece by piece and read through windows,
-// and the sums over them. One target's code (see simd/foreach_target.h).
+// Resampling in vector lanes, with one bin per lane: the pixels of a row, which are prepared in pieces and read through
+// windows, and the sums over them. One target's code (see simd/foreach_target.h).
 #include <cfloat>
 #include <cmath>
 #include <limits>
@@ -23,7 +23,7 @@ struct Limits {
   float lowest, highest;   // ivar
   float scale, per_scale;  // a power of two near the greatest ivar, by which variances are multiplied; 1 / scale
 
-  // Without variances there is no limit to good ivar.
+  // Without variances, the ivar of good pixels is not limited.
   Limits(const SpectrumRow& s, bool variance) : scale(1.0f), per_scale(1.0f) {
     bright = std::ldexp(1.0f, 100);
     lowest = std::numeric_limits<float>::denorm_min();
@@ -44,14 +44,14 @@ struct Limits {
   }
 };
 
-// Pixels are prepared in pieces of this many, and read through windows of as many.
+// The number of pixels of a piece, and of a window.
 constexpr int64_t kPiece = 2 * kLanes;
 
-// Pixels are prepared this far ahead, so that no pixel is loaded that has just been stored.
+// The number of pixels that are prepared in advance, so that no pixel is loaded that has just been stored.
 constexpr int64_t kAhead = 2 * kPiece;
 
-// Scratch memory has room for this many pixels behind the last one: windows reach beyond it, and pieces are prepared
-// ahead.
+// The number of pixels after the last one for which scratch memory has room: windows extend beyond it, and pieces are
+// prepared in advance.
 constexpr int64_t kRoom = 4 * kPiece + kAhead;
 
 // Pieces are counted from kPiece pixels before the first pixel.
@@ -123,9 +123,9 @@ class Pixels {
   // Whether all pixels of a window are good.
   SPECTROMER_INLINE bool whole(int64_t pixel) const { return pieces_[piece_of(pixel)].whole; }
 
-  // The pivot of the windows from `pixel` to `last`: the flux that is subtracted from theirs, so that single precision
-  // suffices. It is the flux near them that is nearest to 0, so that spikes spoil nothing and constant fluxes stay
-  // exactly constant.
+  // The pivot of the windows from `pixel` to `last`. It is subtracted from the fluxes, so that single precision
+  // suffices. As it is the nearby flux that is nearest to 0, spikes do not degrade the precision, and constant fluxes
+  // stay exactly constant.
   SPECTROMER_INLINE float pivot(int64_t pixel, int64_t last) const {
     float value = pieces_[piece_of(pixel)].pivot;
     for (int64_t next = piece_of(pixel) + 2; next <= piece_of(last) + 1; ++next) {
@@ -156,7 +156,7 @@ class Pixels {
     return kVariance ? reciprocal(ivar * limits.per_scale) : splat(1.0f);
   }
 
-  // A piece also takes account of the next one, in which the windows end that begin in it.
+  // The properties of a piece include the next one, because windows that begin in a piece end in the next.
   SPECTROMER_INLINE void add_piece(int64_t pixel, bool whole, float pivot) {
     PixelPiece* piece = pieces_ + piece_of(pixel);
     piece[0] = {pivot, whole};
@@ -228,7 +228,7 @@ struct Sums {
   }
 };
 
-// Prefetches the place of bins that will be written soon.
+// Prefetches the memory of bins that will be written soon.
 SPECTROMER_INLINE void prefetch_output(const float* bins) { __builtin_prefetch(bins + 128, 1); }
 
 }  // namespace spectromer::SPECTROMER_TARGET

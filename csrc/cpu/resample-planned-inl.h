@@ -1,4 +1,4 @@
-// Resampling of a shared grid over shared wavelengths, whose weights are planned. One target's code.
+// Resampling from shared wavelengths to a shared grid, with precomputed weights. One target's code.
 #include "resample-pixels-inl.h"
 
 #if defined(SPECTROMER_CPU_RESAMPLE_PLANNED_INL_H) == defined(SPECTROMER_TARGET_TOGGLE)
@@ -11,13 +11,13 @@
 SPECTROMER_BEGIN_TARGET;
 namespace spectromer::SPECTROMER_TARGET {
 
-// One row resampled by a plan, or two rows, which share the loads from the plan.
+// Resampling of one row by a plan, or of two rows, which share the loads from the plan.
 template <bool kVariance, int kRows>
 struct PlannedRows {
   Pixels<kVariance> one, other;
   int64_t ready;  // the pixels before this one have been prepared
   const int64_t bins;
-  const PlanWindow* window;  // the next one; below, where its terms begin
+  const PlanWindow* window;  // the next one; the next members point to its terms
   const uint8_t* indices;
   const float *weights, *const totals, *const per_totals;
   const float required;

@@ -13,8 +13,8 @@
 namespace spectromer {
 namespace {
 
-// Calls visit(bin, first pixel) for all bins in order. Pixels behind a bin are behind all later ones, so each is passed
-// once.
+// Calls visit(bin, first pixel) for all bins in order. A pixel that ends before a bin also ends before all later bins,
+// so each pixel is passed only once.
 template <class Visit>
 void walk_bins(Method method, const double* wavelength, int64_t pixels, const double* grid, int64_t bins, Visit visit) {
   int64_t first = 0;
@@ -25,7 +25,7 @@ void walk_bins(Method method, const double* wavelength, int64_t pixels, const do
   }
 }
 
-// The pixels of one bin that a plan has not placed yet.
+// The pixels of one bin that have not been assigned to a term of the plan yet.
 struct Rest {
   int64_t pixel = 0;
   std::vector<double> weights;
@@ -34,7 +34,7 @@ struct Rest {
   bool done() const { return next == weights.size(); }
 };
 
-// Places the pixels of a block's bins in windows and terms.
+// Assigns the pixels of a block's bins to windows and terms.
 void place_block(std::vector<Rest>& bins, ResamplePlan& plan) {
   const int64_t reach = 2 * plan.lanes;
   for (bool left = true; left;) {
@@ -91,7 +91,7 @@ std::shared_ptr<const ResamplePlan> make_plan(const ResampleArgs& a, int lanes) 
   return plan;
 }
 
-// Returns a plan. The plans used last are kept, as most callers return with the same grids.
+// Returns a plan. The most recently used plans are cached, as most callers reuse the same grids.
 std::shared_ptr<const ResamplePlan> plan_for(const ResampleArgs& a, int lanes) {
   static std::mutex mutex;
   static std::vector<std::shared_ptr<const ResamplePlan>> recent;

@@ -10,7 +10,7 @@
 
 namespace spectromer {
 
-// Allocates at cache lines, so that vectors of a line's size do not straddle two lines.
+// Allocates memory aligned to cache lines, so that vectors of a line's size do not straddle two lines.
 template <class T>
 struct LineAllocator {
   using value_type = T;
@@ -29,15 +29,15 @@ struct LineAllocator {
 
 using Floats = std::vector<float, LineAllocator<float>>;
 
-// A window of 2 * lanes pixels. In each of its terms, every bin of a block takes one of them.
+// A window of 2 * lanes pixels. In each of its terms, every bin of a block reads one of them.
 struct PlanWindow {
   int64_t pixel;  // the first one
   int32_t terms;
   bool ends_block;
 };
 
-// Which pixels each bin of a shared grid meets, and with what weights, for pixels at shared wavelengths. Bins are
-// handled in blocks of `lanes`.
+// The pixels at shared wavelengths that contribute to each bin of a shared grid, and their weights. Bins are processed
+// in blocks of `lanes`.
 struct ResamplePlan {
   Method method;
   int lanes;
@@ -80,13 +80,13 @@ struct BinScratch {
 
 // Memory of one thread, reused from row to row.
 struct ResampleScratch {
-  PixelScratch row[2];  // up to two rows are handled at a time
+  PixelScratch row[2];  // up to two rows are processed at a time
   BinScratch bins;
-  int64_t call = 0;              // the number of the Resampler that used this memory last
-  const double* grid = nullptr;  // the grid whose bins it left here
+  int64_t call = 0;              // the number of the Resampler that last used this memory
+  const double* grid = nullptr;  // the grid whose bins are stored here
 };
 
-// How a row's kernel has ended. For unusual values single precision may not be enough.
+// The result of a row's kernel. For unusual values, single precision may not be sufficient.
 enum class Outcome { done, unusual, not_increasing };
 
 class Resampler {
@@ -98,7 +98,7 @@ class Resampler {
   // out_ivar + r * bins. Rows whose own wavelengths do not increase are left undefined.
   void run(int64_t begin, int64_t count, float* out_flux, float* out_ivar, ResampleScratch& scratch) const;
 
-  // Returns whether the row's own wavelengths increase, and notes it if they do not. Shared ones were checked before.
+  // Returns whether the row's own wavelengths increase, and records the row if not. Shared ones were checked before.
   bool check(const SpectrumRow& s, int64_t row) const;
 
   // The first row known to have own wavelengths that do not increase, or -1.

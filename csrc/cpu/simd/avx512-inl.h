@@ -1,5 +1,5 @@
-// The functions of vector.h with AVX-512. GCC 12 turns its own notation for comparisons, selections and conversions of
-// 64 bytes into code for one lane after the other, hence the intrinsics.
+// The functions of vector.h with AVX-512. For comparisons, selections and conversions of 64-byte vectors, GCC 12
+// compiles its own vector extensions to scalar code, hence the intrinsics.
 #include <immintrin.h>
 
 #ifndef SPECTROMER_TARGET

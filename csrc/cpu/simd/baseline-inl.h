@@ -1,5 +1,5 @@
-// The functions of vector.h that generic-inl.h leaves to each target, for any processor: SSE2 of x86-64, or plain loops
-// that a compiler turns into what there is.
+// The functions of vector.h that generic-inl.h leaves to each target, for any processor: with SSE2 on x86-64, otherwise
+// as plain loops for the compiler to vectorise.
 #include <cmath>
 
 #include "types-inl.h"

@@ -1,8 +1,8 @@
-// The vector targets: for which instruction sets the CPU's kernels are compiled, and which of them is in use.
+// The vector targets: the instruction sets for which the CPU's kernels are compiled, and the one in use.
 //
 // foreach_target.h compiles the kernels of an operator once per target, each in a namespace of the target's name.
-// SPECTROMER_DISPATCH(f) is the f of the target in use. Where the compiler cannot switch targets within a file (Clang,
-// or processors other than x86-64), the baseline is the only target.
+// SPECTROMER_DISPATCH(f) is the f of the target in use. If targets cannot be switched within a file (with Clang, or for
+// processors other than x86-64), the baseline is the only target.
 #pragma once
 
 #include <string>
@@ -36,7 +36,7 @@
 
 #define SPECTROMER_LANES_avx2 8
 #define SPECTROMER_LANES_avx512 16
-#ifdef __clang__  // for editors: a build with Clang has the baseline alone
+#ifdef __clang__  // only for editors, as a build with Clang has just the baseline
 #define SPECTROMER_BEGIN_avx2 \
   _Pragma("clang attribute push(__attribute__((target(\"arch=x86-64-v3\"))), apply_to = function)") static_assert(true)
 #define SPECTROMER_BEGIN_avx512 \
@@ -62,7 +62,7 @@
 
 namespace spectromer {
 
-// From the narrowest to the widest. AVX2 and AVX-512 stand for the levels v3 and v4 of x86-64.
+// From the narrowest to the widest. avx2 and avx512 are x86-64-v3 and x86-64-v4.
 enum class Target : int { baseline, avx2, avx512 };
 
 // The targets that this processor and this build support, from the baseline to the widest.

@@ -1,9 +1,9 @@
-// Compiles kernels once for each vector target. Define SPECTROMER_TARGET_INCLUDE as the name of an -inl.h file, seen
-// from this folder, and include this file, once in a source file.
+// Compiles kernels once for each vector target. Define SPECTROMER_TARGET_INCLUDE as the path of an -inl.h file relative
+// to this folder, and include this file once in a source file.
 //
-// An -inl.h file holds code of one target, in a namespace of its name. It includes what it needs, so that an editor can
-// open it by itself; it is then compiled for the baseline. Its include guard flips with SPECTROMER_TARGET_TOGGLE, so
-// that each target takes it once. (This is the way of Google's Highway.)
+// An -inl.h file holds code of one target, in a namespace of the target's name. It includes its own dependencies, so
+// that an editor can parse it alone, as code for the baseline. Its include guard toggles with SPECTROMER_TARGET_TOGGLE,
+// so that each target includes it once. (Google's Highway works the same way.)
 #include "dispatch.h"
 
 #ifdef SPECTROMER_TARGET

@@ -1,4 +1,4 @@
-// The functions of vector.h in the compiler's own notation, for the baseline and AVX2.
+// The functions of vector.h in the compiler's vector extensions, for the baseline and AVX2.
 #include <cstring>
 
 #include "types-inl.h"

@@ -1,10 +1,10 @@
 // The vector types of a target, one register each: 16 lanes of 4 bytes with AVX-512, 8 with AVX2, 4 in the baseline.
-// Arithmetic on them is the compiler's own notation (a + b, a * 2.0f, v[3], a << 1).
+// They are the compiler's vector extensions, with arithmetic by operators (a + b, a * 2.0f, v[3], a << 1).
 #include <cstdint>
 
 #include "dispatch.h"
 
-#ifndef SPECTROMER_TARGET  // a file has been opened by itself
+#ifndef SPECTROMER_TARGET  // a file has been opened by itself, as in an editor
 #define SPECTROMER_TARGET baseline
 #endif
 
@@ -34,7 +34,7 @@ struct Double {
   Half low, high;
 };
 
-// A vector of at most 8 lanes, for runs that are seldom longer.
+// The lanes of a vector for runs that are seldom longer than 8.
 constexpr int kShortLanes = kLanes < 8 ? kLanes : 8;
 typedef float Short __attribute__((vector_size(4 * kShortLanes)));
 

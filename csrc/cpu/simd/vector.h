@@ -1,9 +1,9 @@
-// Vectors of kLanes floats or whole numbers for the target at hand: what kernels include. types-inl.h has the types.
-// Names are those of numpy or of Google's Highway. Each target provides, in its file or by generic-inl.h:
+// Vectors of kLanes floats or integers for the current target, to be included by kernels. types-inl.h defines the
+// types. Names follow numpy or Google's Highway. Each target provides, in its file or through generic-inl.h:
 //
 //   Mask                        one truth value per lane, with &, | and ~
 //   mask_from_bits(bits)        sets lane k where bit k is set
-//   bits_from_mask(m)           the reverse; bits beyond kLanes are 0
+//   bits_from_mask(m)           the inverse; bits beyond kLanes are 0
 //   lt, le, eq(a, b)            comparisons; false for NaN. lt takes Float, Int and Double, le Float, eq Int
 //   is_nan(a)
 //   select(m, a, b)             a where m is set, b elsewhere
@@ -17,12 +17,12 @@
 //   convert_to_int(v)           of a Float, rounded towards 0
 //   load_bytes(from)            kLanes bytes as an Int
 //   store_bytes(to, v)          the low byte of each lane
-//   compress_store(to, m, v)    stores the lanes that m sets, one behind the other; what lies behind them, up to
-//                               kLanes values in all, may be overwritten
+//   compress_store(to, m, v)    stores the lanes that m sets contiguously; the values after them, up to kLanes in
+//                               all, may be overwritten
 //   slide_up(v, first)          moves each lane's value to the next lane; lane 0 gets `first`
 //   slide_down(v, last)         moves each lane's value to the lane before; the last lane gets lane 0 of `last`
 //   table_lookup(table, index)  for each lane the value at its index, from 0 to 2 * kLanes - 1
-//   transpose(v)                makes kLanes rows of kLanes values columns
+//   transpose(v)                transposes kLanes vectors of kLanes values
 #include <cstdint>
 #include <cstring>
 
@@ -81,21 +81,21 @@ SPECTROMER_INLINE Double load(const double* from) {
   return v;
 }
 
-// (With memcpy, GCC would assume that any variable may have changed.)
+// (With memcpy, GCC would assume that any variable may be changed.)
 SPECTROMER_INLINE void store(float* to, const Float& v) {
   typedef Float Unaligned __attribute__((aligned(4)));
   *reinterpret_cast<Unaligned*>(to) = v;
 }
 SPECTROMER_INLINE void store(int* to, const Int& v) { std::memcpy(to, &v, sizeof v); }
 
-// Copies `count` values, from `at` on, of those at [0, end); values outside are 0. (It is seldom needed and therefore
+// Copies the `count` values at indices from `at` on; those outside [0, end) are 0. (It is seldom needed and therefore
 // not inlined.)
 __attribute__((noinline)) inline void copy_partial(const float* from, int64_t at, int64_t end, float* to,
                                                    int64_t count) {
   for (int64_t k = 0; k < count; ++k) to[k] = at + k >= 0 && at + k < end ? from[at + k] : 0.0f;
 }
 
-// kLanes values, from `at` on, of those at [0, end); values outside are 0.
+// Loads the kLanes values at indices from `at` on; those outside [0, end) are 0.
 SPECTROMER_INLINE Float load_partial(const float* from, int64_t at, int64_t end) {
   if (at >= 0 && at + kLanes <= end) return load(from + at);
   float values[kLanes];
@@ -107,7 +107,7 @@ __attribute__((noinline)) inline void store_less(float* to, Float v, int64_t cou
   std::memcpy(to, &v, static_cast<size_t>(count) * sizeof(float));
 }
 
-// Stores the first `count` lanes, or all if there are fewer.
+// Stores the first `count` lanes, or all lanes if `count` is larger.
 SPECTROMER_INLINE void store_partial(float* to, const Float& v, int64_t count) {
   if (count >= kLanes) {
     store(to, v);
@@ -140,7 +140,7 @@ SPECTROMER_INLINE Double midpoint(const Double& a, const Double& b) {
   return {0.5 * (a.low + b.low), 0.5 * (a.high + b.high)};
 }
 
-// The leading digits, as many as a float has room for.
+// Each value truncated to the precision of a float.
 SPECTROMER_INLINE Double truncate_to_float(const Double& v) {
   typedef int64_t Bits __attribute__((vector_size(4 * kLanes)));
   const int64_t digits = ~((int64_t{1} << 29) - 1);
