@@ -1,5 +1,4 @@
-// The weights of a shared grid over shared wavelengths, which are made once and read for every spectrum. See
-// core/resample.h.
+// The weights that resample shared wavelengths to a shared grid, computed once for all spectra. See core/resample.h.
 #pragma once
 
 #include "../core/resample.h"
@@ -7,13 +6,13 @@
 
 namespace spectromer {
 
-// A warp takes a group of 32 bins, one per lane, and steps through rows of weights. In step v a lane reads pixel
-// first[bin] + v. Weights of pixels that a bin does not meet are 0, and no lane reads beyond the last pixel.
+// A warp processes a group of 32 bins, one per lane, and steps through rows of weights. In step v, a lane reads pixel
+// first[bin] + v. The weights of pixels that do not overlap a bin are 0, and no lane reads beyond the last pixel.
 struct BinPlan {
   static constexpr int64_t kMostBytes = 64 << 20;
 
-  int groups = 0;            // of 32 bins
-  int rows = 0;              // of weights that there is room for
+  int groups = 0;            // groups of 32 bins
+  int rows = 0;              // capacity for rows of weights
   double* weight = nullptr;  // [rows, 32]
   int* first = nullptr;      // [groups, 32]
   int2* steps = nullptr;     // [groups] the first row of weights of a group, and their number
@@ -39,8 +38,8 @@ struct BinPlan {
   }
 };
 
-// The weight if `good`, else next to nothing: less than 1e-313, which is lost when it is added to weights. This takes
-// one instruction where 0 would take two.
+// The weight if `good`, otherwise a value below 1e-313, which vanishes in a sum of weights. This takes one instruction,
+// whereas 0 would take two.
 __device__ __forceinline__ double weight_if(bool good, double weight) {
   uint64_t bits;
   memcpy(&bits, &weight, sizeof bits);
@@ -50,8 +49,8 @@ __device__ __forceinline__ double weight_if(bool good, double weight) {
   return weight;
 }
 
-// Sums over the good pixels of a spectrum for a group of bins, one per lane. With kStretch the spectrum may be a
-// stretch of the wavelengths, so that bins may meet pixels that it does not have.
+// Sums over the good pixels of a spectrum for a group of bins, one per lane. With kStretch, the spectrum may cover only
+// a part of the wavelengths, so that bins may overlap pixels that it does not have.
 template <bool kVariance, bool kStretch>
 __device__ __forceinline__ BinSums<kVariance> planned_sums(const BinPlan& plan, int group, const SpectrumRow& s) {
   const int count = static_cast<int>(s.end - s.begin);

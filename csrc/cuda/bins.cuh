@@ -1,12 +1,12 @@
-// The values of one spectrum at a time, in shared memory: resampled to common bins, or its own pixels.
+// The values of one spectrum at a time in shared memory: resampled to common bins, or as its own pixels.
 #pragma once
 
 #include "render_plan.h"
 
 namespace spectromer {
 
-// Where values come from. planned: common bins with planned weights, for images that are drawn directly
-// (ImageLayout::direct). pixels: the spectra's own pixels. any: either of them, as decided at run time.
+// The source of values. planned: common bins with planned weights, for images that are drawn directly
+// (ImageLayout::direct). pixels: the spectra's own pixels. any: either of them, decided at run time.
 enum class Source { planned, pixels, any };
 
 template <Source kSource>
@@ -32,7 +32,7 @@ class Bins {
 
   __device__ bool own_pixels() const { return kSource == Source::pixels || (kSource == Source::any && p_.bins.own); }
 
-  // Whether points are spaced as NearLayout requires. A spectrum's own pixels never are.
+  // Whether points are spaced as NearLayout requires. This is never the case for a spectrum's own pixels.
   __device__ bool even_points() const { return kSource != Source::pixels && p_.near.even; }
   __device__ bool near_points() const { return kSource == Source::planned || (even_points() && p_.near.points); }
 
@@ -40,16 +40,16 @@ class Bins {
   __device__ Panel panel(int k) const { return shared_at<Panel>(p_.panel)[k]; }
   __device__ Shared<float> values() const { return shared_at<float>(p_.value); }
 
-  // Where a bin lies in shared memory.
+  // The place of a bin in shared memory.
   __device__ int place_of(int bin) const {
     if (p_.bins.padding == 0) return bin;
     return bin + p_.bins.padding * (quotient(bin, p_.bins.per_panel) + 1);
   }
 
-  // The number of all places, padding included.
+  // The number of all places, including padding.
   __device__ int places() const { return own_pixels() ? count_ : p_.bins.places; }
 
-  // The x of the bins of a panel whose first one lies at a place.
+  // The x of the bins of a panel whose first bin lies at `place`.
   __device__ auto x_of(int place) const {
     if constexpr (kSource == Source::pixels) return Shared<const float>(shared_at<float>(p_.x) + place);
     else return EvenX{p_.bins.step};
@@ -188,8 +188,8 @@ class Bins {
 
   const RenderArgs& a_;
   const RenderPlan& p_;
-  int row_ = 0;                // of the spectrum at hand
-  int first_ = 0, count_ = 0;  // of its own pixels
+  int row_ = 0;                // row of the current spectrum
+  int first_ = 0, count_ = 0;  // first of its own pixels, and their number
 };
 
 }  // namespace spectromer

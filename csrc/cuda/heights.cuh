@@ -1,4 +1,4 @@
-// From values to what is drawn: the heights of lines and the sides of their segments, or the levels of squares.
+// The conversion of values to heights of lines and sides of their segments, or to levels of squares.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 
 namespace spectromer {
 
-// How bins are drawn: as lines by true area, as lines like AGG's, or as squares.
+// The representation of bins: as lines by true area, as lines like AGG's, or as squares.
 enum class Shapes { areas, outlines, squares };
 
 template <Source kSource, Shapes kShapes>
@@ -121,7 +121,7 @@ class Heights {
     }
   }
 
-  // Computes the sides of a line's segments, and where the line has gaps.
+  // Computes the sides of a line's segments, and the positions of its gaps.
   __device__ void finish_line(const DrawnQuantity& drawn) const {
     const Shared<PanelLine> lines = shared_at<PanelLine>(p_.stroke) + drawn.stroke * p_.panels;
 #pragma unroll 1
@@ -139,8 +139,8 @@ class Heights {
       const auto x = bins_.x_of(panel.place);
       const Shared<const float> y = shared_at<float>(p_.y) + (drawn.line * p_.bins.room + panel.place);
       const Shared<Sides> sides = shared_at<Sides>(p_.sides) + (drawn.stroke * p_.bins.room + panel.place);
-      // The padding behind a panel is also the padding before the next one, with which it is handled. Only the padding
-      // behind the last panel is handled here.
+      // The padding after a panel is also the padding before the next one, and is processed with the latter. Only the
+      // padding after the last panel is processed here.
       const int end = padding == 0 ? points - 1 : k + 1 < p_.panels ? points : points + padding - 1;
 #pragma unroll 1
       for (int i = thread_index() - padding; i < end; i += block_threads()) {

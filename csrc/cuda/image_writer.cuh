@@ -1,4 +1,4 @@
-// From levels of planes to the pixels of an image, 16 of a row at a time.
+// The conversion of the levels of planes to pixels of an image, 16 of a row at a time.
 #pragma once
 
 #include "../core/render.h"
@@ -6,19 +6,19 @@
 
 namespace spectromer {
 
-constexpr int kPiece = 16;  // pixels handled together
+constexpr int kPiece = 16;  // pixels processed together
 
-// How planes become channels: each is a channel, one becomes three channels through a table, or all are laid over one
-// another.
+// The conversion of planes to channels: each plane is a channel, one plane becomes three channels by a lookup table, or
+// all planes are composited.
 enum class Mixing : int { channels, table, layers };
 
 struct ImageLayout {
   Mixing mixing;
   int planes, size;
-  unsigned pixels;  // of an image, in all channels
+  unsigned pixels;  // values of an image, in all channels
   int access;       // bytes written at a time: row_access
-  bool direct;  // levels are stored 16 at a time as soon as they are made; else a strip of one or all planes is staged
-  Reserved shown;   // [planes, 256] what a level is shown as: a byte, or three (red first) for Mixing::table
+  bool direct;      // levels are stored 16 at a time without staging; otherwise a strip of one or all planes is staged
+  Reserved shown;   // [planes, 256] output value of each level: a byte, or three (red first) for Mixing::table
   Reserved staged;  // [planes or 1, rows, 32] levels of a strip
 };
 
@@ -29,7 +29,7 @@ inline int row_access(const void* image, int64_t row_bytes) {
   return access;
 }
 
-// Stores the first `count` bytes of a word, or all 4 if there are fewer, in steps that the address allows.
+// Stores the first `count` bytes of a word, 4 at most, in units that the alignment of the address allows.
 __device__ __forceinline__ void store_word(unsigned char* to, unsigned word, int count, int access) {
   if (access >= 4) {
     if (count > 0) *reinterpret_cast<uint32_t*>(to) = word;
@@ -48,7 +48,7 @@ class ImageWriter {
  public:
   __device__ ImageWriter(const RenderArgs& args, const ImageLayout& layout) : a_(args), l_(layout) {}
 
-  // Makes the table, by the whole block; the caller must synchronise it afterwards.
+  // Makes the table, by the whole block. The caller must synchronise the block afterwards.
   __device__ void prepare() const {
     if (!l_.shown) return;
     const int each = l_.mixing == Mixing::table ? 3 : 1;
@@ -60,10 +60,10 @@ class ImageWriter {
     }
   }
 
-  // Sets the image that is written from now on.
+  // Selects the image that is written by all later calls.
   __device__ void begin(unsigned image) { image_ = image; }
 
-  // Writes 16 pixels of any row of an image, from some column on, directly from their levels.
+  // Writes 16 pixels of any row of an image, from a given column on, directly from their levels.
   template <PixelType kType>
   struct DirectRowWriter {
     unsigned char* at;
@@ -85,7 +85,7 @@ class ImageWriter {
       }
     }
 
-    // The pixels of 16 levels of 0.
+    // The pixels for 16 levels of 0.
     __device__ __forceinline__ Pixels blank() const {
       if constexpr (kType == PixelType::uint8) {
         return Pixels{{make_uint4(0, 0, 0, 0)}};
@@ -103,7 +103,7 @@ class ImageWriter {
     }
   };
 
-  // The writer of a channel of the image, from a pixel on.
+  // The writer of a channel of the image, from a given pixel on.
   template <PixelType kType>
   __device__ __forceinline__ DirectRowWriter<kType> row_writer(int channel, int row, int column) const {
     unsigned char* at = kept(address<kType == PixelType::uint8 ? 1 : 2>(channel, row, column));
@@ -111,8 +111,8 @@ class ImageWriter {
     else return DirectRowWriter<kType>{at, l_.size, __ldg(a_.factor + channel), __ldg(a_.offset + channel)};
   }
 
-  // Writes 16 pixels of a row of the image, or as many as there are, for any type and mixing. levels(plane, word) gives
-  // four of their levels. With Mixing::channels only `plane` is written.
+  // Writes up to 16 pixels of a row of the image, for any type and mixing. levels(plane, word) gives four of their
+  // levels. With Mixing::channels, only `plane` is written.
   template <class Levels>
   __device__ void put(int plane, int row, int column, Levels levels) const {
     if (l_.mixing == Mixing::table && a_.type == PixelType::uint8 && l_.access == 16) {
@@ -143,7 +143,7 @@ class ImageWriter {
     return a_.type == PixelType::uint8 ? 1 : a_.type == PixelType::bfloat16 ? 2 : 4;
   }
 
-  // What a level of a plane becomes in a channel.
+  // The output value of a plane's level in a channel.
   __device__ uint32_t shown_as(int plane, int channel, uint8_t level) const {
     if (a_.colormap != nullptr) return a_.colormap[3 * level + channel];
     const float ink = a_.inks != nullptr ? a_.inks[3 * plane + channel] : 255.0f - ground();
@@ -203,7 +203,7 @@ class ImageWriter {
   }
 
   static __device__ __forceinline__ uint4 eight_bfloat16(unsigned low, unsigned high, float factor, float offset) {
-    // A level below the bits of 2^23 makes the float 2^23 + level, and its product is rounded as in LevelSum.
+    // A level in the low bits of the float 2^23 gives 2^23 + level, and its product is rounded as in LevelSum.
     const auto value = [&](unsigned levels, unsigned k) {
       const unsigned bits = __byte_perm(levels, 0x4b000000u, 0x7540u + k);
       float more;
@@ -228,7 +228,7 @@ class ImageWriter {
                         : address<4>(channel, row, column);
   }
 
-  // Stores 4 pixels of a channel, or as many as there is room for.
+  // Stores 4 pixels of a channel, or fewer if there is not enough room.
   __device__ __forceinline__ void store_four(int channel, unsigned char* to, int room, unsigned shown) const {
     if (a_.type == PixelType::uint8) {
       store_word(to, shown, room, l_.access);

@@ -1,5 +1,5 @@
-// What every kernel and every launch needs. The tests run blocks of threads on the CPU, with
-// tests/emulation/emulation.h in place of CUDA's own header.
+// Basic definitions for all kernels and launches. The tests run blocks of threads on the CPU, with
+// tests/emulation/emulation.h instead of CUDA's own header.
 #pragma once
 
 #include <algorithm>
@@ -13,15 +13,15 @@ namespace spectromer {
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = ~0u;
 
-// A part of the memory that a block of threads shares, in bytes; none if `offset` is negative.
+// A part of a block's shared memory, in bytes; empty if `offset` is negative.
 struct Reserved {
   int offset = -1, bytes = 0;
 
   SPECTROMER_HD explicit operator bool() const { return offset >= 0; }
 };
 
-// Threads of a block for __launch_bounds__(threads, 2), where two blocks run at once: the most that leave each thread
-// so many registers.
+// The threads of a block for __launch_bounds__(threads, 2), with which two blocks run at once: the maximum that leaves
+// each thread the given number of registers.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800  // no more than 1,024 threads run at once
 constexpr int kFor48Registers = 512;
 #else
@@ -29,7 +29,7 @@ constexpr int kFor48Registers = 640;
 #endif
 constexpr int kFor64Registers = 512;
 
-// Blocks of threads, and the memory that each shares.
+// The number of blocks, and the threads and shared memory of each.
 struct Grid {
   int64_t blocks;
   int threads;  // a power of two
@@ -57,13 +57,13 @@ __device__ __forceinline__ Shared<T> shared_at(const Reserved& reserved) {
   return reinterpret_cast<T*>(shared_bytes + reserved.offset);
 }
 
-// The same place, as it is for another type.
+// The same address as a pointer to another type.
 template <class To, class From>
 __device__ __forceinline__ Shared<To> shared_cast(Shared<From> from) {
   return reinterpret_cast<To*>(from);
 }
 
-// The block's barrier like __syncthreads, except that different warps may wait at different places of the code.
+// A barrier of the block like __syncthreads, except that different warps may wait at different places in the code.
 __device__ __forceinline__ void block_barrier() { asm volatile("barrier.sync.aligned 0;" ::: "memory"); }
 
 // The least, the greatest and the sum of a value over a warp.
@@ -93,8 +93,8 @@ __device__ __forceinline__ void prefetch(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
 
-// The same number or address, which the compiler then keeps in a register instead of computing it again wherever it is
-// used.
+// Returns its argument, a number or an address. The compiler then keeps it in a register instead of recomputing it at
+// each use.
 template <class T>
 __device__ __forceinline__ T kept(T number) {
   asm("" : "+l"(number));
@@ -106,14 +106,14 @@ __device__ __forceinline__ float kept(float number) {
   return number;
 }
 
-// The same number, which the compiler takes for a new one. Results that depend on it are computed here, instead of
-// ahead of a loop, where they would be kept in registers throughout the loop.
+// Returns its argument, which is opaque to the compiler. Results that depend on it are then computed at this point.
+// They are not hoisted out of a loop, where they would occupy registers throughout.
 __device__ __forceinline__ int renewed(int number) {
   asm volatile("" : "+r"(number));
   return number;
 }
 
-// Two floats as the nearest values of bfloat16, the first one in the lower half.
+// Two floats rounded to bfloat16, the first one in the lower half.
 __device__ __forceinline__ uint32_t two_bfloat16(float low, float high) {
   uint32_t both;
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
@@ -133,7 +133,7 @@ inline int device_attribute(int device, cudaDeviceAttr attribute) {
   return cudaDeviceGetAttribute(&value, attribute, device) == cudaSuccess ? value : 0;
 }
 
-// What the driver is asked once for each device.
+// Properties that are queried once for each device.
 struct DeviceLimits {
   int device, shared_bytes, multiprocessors;
 };
@@ -152,7 +152,7 @@ inline const DeviceLimits& device_limits() {
 
 inline int most_shared_bytes() { return device_limits().shared_bytes; }
 
-// What the driver is asked once for each kernel with its threads and shared memory.
+// Properties that are queried once for each combination of kernel, threads and shared memory.
 struct Residency {
   const void* kernel;
   int device, threads;
@@ -160,8 +160,8 @@ struct Residency {
   int blocks;  // on one multiprocessor
 };
 
-// The number of blocks that run at once, or of `items` if there are fewer, for a loop over items with a block for each.
-// Also allows the kernel its shared memory.
+// The number of blocks for a loop over `items` with one block per item: as many as run at once, but at most `items`.
+// Also sets the limit of the kernel's shared memory.
 template <class... Parameters>
 int64_t resident_blocks(void (*kernel)(Parameters...), int threads, int64_t shared, int64_t items) {
   static thread_local std::vector<Residency> known;
@@ -201,7 +201,7 @@ __device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.
 __device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x / kWarp); }
 __device__ __forceinline__ int block_warps() { return static_cast<int>(blockDim.x / kWarp); }
 
-// The sum of a value over this lane and those before it.
+// The inclusive prefix sum of a value over the lanes of a warp.
 __device__ __forceinline__ int warp_prefix_sum(int value) {
   for (int step = 1; step < kWarp; step *= 2) {
     const int other = __shfl_up_sync(kAllLanes, value, static_cast<unsigned>(step));
@@ -210,7 +210,7 @@ __device__ __forceinline__ int warp_prefix_sum(int value) {
   return value;
 }
 
-// Lays out the memory that a block shares, reservation after reservation.
+// Lays out a block's shared memory, one reservation after the other.
 class SharedLayout {
  public:
   int64_t bytes = 0;

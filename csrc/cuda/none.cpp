@@ -1,4 +1,4 @@
-// The CUDA operators of a build without CUDA, which all fail.
+// Stubs of the CUDA operators for a build without CUDA. All of them fail.
 #include "../ops.h"
 
 namespace spectromer {

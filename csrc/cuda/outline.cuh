@@ -1,6 +1,6 @@
-// The outline of a line as Anti-Grain Geometry strokes it, edge by edge. See core/agg.h.
+// The outline of a line as stroked by Anti-Grain Geometry, edge by edge. See core/agg.h.
 //
-// A warp outlines 30 segments at a time, one per lane, and puts the edges in a queue, from which it takes 32 at a time.
+// A warp outlines 30 segments at a time, one per lane, and puts the edges in a queue, from which it draws 32 at a time.
 // Lanes make different numbers of edges, but thanks to the queue all lanes are busy when edges are drawn.
 #pragma once
 
@@ -22,7 +22,7 @@ struct alignas(8) SegmentRange {
   int begin, end;
 };
 
-// The segments that the strip of columns [column, column + 32) needs: all that touch it, and one more at either end.
+// The segments that are needed for the columns [column, column + 32): all that touch them, and one more at either end.
 template <class X>
 __device__ SegmentRange segments_near(X x, int points, int column, const StrokeShape& shape) {
   const float reach = 2.0f * shape.half + 1.0f;
@@ -38,15 +38,15 @@ class EdgeQueue {
 
   __device__ explicit EdgeQueue(const Reserved& room) : edges_(shared_at<Edge>(room) + warp_index() * kRoom) {}
 
-  // Takes an edge from each lane that has one. Whenever there are 32, calls draw(edge) for each of them. draw returns
-  // whether a part is left to be drawn, which it has then put in place of the edge.
+  // Adds the edge of each lane that has one. Whenever there are 32, calls draw(edge) for each of them. draw returns
+  // whether a part of the edge remains to be drawn, and has then replaced the edge by that part.
   template <class Draw>
   __device__ __forceinline__ void add(bool has, const Edge& edge, Draw draw) {
     append(has, edge);
     while (count_ >= kWarp) draw_some(draw);
   }
 
-  // Calls draw(edge) for the edges that are left.
+  // Calls draw(edge) for the remaining edges.
   template <class Draw>
   __device__ __forceinline__ void flush(Draw draw) {
     while (count_ > 0) draw_some(draw);
@@ -75,7 +75,7 @@ class EdgeQueue {
   int count_ = 0;
 };
 
-// One segment of a line as AGG strokes it.
+// One segment of a line as stroked by AGG.
 struct Stroke {
   Stretch at;
   float ux, uy, length;
@@ -83,8 +83,8 @@ struct Stroke {
   bool skipped;  // nothing is drawn, but the line goes on
 };
 
-// A line of which segments [range.begin, range.end) are drawn on a canvas that ends a pixel before `right` and
-// `bottom`. The coordinates of its edges are relative to `origin`.
+// A line of which the segments [range.begin, range.end) are drawn. The canvas ends one pixel before `right` and
+// `bottom`. The coordinates of the edges are relative to `origin`.
 template <class X, class Y>
 struct OutlinedLine {
   X x;
@@ -158,13 +158,13 @@ struct SegmentEnd {
 };
 
 // Adds the edges of segment i, and of the join or cap at its end, to the queue if the segment is this lane's own. The
-// lanes hold neighbouring segments, of which the first and the last one of a warp only serve their neighbours.
+// lanes hold neighbouring segments. The first and the last segment of a warp only provide data for their neighbours.
 template <class X, class Y, class Draw>
 __device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int i, bool own, EdgeQueue& queue,
                                             Draw draw) {
   const Stroke s = line.stroke(i);
-  // If no segment is skipped, a segment's neighbours are those of the lanes before and after. Otherwise each lane looks
-  // for its own neighbours.
+  // If no segment is skipped, a segment's neighbours are in the adjacent lanes. Otherwise, each lane searches for its
+  // own neighbours.
   const bool plain = !__any_sync(kAllLanes, s.skipped);
   Stroke after = s;
   after.ux = __shfl_down_sync(kAllLanes, s.ux, 1);
@@ -192,8 +192,8 @@ __device__ __forceinline__ void add_segment(const OutlinedLine<X, Y>& line, int 
     const Cap cap = make_cap(s.at.x0, s.at.y0, line.shape.half * s.uy, -line.shape.half * s.ux, true);
     left = Vertex{cap.left_x, cap.left_y}, right = Vertex{cap.right_x, cap.right_y};
   }
-  // The left side is added first, then the right one reversed, and before them the edges that close the outline where
-  // it begins and ends.
+  // The edges that close the outline at its beginning and end are added first, then the left side, and then the
+  // reversed right side.
   const bool drawn = own && !s.broken && !s.skipped, ends = end.capped;
   const int lefts = end.corners(1.0f), edges = drawn ? lefts + end.corners(-1.0f) : 0;
   if (__any_sync(kAllLanes, drawn && (starts || ends))) {

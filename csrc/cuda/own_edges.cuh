@@ -1,4 +1,4 @@
-// Spectra with wavelengths of their own, resampled to a grid. The edges of their pixels lie in shared memory.
+// Resampling of spectra with their own wavelengths. The edges of their pixels are in shared memory.
 #pragma once
 
 #include "../core/resample.h"
@@ -8,8 +8,8 @@ namespace spectromer {
 
 constexpr int64_t kMostOwnPixels = 1 << 20;
 
-// Whether spectra are resampled by the edges of their own pixels: all have the same length, and the method conserves
-// flux.
+// Whether spectra are resampled with the edges of their own pixels in shared memory. This requires that all have the
+// same length, and that the method conserves flux.
 inline bool has_own_edges(const ResampleArgs& a) {
   return !a.shared_wavelength && a.offsets == nullptr && a.method == Method::flux_conserving;
 }
@@ -23,7 +23,7 @@ __device__ __forceinline__ void prefetch_row(const SpectrumRow& s) {
   }
 }
 
-// edge: [pixels + 1]. The caller must synchronise the block afterwards.
+// Computes the edges `edge` [pixels + 1]. The caller must synchronise the block afterwards.
 __device__ __forceinline__ void put_edges(const SpectrumRow& s, Shared<double> edge) {
   const int pixels = static_cast<int>(s.pixels);
   const double* centre = kept(s.wavelength);
@@ -47,7 +47,7 @@ __device__ __forceinline__ void bin_edges(const double* grid, int bins, int m, d
   }
 }
 
-// The first pixel that ends behind `start`, which is the same for the whole warp.
+// The first pixel that ends after `start`, which is the same for the whole warp.
 __device__ __forceinline__ int pixel_of_warp(Shared<double> edge, int pixels, double start) {
   int low = 0, high = pixels;
   while (low < high) {
@@ -60,10 +60,10 @@ __device__ __forceinline__ int pixel_of_warp(Shared<double> edge, int pixels, do
   return low;
 }
 
-// The first pixel that ends behind `start`. It is looked for where it would lie if all pixels were as wide as the one
+// The first pixel that ends after `start`. The search begins where it would lie if all pixels were as wide as the one
 // at `origin`.
 __device__ __forceinline__ int pixel_near(Shared<double> edge, int pixels, double start, int origin) {
-  constexpr float kRoom = 0.3f;  // in pixels: the guess may be too high by this, as widths differ
+  constexpr float kRoom = 0.3f;  // pixels by which the guess may be too high, as widths differ
   const double from = edge[origin];
   const float per_width = reciprocal(static_cast<float>(edge[origin + 1] - from));
   const int guess = origin + static_cast<int>(static_cast<float>(start - from) * per_width - kRoom);
@@ -79,8 +79,8 @@ __device__ __forceinline__ int pixel_near(Shared<double> edge, int pixels, doubl
   return low;
 }
 
-// Calls put(m, flux, ivar) for all bins of a row; see BinSums::finish. A warp takes neighbouring groups of 32 bins, one
-// per lane. The pixels of a group are looked for where those of the last group end.
+// Calls put(m, flux, ivar) for all bins of a row; see BinSums::finish. A warp processes neighbouring groups of 32 bins,
+// one per lane. The search for the pixels of a group begins where those of the last group end.
 template <bool kVariance, class Put>
 __device__ __forceinline__ void visit_own_bins(const SpectrumRow& s, Shared<double> edge, const double* grid, int bins,
                                                float required, Put put) {

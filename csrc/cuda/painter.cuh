@@ -29,7 +29,7 @@ class Painter {
     writer_.begin(static_cast<unsigned>(row));
     bins_.gather(row);
     __syncthreads();
-    if (p_.edges) clear_strips();  // the edges lay in their place
+    if (p_.edges) clear_strips();  // the edges overlap their memory
     if (kShapes == Shapes::outlines && p_.segments) find_segments();
     if (bins_.own_pixels() && p_.starts) {
 #pragma unroll 1
@@ -57,7 +57,7 @@ class Painter {
 
   __device__ int strips() const { return (p_.image.size + kWarp - 1) / kWarp; }
 
-  // For each pixel column, the first point of panel k whose segment can touch it.
+  // Finds, for each pixel column, the first point of panel k whose segment can touch it.
   __device__ void find_starts(int k) const {
     const Shared<int> starts = shared_at<int>(p_.starts) + k * p_.image.size;
     const Panel panel = bins_.panel(k);
@@ -68,7 +68,7 @@ class Painter {
     }
   }
 
-  // The segments of each panel that lie near each strip.
+  // Finds the segments of each panel that lie near each strip.
   __device__ void find_segments() const {
 #pragma unroll 1
     for (int i = thread_index(); i < p_.panels * strips(); i += block_threads()) {
@@ -100,7 +100,7 @@ class Painter {
     if (kSource != Source::planned && p_.image.mixing == Mixing::layers) put_staged(0);
   }
 
-  // The panels of the pass at hand, the rows of each, all rows, and where they begin in the image.
+  // The panels of the current pass, the rows of each panel, all rows, and their beginning in the image.
   __device__ int panels() const {
     return kAtOnce ? p_.passes.panels : min(p_.passes.stacked_panels - first_panel_, p_.passes.panels);
   }
@@ -108,7 +108,7 @@ class Painter {
   __device__ int rows() const { return kAtOnce ? p_.passes.rows : panels() * shown(); }
   __device__ int image_row() const { return first_panel_ * p_.passes.canvas + top_; }
 
-  // Draws one quantity in the strip, of one panel or of all panels of the pass.
+  // Draws one quantity in the strip, for one panel or for all panels of the pass.
   __device__ __forceinline__ void draw_plane(int q, int sheet) {
     const DrawnQuantity& drawn = p_.quantities[q];
     const int first_panel = first_panel_ + sheet, plane = q * p_.passes.sheets + sheet;
@@ -147,8 +147,7 @@ class Painter {
     __device__ void put(int row, const uint4& levels) const { to[row * (kWarp / kPiece)] = levels; }
   };
 
-  // Writes the staged levels of a strip to the image, of one plane or of all planes over one another, by the whole
-  // block.
+  // Writes the staged levels of a strip to the image, for one plane or for all planes composited, by the whole block.
   __device__ void put_staged(int plane) const {
     __syncthreads();
     const Shared<unsigned> staged = shared_at<unsigned>(p_.image.staged);
@@ -166,8 +165,8 @@ class Painter {
 
   // ---- true area: a warp for each sub-column of each panel ----
 
-  // Calls of_part = of_subcolumn(k), then of_part(part), for the sub-columns and the panels of the pass that this warp
-  // draws.
+  // Calls of_part = of_subcolumn(k), and then of_part(part), for the sub-columns and the panels of the pass that are
+  // assigned to this warp.
   template <class Draw>
   __device__ __forceinline__ void visit_subcolumns(Draw of_subcolumn) const {
     if (kSource != Source::planned && column_ + lane_index() >= p_.image.size) return;
@@ -211,8 +210,8 @@ class Painter {
     const Shared<PanelLine> lines = shared_at<PanelLine>(p_.stroke) + (drawn.stroke * p_.panels + first_panel);
     const int strip = renewed(column_), column = strip + lane_index();
     const unsigned here = 1u << (static_cast<unsigned>(strip) / kWarp & 31u);  // of PanelLine::gaps
-    // The gaps of all lines that this warp visits. A warp without a sub-column visits none here, so it has to look at
-    // all lines below.
+    // The gaps of all lines that this warp visits. A warp without a sub-column visits none here, so it must check all
+    // lines below.
     unsigned gaps = (warp_index() & p_.subcolumn_mask) < a_.subcolumns ? 0u : ~0u;
     visit_subcolumns([&](int k) {
       const NearPoints near = bins_.near_points() ? near_.points(column, k) : NearPoints{};
@@ -261,7 +260,7 @@ class Painter {
     return shared_at<int>(p_.starts)[(bins_.own_pixels() ? panel : 0) * p_.image.size + column];
   }
 
-  // A line whose points are spaced arbitrarily, with the sides of its segments.
+  // A line with arbitrarily spaced points, and the sides of its segments.
   struct AnyLine {
     decltype(std::declval<const Bins<kSource>&>().x_of(0)) x;
     Shared<const float> y;
@@ -274,7 +273,7 @@ class Painter {
           sides(shared_at<Sides>(painter.p_.sides) + line.sides), has_sides(painter.p_.sides),
           r(0.5f * painter.a_.linewidth) {}
 
-    // The sides of segment i, which are computed anew if there is no room for them.
+    // The sides of segment i, which are recomputed if there was no room to store them.
     __device__ __forceinline__ Sides operator()(int i) const {
       return has_sides ? static_cast<Sides>(sides[i]) : make_sides(x[i], y[i], x[i + 1], y[i + 1], r);
     }
@@ -302,7 +301,8 @@ class Painter {
 
   // ---- marks ----
 
-  // Draws each pixel column with the share of it that marked bins cover. All rows of a panel are alike.
+  // Draws each pixel column with a level in proportion to the fraction of it that marked bins cover. All rows of a
+  // panel are equal.
   template <class RowWriter>
   __device__ __forceinline__ void draw_columns(Quantity quantity, int first_panel, const RowWriter& to) const {
     const Shared<uint8_t> levels = shared_at<uint8_t>(p_.columns);
@@ -313,7 +313,7 @@ class Painter {
           share_level(column < p_.image.size ? marked_share(quantity, bins_.panel(first_panel + part), column) : 0.0f);
     }
     __syncthreads();
-    // A thread stays in its lane's half of the strip and goes down the panels.
+    // A thread stays in its lane's half of the strip and iterates over the panels.
     const Shared<uint4> pieces = shared_at<uint4>(p_.columns);
     const int step = block_threads() / (kWarp / kPiece);
     int row = thread_index() / (kWarp / kPiece);
@@ -328,7 +328,7 @@ class Painter {
   }
 
   __device__ __forceinline__ float marked_share(Quantity quantity, const Panel& panel, int column) const {
-    if (bins_.even_points()) {  // a pixel column has whole bins
+    if (bins_.even_points()) {  // a pixel column contains whole bins
       const int first = column << p_.near.points_shift, bins = 1 << p_.near.points_shift;
       int marked = 0;
 #pragma unroll 1
@@ -357,9 +357,9 @@ class Painter {
   const Strip strip_;
   const NearPainter near_;
   const AggStrip agg_;
-  int first_panel_ = 0;  // of the pass at hand
+  int first_panel_ = 0;  // first panel of the current pass
   int top_ = 0;          // first row of each panel's canvas
-  int column_ = 0;       // where the strip at hand begins
+  int column_ = 0;       // first column of the current strip
 };
 
 }  // namespace spectromer

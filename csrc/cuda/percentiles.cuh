@@ -1,4 +1,4 @@
-// The values at the bottom and the top of a picture, found by a block of threads: extremes, or numpy's linear
+// The values at the bottom and the top of a picture, computed by a block of threads: extremes, or numpy's linear
 // percentiles.
 #pragma once
 
@@ -21,12 +21,12 @@ struct RangeLayout {
     members = layout.reserve<float>(2 * kMembers);
   }
 
-  // Needed while a range is looked for.
+  // Needed only while a range is computed.
   void reserve_histogram(SharedLayout& layout) { histogram = layout.reserve<int>(kBins + kBins / kWarp); }
 };
 
-// Finds the exact percentiles of numbers without sorting them: a histogram tells in which of its bins the wanted ranks
-// lie, and only the members of these bins are ranked. Values that are NaN do not count.
+// Finds the exact percentiles of values without sorting all of them. A histogram determines the bins that contain the
+// required ranks, and only the members of these bins are ranked. NaN is ignored.
 class RangeFinder {
  public:
   __device__ RangeFinder(const RangeLayout& layout, Shared<float> values) : layout_(layout), values_(values) {}
@@ -36,7 +36,8 @@ class RangeFinder {
     if (thread_index() == 0) clear_state();
   }
 
-  // The range of values [begin, end), which all threads learn. To be called by all of them, with the values in place.
+  // Returns the range of values [begin, end) to all threads. It must be called by all of them, after the values have
+  // been stored.
   __device__ ValueRange find(int begin, int end, bool extremes) const {
     count(begin, end);
     clear_histogram();
@@ -75,8 +76,8 @@ class RangeFinder {
   }
 
  private:
-  // Calls visit(value) for the values [begin, end), each by some thread. A thread takes four in a row where they are
-  // aligned.
+  // Calls visit(value) once for each of the values [begin, end), each in one of the threads. A thread reads four
+  // consecutive values where they are aligned.
   template <class Visit>
   __device__ __forceinline__ void visit(int begin, int end, Visit visit) const {
     const int first = (begin + 3) & ~3, fours = (end & ~3) - first, last = fours > 0 ? first + fours : first;
@@ -86,7 +87,7 @@ class RangeFinder {
       const uint4 words = four[i];
       visit(float_of(words.x)), visit(float_of(words.y)), visit(float_of(words.z)), visit(float_of(words.w));
     }
-    // The values before and behind the aligned ones.
+    // The values before and after the aligned ones.
     const int before = (first < end ? first : end) - begin, behind = end > last ? end - last : 0, i = thread_index();
     if (i < before + behind) visit(values_[i < before ? begin + i : last + i - before]);
   }
@@ -99,7 +100,7 @@ class RangeFinder {
 
   static constexpr int kBins = RangeLayout::kBins, kMembers = RangeLayout::kMembers;
 
-  // Numbers that the block computes together, in pairs for the lower and the upper percentile.
+  // Numbers that the block computes cooperatively, in pairs for the lower and the upper percentile.
   enum State {
     kCount,
     kLow,
@@ -114,9 +115,9 @@ class RangeFinder {
   };
   static_assert(kTally < RangeLayout::kStates);
 
-  // The bin of the histogram in which a value falls. The bins are equal steps from the least value to the greatest.
+  // The bin of the histogram in which a value falls. The bins have equal widths, from the minimum to the maximum.
   struct Slots {
-    float origin, per_value;  // of halves, whose differences stay finite
+    float origin, per_value;  // for halved values, whose differences stay finite
 
     __device__ Slots(float low, float high)
         : origin(0.5f * low),
@@ -127,7 +128,7 @@ class RangeFinder {
     }
   };
 
-  // Where the count of a bin lies. With this padding, lanes whose bins lie 32 apart use different banks.
+  // The index of a bin's count. With this padding, lanes whose bins lie 32 apart use different banks.
   static __device__ int padded(unsigned bin) { return static_cast<int>(bin + bin / kWarp); }
 
   __device__ int rank(int k, int finite) const {
@@ -157,7 +158,7 @@ class RangeFinder {
     atomicMax(state(kHigh), greatest);
   }
 
-  // One warp finds the bins of a rank and the next.
+  // Finds the bins of a rank and of the next rank, by one warp.
   __device__ void place_rank(int k, int rank, int finite) const {
     const int lane = lane_index();
     int own = 0;
@@ -168,7 +169,7 @@ class RangeFinder {
     const int below = __shfl_sync(kAllLanes, before, chunk) + warp_prefix_sum(inside) - inside;
     const int at = __ffs(__ballot_sync(kAllLanes, rank < below + inside)) - 1;
     const int first = __shfl_sync(kAllLanes, below, at), members = __shfl_sync(kAllLanes, inside, at);
-    // The next value lies in the same bin, or in the next that has any.
+    // The next value lies in the same bin, or in the next bin that is not empty.
     int next = chunk * kWarp + at;
     if (rank + 1 >= first + members && rank + 1 < finite) {
       const unsigned later = __ballot_sync(kAllLanes, inside > 0 && lane > at);
@@ -199,7 +200,7 @@ class RangeFinder {
     });
   }
 
-  // One warp puts the members in order, unless they are too many.
+  // Ranks the members by one warp, unless there are too many.
   __device__ void rank_members(int k, int rank) const {
     const int listed = *state(kListed + k), wanted = rank - *state(kBelow + k), lane = lane_index();
     if (listed > kMembers) return;
@@ -214,7 +215,7 @@ class RangeFinder {
     if (lane < listed && place == (wanted + 1 < listed ? wanted + 1 : wanted)) *state(kNext + k) = own;
   }
 
-  // The same for any number of members, by the whole block: bisects the orders until that of the rank is found.
+  // The same for any number of members, by the whole block: bisects the integer keys (order_of) for that of the rank.
   __device__ void find_by_counting(int k, int rank, int begin, int end) const {
     const auto up_to = [&](int order) {
       int counted = 0;
@@ -243,7 +244,7 @@ class RangeFinder {
     __syncthreads();
   }
 
-  // Combines a number of each warp; to be called by all threads.
+  // Combines one number of each warp. It must be called by all threads.
   template <class Combine>
   __device__ int tallied(int nothing, int of_warp, Combine combine) const {
     __syncthreads();

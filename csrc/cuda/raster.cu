@@ -10,20 +10,20 @@ namespace {
 
 constexpr int kImageThreads = 256, kImageWarps = kImageThreads / kWarp;
 
-// How a block lays out its shared memory: a strip, and the line if it fits.
+// The layout of a block's shared memory: a strip, and the line if it fits.
 struct RasterPlan {
   StripLayout strip;
   AggLayout agg;
   StrokeShape shape{1.0f};
-  int weight;          // of a sub-column
-  float step;          // between sub-columns
-  float level_scale;   // from weights to levels
+  int weight;          // weight of a sub-column
+  float step;          // distance between sub-columns
+  float level_scale;   // factor from weights to levels
   Reserved x, y;       // [points] of the line
   Reserved sides;      // [points]
   Reserved starts;     // [width] first point that can touch a pixel column
   Reserved gaps;       // [strips] whether the line has a gap near its columns
-  Reserved segments;   // [strips] of SegmentRange, near each strip, of lines as AGG draws them
-  int64_t pixels = 0;  // of an image
+  Reserved segments;   // [strips] of SegmentRange: the segments near each strip, for lines as drawn by AGG
+  int64_t pixels = 0;  // pixels of an image
   int rows = 0, access = 1;
   int64_t bytes = 0;
 
@@ -67,10 +67,10 @@ __device__ void visit_strips(const RasterizeArgs& a, const RasterPlan& p, Draw d
   }
 }
 
-// Writes 16 levels of any row of a strip, from some column on.
+// Writes 16 levels of any row of a strip, from a given column on.
 struct RasterRowWriter {
   uint8_t* at;      // its first pixel
-  int width, room;  // of the image; its columns from there on
+  int width, room;  // width of the image, and the number of its columns from there on
   int access;
 
   __device__ __forceinline__ uint4 pixels(const uint4& levels) const { return levels; }
@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(kFor64Registers, 2)
   }
 }
 
-// A line in shared memory, with all that is needed to draw it.
+// A line in shared memory, with all data needed to draw it.
 struct StagedLine {
   Shared<float> x, y;
   Shared<Sides> sides;

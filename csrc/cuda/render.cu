@@ -1,4 +1,4 @@
-// From spectra to images, with a block of threads for each spectrum: the choice of a kernel and its launch.
+// Rendering of spectra as images, with one block of threads per spectrum: the choice of a kernel and its launch.
 #include "launch.h"
 #include "painter.cuh"
 #include "render_plan.h"

@@ -1,4 +1,4 @@
-// What follows from the arguments of a rendering, before any spectrum is read, and how a block of threads lays out its
+// The part of a rendering that depends only on its arguments and not on the spectra, including the layout of a block's
 // shared memory.
 #pragma once
 
@@ -16,27 +16,27 @@
 namespace spectromer {
 
 constexpr int kMostQuantities = 16;
-constexpr int kFewThreads = 256, kManyThreads = 512;  // of a block
+constexpr int kFewThreads = 256, kManyThreads = 512;  // threads of a block
 
-// A quantity of a spectrum, which is drawn once for each panel, or once with all panels under one another.
+// A quantity of a spectrum, which is drawn once for each panel, or once with all panels stacked vertically.
 struct DrawnQuantity {
   Quantity quantity;
   int line;    // the first of its lines: one, or two for the edges of an error's band; for squares, its row of levels
   int stroke;  // its number among the lines that have sides
-  int range;   // the scale that it has: that of the flux (0), of the first (1) or of the second derivative (2)
+  int range;   // its scale: that of the flux (0), of the first (1) or of the second derivative (2)
   bool first;  // the first quantity that needs this range
 };
 
-// Where the bins of a spectrum lie. Common bins lie panel after panel, with `padding` values that are NaN before the
-// first panel and behind each panel.
+// The layout of a spectrum's bins. Common bins are stored panel after panel, with `padding` values of NaN before the
+// first panel and after each panel.
 struct BinLayout {
   bool own;      // the bins are own pixels, from the first good one to the last
-  int most;      // bins of a spectrum
-  int of_panel;  // of common bins
+  int most;      // maximum number of bins of a spectrum
+  int of_panel;  // common bins of a panel
   int padding;
-  int places;       // of all of them and the padding
-  int room;         // for these, in steps of 4
-  float step;       // pixels from bin to bin, of common bins
+  int places;       // number of bins and padding values
+  int room;         // places, rounded up to a multiple of 4
+  float step;       // pixels from bin to bin, for common bins
   float per_panel;  // 1 / of_panel
 };
 
@@ -44,25 +44,25 @@ struct BinLayout {
 struct alignas(16) Panel {
   int begin;  // the first of its bins
   int place;  // where that bin lies in shared memory
-  int count;  // of its bins
+  int count;  // number of its bins
 };
 
 // One line of a panel, and the sides of its segments.
 struct alignas(16) PanelLine {
   int y, sides;  // index of its first point in RenderPlan::y and RenderPlan::sides
   int points;
-  unsigned gaps;  // as bits: strips near whose columns the line has a gap
+  unsigned gaps;  // bit set of the strips near whose columns the line has a gap
 };
 
-// An image is drawn in passes of as many rows as a strip has room for. A pass covers several stacked panels, one panel,
-// or a part of one.
+// An image is drawn in passes, each of as many rows as fit in a strip. A pass covers several stacked panels, one panel,
+// or a part of a panel.
 struct PassLayout {
   int canvas;          // height of a panel
   int shown;           // rows of a panel that are drawn at a time, at most
   float height;        // shown, as a float
-  int panels;          // in one pass; 1 if a panel needs several passes
-  int rows;            // of all of them
-  int stacked_panels;  // panels that lie under one another
+  int panels;          // panels in one pass; 1 if a panel needs several passes
+  int rows;            // rows of all of them
+  int stacked_panels;  // panels that are stacked vertically
   int sheets;          // panels that are drawn as separate planes
   bool at_once;        // all rows are drawn together
 };
@@ -70,7 +70,7 @@ struct PassLayout {
 // Pictures of squares, with `side` squares per line.
 struct SquareLayout {
   int block, side, lines;       // pixels of a square's side; lines of squares, the last of which may be cut off
-  int pieces;                   // of 16 columns
+  int pieces;                   // pieces of 16 columns
   int lines_step, pieces_step;  // from a thread's piece to its next
   float per_block, per_piece;   // 1 / block, 1 / pieces
 
@@ -81,7 +81,7 @@ struct SquareLayout {
         per_piece(1.0f / static_cast<float>(pieces)) {}
 };
 
-// a / b, whole numbers up to 2^20, where `per` is 1 / b.
+// a / b for integers up to 2^20, where `per` is 1 / b.
 __device__ __forceinline__ int quotient(int a, float per) {
   return static_cast<int>((static_cast<float>(a) + 0.5f) * per);
 }
@@ -90,38 +90,38 @@ struct RenderPlan {
   DrawnQuantity quantities[kMostQuantities];
   int quantity_count, lines, strokes;
   bool bands;          // errors are drawn as bands
-  int panels, ranges;  // ranges of each quantity: one, or one for each panel
+  int panels, ranges;  // ranges per quantity: one, or one for each panel
   BinLayout bins;
   BinPlan weights;
   bool variance;  // variances of bins are computed
   PassLayout passes;
-  // A warp takes some sub-columns, from warp & subcolumn_mask on, of some panels, from warp >> part_shift on.
+  // A warp draws the sub-columns from warp & subcolumn_mask on, of the panels from warp >> part_shift on, with strides.
   int subcolumn_mask, part_shift, parts_step;
-  int weight;         // of a sub-column
-  float step;         // between sub-columns
-  float level_scale;  // from weights to levels
+  int weight;         // weight of a sub-column
+  float step;         // distance between sub-columns
+  float level_scale;  // factor from weights to levels
   ImageLayout image;
   RangeLayout finder;
   StripLayout strip;
   AggLayout agg;
-  StrokeShape shape{1.0f};  // of lines as AGG draws them
+  StrokeShape shape{1.0f};  // shape of strokes as drawn by AGG
   NearLayout near;
   SquareLayout squares;
-  bool in_place;      // the heights of the only line take the place of the values
+  bool in_place;      // the heights of the only line overwrite the values
   Reserved panel;     // [panels] of Panel
   Reserved value;     // [bins] good fluxes, NaN elsewhere
-  Reserved ivar;      // [bins] of common bins, for errors
-  Reserved x;         // [bins] of own pixels
+  Reserved ivar;      // [bins] inverse variances of common bins, for errors
+  Reserved x;         // [bins] x of own pixels
   Reserved edges;     // [pixels + 1] while bins are gathered from own wavelengths; overlaps strips and lines
-  Reserved state;     // first good pixel and end of the last, of own pixels
-  Reserved scales;    // [3, ranges] of values
+  Reserved state;     // first good one of the own pixels, and end of the last good one
+  Reserved scales;    // [3, ranges] ranges of values
   Reserved y;         // [lines, bins] heights
-  Reserved sides;     // [strokes, bins], or none if they are computed wherever they are needed
+  Reserved sides;     // [strokes, bins], or none if they are recomputed at each use
   Reserved stroke;    // [strokes, panels] of PanelLine
   Reserved starts;    // [panels or 1, size] first point near each pixel column, without NearPoints
-  Reserved segments;  // [panels, strips] of SegmentRange, near each strip, of lines as AGG draws them
+  Reserved segments;  // [panels, strips] of SegmentRange: the segments near each strip, for lines as drawn by AGG
   Reserved columns;   // [panels drawn together, 32] levels of marks
-  Reserved levels;    // [quantities, bins] of squares
+  Reserved levels;    // [quantities, bins] levels of squares
   int threads;
   int64_t bytes;
 };
@@ -141,7 +141,7 @@ class RenderPlanner {
     if (a_.spectra.plan != nullptr) plan.weights = BinPlan(a_.spectra);
     list_quantities(plan);
     divide(plan);
-    // Where memory allows only a few blocks at once, each gets more threads, so that enough threads still run.
+    // If memory limits the number of blocks that run at once, each block gets more threads.
     plan.threads = kFewThreads;
     lay_out(plan, true);
     if (most_shared_bytes() / (plan.bytes + kReservedByDriver) <= kFewBlocks) {
@@ -213,7 +213,7 @@ class RenderPlanner {
     for (int k = 0; k < 2; ++k) p.finder.share[k] = a_.percentiles[k] / 100.0;
   }
 
-  // Lays out the memory, with room for the sides of lines if `sided`.
+  // Lays out shared memory, with room for the sides of lines if `sided`.
   void lay_out(RenderPlan& p, bool sided) const {
     divide_warps(p);
     if (a_.block != 0) p.squares = SquareLayout(p.image.size, static_cast<int>(a_.block), p.threads);
@@ -240,8 +240,8 @@ class RenderPlanner {
     if (p.variance && !p.bins.own) p.ivar = layout.reserve<float>(room);
     if (p.bins.own) p.state = layout.reserve<int>(2);
     if (p.bins.own && a_.block == 0) p.x = layout.reserve<float>(room);
-    const SharedLayout gathering = layout;  // nothing of what follows is needed while values are gathered
-    // The histogram is used before any strip is drawn, so it shares memory with the turned levels.
+    const SharedLayout gathering = layout;  // the reservations below are not needed while values are gathered
+    // The histogram is used only before strips are drawn, so it shares memory with the turned levels.
     SharedLayout drawing = layout;
     p.finder.reserve_histogram(layout);
     if (area || p.bands) p.strip.reserve_turned(drawing, p.threads / kWarp);

@@ -1,4 +1,4 @@
-// Resampling, with a block of threads for each spectrum, and the making of plans.
+// Resampling, with one block of threads per spectrum, and the construction of plans.
 #include "bin_plan.cuh"
 #include "launch.h"
 #include "own_edges.cuh"
@@ -8,13 +8,13 @@ namespace {
 
 constexpr int kRowThreads = 256, kPlanThreads = 128;
 
-// Makes a plan, with a warp for each group of bins.
+// Makes a plan, with one warp per group of bins.
 __global__ void __launch_bounds__(kPlanThreads)
     bin_plan_kernel(const __grid_constant__ ResampleArgs a, const __grid_constant__ BinPlan plan) {
   const int group = static_cast<int>(blockIdx.x) * block_warps() + warp_index();
   if (group >= plan.groups) return;
   const int m = group * kWarp + lane_index(), pixels = static_cast<int>(a.pixels);
-  int from = pixels, to = 0;  // pixels that the bin meets
+  int from = pixels, to = 0;  // range of pixels that overlap the bin
   int64_t searched = 0;
   if (m < a.bins) {
     searched = first_pixel(a.method, a.wavelength, a.pixels, bin_start(a.method, a.grid, a.bins, m));
@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(kPlanThreads)
     });
   }
   const int steps = warp_max(to > from ? to - from : 0), wanted = warp_min(from) + 2 * group, last = plan.rows - steps;
-  const int start = wanted < last ? wanted : last;  // so that wavelengths that do not increase do no harm
+  const int start = wanted < last ? wanted : last;  // harmless even if wavelengths do not increase
   const int first = from < pixels - steps ? from : pixels - steps;
   double* weight = plan.weight + static_cast<int64_t>(start) * kWarp + lane_index();
   for (int step = 0; step < steps; ++step) weight[step * kWarp] = 0.0;
@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(kPlanThreads)
   if (lane_index() == 0) plan.steps[group] = int2{start, steps};
 }
 
-// Resamples spectra with shared wavelengths to a shared grid, with a lane for each bin.
+// Resamples spectra with shared wavelengths to a shared grid, with one lane per bin.
 template <bool kStretch>
 __global__ void __launch_bounds__(kRowThreads)
     resample_planned_kernel(const __grid_constant__ ResampleArgs a, const __grid_constant__ BinPlan plan) {
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
-// Resamples spectra with wavelengths of their own, whose pixels' edges fit in shared memory.
+// Resamples spectra with their own wavelengths, if the edges of their pixels fit in shared memory.
 __global__ void __launch_bounds__(kRowThreads)
     resample_own_kernel(const __grid_constant__ ResampleArgs a, const __grid_constant__ Reserved reserved) {
   const Shared<double> edge = shared_at<double>(reserved);
@@ -83,7 +83,7 @@ __device__ int64_t first_pixel_of_bin(const ResampleArgs& a, const SpectrumRow& 
   return first_pixel(a.method, s.wavelength, s.pixels, bin_start(a.method, grid, a.bins, m));
 }
 
-// Resamples any spectra, with a thread for each bin.
+// Resamples any spectra, with one thread per bin.
 __global__ void __launch_bounds__(kRowThreads) resample_any_kernel(const __grid_constant__ ResampleArgs a) {
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kRowThreads) resample_any_kernel(const __grid_
   }
 }
 
-// The gradient of the flux, with a thread for each bin, which adds to the pixels that the bin meets. grad_flux is
+// The gradient of the flux, with one thread per bin, which adds to all pixels that overlap the bin. grad_flux must be
 // zeroed beforehand.
 __global__ void __launch_bounds__(kRowThreads) resample_backward_kernel(const __grid_constant__ ResampleArgs a) {
   const float required = required_weight(a);

@@ -1,4 +1,4 @@
-// Pictures of squares, each with the level of a bin, in lines from left to right, or with every other line reversed.
+// Pictures of squares, one per bin, in lines from left to right, or with every other line reversed.
 #pragma once
 
 #include "render_plan.h"
@@ -44,8 +44,8 @@ class Squares {
   }
 
  private:
-  // Calls draw(line, piece) for each piece of 16 columns of each line of squares, by some thread. The last line may be
-  // cut off.
+  // Calls draw(line, piece) once for each piece of 16 columns of each line of squares, each in one of the threads. The
+  // last line may be truncated.
   template <class Draw>
   __device__ __forceinline__ void visit_pieces(Draw draw) const {
     int line = quotient(thread_index(), s_.per_piece), piece = thread_index() - line * s_.pieces;

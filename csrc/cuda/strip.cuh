@@ -1,5 +1,5 @@
-// A strip of an image: 32 columns, one per lane, and up to 256 rows that are drawn at a time. Coverage is summed in
-// cells, as differences from row to row, and a prefix sum turns them into levels.
+// A strip of an image: 32 columns, one per lane, and up to 256 rows, which are drawn at a time. Coverage is summed in
+// cells, as differences from row to row, and converted to levels by a prefix sum.
 #pragma once
 
 #include "../core/raster.h"
@@ -8,8 +8,8 @@
 
 namespace spectromer {
 
-constexpr int kMostRows = 256;                                 // drawn at a time
-constexpr int kGroupShift = 4, kGroupRows = 1 << kGroupShift;  // of a group, which one warp turns into levels
+constexpr int kMostRows = 256;                                 // rows drawn at a time
+constexpr int kGroupShift = 4, kGroupRows = 1 << kGroupShift;  // rows of a group, which one warp converts to levels
 constexpr int kGroupCells = kGroupRows * kWarp;
 
 // The rows that are touched, from the first to the last one.
@@ -24,10 +24,10 @@ struct alignas(8) RowRange {
 
 // The shared memory of strips.
 struct StripLayout {
-  int groups;        // of the rows that are drawn at a time, and the one behind them
+  int groups;        // groups of the rows that are drawn at a time, and of one more row
   Reserved cells;    // [groups, 16, 32] zeros between strips
-  Reserved touched;  // [warps] of RowRange, in which each warp has drawn
-  Reserved sums;     // [2, warps, 32] of groups
+  Reserved touched;  // [warps] of RowRange: the rows in which each warp has drawn
+  Reserved sums;     // [2, warps, 32] sums of groups
   Reserved turned;   // [warps, 16, 32] levels of a group
 
   void reserve(SharedLayout& layout, int rows, int warps) {
@@ -37,14 +37,14 @@ struct StripLayout {
     sums = layout.reserve<int>(int64_t{2} * warps * kWarp);
   }
 
-  // Needed while a strip becomes levels.
+  // Needed only while a strip is converted to levels.
   void reserve_turned(SharedLayout& layout, int warps) {
     turned = layout.reserve<uint4>(int64_t{warps} * kGroupCells / kPiece);
   }
 };
 
-// The order in which the warps of a block take the groups of rows of a strip, one each: first the touched groups, then
-// the others. If `touched` is 0 or negative, no group is touched.
+// The order in which the groups of a strip's rows are assigned to the warps of a block, one each: first the touched
+// groups, then the others. If `touched` is 0 or negative, no group is touched.
 struct GroupOrder {
   int first, touched, count;
 
@@ -74,7 +74,7 @@ __device__ __forceinline__ GroupOrder touched_groups(const Reserved& ranges, int
 __device__ __forceinline__ int lane_piece() { return lane_index() & 1; }
 __device__ __forceinline__ int lane_row() { return lane_index() >> 1; }
 
-// Writes a group of rows without ink, as far as the strip has rows.
+// Writes the rows of a group without ink, up to the last row of the strip.
 template <class RowWriter>
 __device__ __forceinline__ void put_blank_group(int group, int rows, const RowWriter& to) {
   const int row = group * kGroupRows + lane_row();
@@ -104,19 +104,19 @@ class Strip {
 
   __device__ __forceinline__ void touch(const RowRange& touched) const { note_rows(l_.touched, touched); }
 
-  // Turns the cells into levels. Calls to.put(row, pixels) for this lane's half of each row that it writes, where
-  // pixels are to.pixels(levels) or to.blank(). Leaves the cells ready for the next strip.
+  // Converts the cells to levels. Calls to.put(row, pixels) for this lane's half of each row that it writes, where
+  // pixels are to.pixels(levels) or to.blank(). Zeroes the cells for the next strip.
   template <class RowWriter>
   __device__ __forceinline__ void put_levels(int rows, float scale, const RowWriter& to) const {
     __syncthreads();
     const GroupOrder groups = touched_groups(l_.touched, l_.groups);
-    int above = 0;  // sum of all rows above this round's
+    int above = 0;  // sum of all rows above those of this round
     int done = 0;
     do {
       const int n = done + warp_index(), group = groups.nth(n);
       if (n < groups.touched) {
         const int lane = renewed(lane_index());
-        // Two rounds' sums lie side by side.
+        // The sums of two consecutive rounds are stored separately.
         const Shared<int> sums = shared_at<int>(l_.sums) + ((done & block_warps()) * kWarp + lane);
         int value[kGroupRows];
         sums[warp_index() * kWarp] = take(group, lane, value);

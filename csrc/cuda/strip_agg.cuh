@@ -1,9 +1,9 @@
-// Lines as Anti-Grain Geometry draws them, in a strip of an image. See core/agg.h.
+// Lines as drawn by Anti-Grain Geometry, in a strip of an image. See core/agg.h.
 //
 // In each row that an edge of the outline crosses, the cell with the edge gets the area to the right of the edge, and
-// the next cell the rest of the row's height. These are differences along the row, whose prefix sum is the winding
-// integral. Within one column the area is linear from row to row. So cells hold second differences down the column, and
-// an edge changes six of them in each of two columns, however many rows it crosses.
+// the next cell gets the rest of the row's height. These are differences along the row, whose prefix sum is the winding
+// integral. Within one column, the area is linear from row to row. So cells hold second differences down the column,
+// and an edge changes six of them in each of two columns, regardless of the number of rows that it crosses.
 #pragma once
 
 #include "outline.cuh"
@@ -17,10 +17,10 @@ constexpr int kAggColumns = kWarp + 1;  // the last one is never shown
 constexpr float kWholeArea = 1 << 20;
 
 struct AggLayout {
-  float right, bottom;  // a pixel beyond the canvas
-  int groups;           // of the rows that are drawn at a time, and the two behind them
+  float right, bottom;  // one pixel beyond the canvas
+  int groups;           // groups of the rows that are drawn at a time, and of two more rows
   Reserved cells;       // [groups, 16, 33] zeros between strips
-  Reserved touched;     // as of a StripLayout
+  Reserved touched;     // as in StripLayout
   Reserved sums;        // [2, 2, warps, 32]
   Reserved queue;       // [warps, 64]
 
@@ -45,8 +45,8 @@ class AggStrip {
     for (int i = thread_index(); i < l_.cells.bytes / static_cast<int>(sizeof(int)); i += block_threads()) cells[i] = 0;
   }
 
-  // Adds the outline of a line, with coordinates relative to the strip's first pixel. What lies right of the strip does
-  // not change it, but what lies left does. `shown` rows are drawn, which begin with row `first` of the strip.
+  // Adds the outline of a line, with coordinates relative to the strip's first pixel. Edges right of the strip do not
+  // affect it, but edges left of it do. `shown` rows are drawn, from row `first` of the strip on.
   template <class X, class Y>
   __device__ __forceinline__ void add_line(const OutlinedLine<X, Y>& line, int first, float shown,
                                            RowRange& touched) const {
@@ -60,11 +60,11 @@ class AggStrip {
   __device__ __forceinline__ void put_levels(int rows, const RowWriter& to) const {
     __syncthreads();
     const GroupOrder groups = touched_groups(l_.touched, l_.groups);
-    int slope = 0, height = 0;  // of the column where the groups taken so far end
+    int slope = 0, height = 0;  // first difference and value of the column at the end of the groups taken so far
     int done = 0;
     do {
       const int n = done + warp_index(), group = groups.nth(n);
-      // Two rounds' sums lie side by side.
+      // The sums of two consecutive rounds are stored separately.
       const Shared<int> sums = shared_at<int>(l_.sums) + ((done & block_warps()) * 2 * kWarp + lane_index());
       const auto pass = [&](int from, int to) {
 #pragma unroll 1
@@ -90,16 +90,16 @@ class AggStrip {
   }
 
  private:
-  // Adds an edge, which is not horizontal, to the first column that it goes through from above. Returns whether it goes
-  // on in another column, and then leaves that part of the edge in `edge`.
+  // Adds an edge, which is not horizontal, to the first column that it crosses from above. Returns whether it continues
+  // in another column, and then replaces `edge` by the remaining part.
   __device__ __forceinline__ bool add_edge(Edge& edge, int first, float shown, RowRange& touched) const {
-    constexpr float kBefore = -1.0f, kBehind = kWarp;  // columns that stand for all on either side
+    constexpr float kBefore = -1.0f, kBehind = kWarp;  // represent all columns on either side
     const float y0 = edge.from.y, y1 = edge.to.y;
     const float begin = max(min(y0, y1), 0.0f), end = min(max(y0, y1), shown);
     if (!(begin < end)) return false;
     const bool downwards = y0 < y1;
     const float width = edge.to.x - edge.from.x, slope = width * reciprocal(y1 - y0);
-    // An end that is not cut off is used unchanged, so that the rest of an edge begins exactly on a column's border.
+    // An end that is not clipped is used unchanged, so that the rest of an edge begins exactly on a column's border.
     const Vertex top = downwards ? edge.from : edge.to;
     const float x0 = top.y == begin ? top.x : top.x + slope * (begin - top.y), x1 = edge.from.x + slope * (end - y0);
     if (!(min(x0, x1) < kBehind)) return false;
@@ -112,7 +112,7 @@ class AggStrip {
     const float crossing = y0 + (border - edge.from.x) * ((y1 - y0) * reciprocal(width));
     const float bottom = goes_on ? clamp(crossing, begin, end) : end, next = goes_on ? border : x1;
     if (column < kBehind && begin < bottom) {
-      // What lies left of the strip counts as if it lay on its border.
+      // Edges left of the strip are moved to its border.
       const bool before = column < 0.0f;
       const float f0 = before ? 0.0f : clamp(x0 - column, 0.0f, 1.0f),
                   f1 = before ? 0.0f : clamp(next - column, 0.0f, 1.0f);
@@ -127,22 +127,22 @@ class AggStrip {
 
   static __device__ __forceinline__ int whole(float area) { return __float2int_rn(area); }
 
-  // Adds to one column, and the one to its right, what an edge within it leaves from y = begin to y = end, where its x
-  // goes from f0 to f1 of the column's width.
+  // Adds the contributions of an edge within a column to this column and the one to its right. The edge runs from
+  // y = begin to y = end and from x = f0 to x = f1, in units of the column's width.
   static __device__ __forceinline__ void add_piece(Shared<int> cell, float begin, float end, float f0, float f1,
                                                    float slope, float sign) {
     const int top = static_cast<int>(begin);
     int bottom = static_cast<int>(end);
     if (static_cast<float>(bottom) == end) --bottom;
     cell = cell + top * kAggColumns;
-    // Part of the first row, whole rows, part of the last; or all in one row, and nothing in the last.
+    // A part of the first row, whole rows, and a part of the last row; or a part of a single row only.
     const int rows = bottom - top - 1;
     const bool one = rows < 0;
     const float upper = sign * (one ? end - begin : static_cast<float>(top + 1) - begin);
     const float inner0 = one ? f1 : f0 + slope * (static_cast<float>(top + 1) - begin);
     const int p = whole(upper * (1.0f - 0.5f * (f0 + inner0)));
     const int all_upper = whole(upper), all = rows > 0 ? whole(sign) : 0;
-    // The area of whole row k is begins - k * step; what rounding the step leaves is shared by both ends.
+    // The area of whole row k is begins - k * step. The rounding error of the step is split between both ends.
     const float exact = rows > 0 ? sign * slope : 0.0f, steps = static_cast<float>(rows - 1);
     const int step = whole(exact);
     const float middle = sign * (1.0f - inner0) - 0.5f * exact;  // of the first whole row
@@ -164,7 +164,7 @@ class AggStrip {
     atomicAdd(cell + 2 * kAggColumns, c);
   }
 
-  // A group's second differences, and what they come to at its end by themselves: the slope, then the height.
+  // Takes a group's second differences, and sums them to the slope and the height at the end of the group.
   __device__ __forceinline__ void take(int group, int* value, Shared<int> sums) const {
     const Shared<int> cell = shared_at<int>(l_.cells) + (group * kGroupRows * kAggColumns + lane_index());
     int slope = 0, height = 0;
@@ -178,7 +178,7 @@ class AggStrip {
     sums[kWarp] = height;
   }
 
-  // Sums down the columns, then along the rows: two lanes for each row.
+  // Sums down the columns, and then along the rows with two lanes per row.
   template <class RowWriter>
   __device__ __forceinline__ void put_group(int group, int slope, int height, const int* value, int rows,
                                             const RowWriter& to) const {

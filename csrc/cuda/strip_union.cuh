@@ -1,35 +1,35 @@
-// Where a line or a band covers the sub-columns of a strip, by true area. See core/raster.h.
+// The intervals of a strip's sub-columns that a line or a band covers, by true area. See core/raster.h.
 #pragma once
 
 #include "strip.cuh"
 
 namespace spectromer {
 
-// If the spacing of the points is a power of two, and at most 1, points lie alike around a given sub-column in every
-// pixel column. So the points that are near it, and how far they reach, are computed once. The number of sub-columns is
-// a power of two as well, so that all distances are exact.
+// If the spacing of the points is a power of two, and at most 1, the positions of points relative to a given sub-column
+// are the same in every pixel column. So the points near it, and the heights of their discs, are computed once. The
+// number of sub-columns is a power of two as well, so that all distances are exact.
 struct alignas(16) NearPoints {
   int first;     // first point whose segment can touch the sub-column, counted from the column's first point
-  int segments;  // from there on
-  float from;    // from the middle of the first segment to the sub-column
-  int reach;     // where its discs begin in NearLayout::reach
+  int segments;  // number of segments from there on
+  float from;    // distance from the middle of the first segment to the sub-column
+  int reach;     // index of its first disc in NearLayout::reach
 };
 
-// For a band between two lines: the point before the sub-column, and where the sub-column lies between that point and
-// the next.
+// For a band between two lines: the point before the sub-column, and the position of the sub-column between that point
+// and the next.
 struct alignas(8) NearShare {
   int before;
   float share;
 };
 
 struct NearLayout {
-  bool even;         // points are spaced like that
+  bool even;         // the spacing of the points is as required
   int points_shift;  // binary logarithm of the points in a column
   float per_step;    // 1 / distance
   float half_step;   // half of the distance
-  int most;          // segments near a sub-column
+  int most;          // maximum number of segments near a sub-column
   Reserved points;   // [subcolumns] of NearPoints, for lines
-  Reserved reach;    // [subcolumns, most] half the height of the disc around the point behind each segment
+  Reserved reach;    // [subcolumns, most] half the height of the disc around the end of each segment
   Reserved shares;   // [subcolumns] of NearShare, for bands
 
   static constexpr int kMostSegments = 64, kMostSubcolumns = 256;
@@ -45,7 +45,7 @@ struct NearLayout {
     most = static_cast<int>(linewidth / step) + 3;
   }
 
-  // The number of points, not drawn, that a line must have before its first point and behind its last.
+  // The number of undrawn points that a line must have before its first point and after its last.
   int padding(float linewidth) const {
     return points || shares ? static_cast<int>(0.5f * linewidth * per_step) + 2 : 0;
   }
@@ -162,7 +162,7 @@ class NearPainter {
         : painter_(painter), point_(y + near.first), reach_(shared_at<float>(painter.l_.reach) + near.reach),
           side_(sides + near.first), from_(near.from), left_(0.5f * *point_) {}
 
-    // Widens `hit` by the sides of the segment that is i segments ahead of the pointers, and by the disc behind it.
+    // Widens `hit` by the sides of the segment that is i segments ahead of the pointers, and by the disc at its end.
     __device__ __forceinline__ void widen(Interval& hit, int i) {
       const Sides s = side_[i];
       const float next = point_[i + 1], disc = reach_[i], right = 0.5f * next, middle = left_ + right;
@@ -178,14 +178,14 @@ class NearPainter {
 
     __device__ __forceinline__ void advance() { point_ = point_ + 1, side_ = side_ + 1, reach_ = reach_ + 1; }
 
-    // Whether the point behind the last segment is not drawn.
+    // Whether the point at the end of the last segment is not drawn.
     __device__ __forceinline__ bool at_gap() const { return left_ != left_; }
 
    private:
     const NearPainter& painter_;
     Shared<const float> point_, reach_;
     Shared<const Sides> side_;
-    float from_, left_;  // from the middle of the segment to the sub-column; half the y of the point before it
+    float from_, left_;  // distance from the middle of the segment to the sub-column; half the y of the point before it
   };
 
   const NearLayout& l_;
@@ -193,8 +193,8 @@ class NearPainter {
   const int subcolumns_;
 };
 
-// A piece of the line ends at point i. If the next piece begins so near that one sub-column can meet both, calls
-// mark(first, last) with the first and the last strip where that can happen.
+// A piece of the line ends at point i. If the next piece begins so near that one sub-column can intersect both, calls
+// mark(first, last) with the first and the last strip in which this can happen.
 template <class X, class Mark>
 __device__ void note_gap(X x, Shared<const float> y, int points, int i, float r, int width, Mark mark) {
   constexpr float kRoom = 1e-3f;
@@ -209,8 +209,8 @@ __device__ void note_gap(X x, Shared<const float> y, int points, int i, float r,
   }
 }
 
-// The interval of the vertical line at `at` that a line without gaps, with points spaced arbitrarily, covers. No point
-// before `first` touches it. Like widen_by_disc and widen_by_sides, but with fmaxf and fminf, which ignore NaN.
+// The interval of the vertical line at `at` that a line without gaps and with arbitrarily spaced points covers. No
+// point before `first` touches it. Like widen_by_disc and widen_by_sides, but with fmaxf and fminf, which ignore NaN.
 template <class X, class SidesOf>
 __device__ __forceinline__ Interval hit_without_gaps(X x, Shared<const float> y, SidesOf sides, int points, int first,
                                                      float at, float r) {
