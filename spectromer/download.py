@@ -64,7 +64,7 @@ def _report(found: "Downloaded", out: Path) -> None:
     from spectromer.surveys.downloads import FAILED
 
     failed = len(found.failed)
-    print(f"{found.fetched} files fetched, {found.present} were there, {failed} could not be had: {out}")
+    print(f"{found.fetched} files fetched, {found.present} existed already, {failed} failed: {out}")
     if failed:
         print(f"the reasons: {out / FAILED}")
 

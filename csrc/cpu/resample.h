@@ -46,7 +46,7 @@ struct ResamplePlan {
   std::vector<uint8_t> index;  // [terms, lanes] pixel within the window
   Floats weight;               // [terms, lanes] 0 where a lane has no pixel left
   Floats total;                // [blocks, lanes] sum of a bin's weights
-  Floats per_total;            // [blocks, lanes] 1 / total, or 0 for a bin that meets no pixel
+  Floats per_total;            // [blocks, lanes] 1 / total, or 0 for a bin without pixels
 };
 
 // A piece of a row's pixels.

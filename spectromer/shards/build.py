@@ -205,7 +205,7 @@ def _settle(
         if begun is not None and begun[name] != value:
             raise ShardError(
                 f"--out {out} was begun with other settings ({name}: {begun[name]}, now {value}); "
-                "take the same, or name another folder"
+                "use the same settings, or name another folder"
             )
     write_settings(settings, out)
     return settings, prepared
@@ -265,8 +265,8 @@ def build(
                         progress.advance(bar, future.result())
                 except BrokenProcessPool as error:
                     raise ShardError(
-                        "a process that did the work has died (for want of memory?); what it had finished is kept: "
-                        "give the same command again"
+                        "a worker process has died (out of memory?); finished shards are kept: "
+                        "repeat the same command to continue"
                     ) from error
                 finally:
                     for future in work:

@@ -190,7 +190,7 @@ class ShardSet:
         for shard in read_manifest(folder)["shards"]:
             path = folder / shard["name"]
             if not path.is_file() or path.stat().st_size != shard["bytes"]:
-                raise ShardError(f"{path}: the manifest says {shard['bytes']} bytes, the file is missing or another")
+                raise ShardError(f"{path}: the manifest says {shard['bytes']} bytes; the file is missing or differs")
             blocks = -(-shard["rows"] // BLOCK_ROWS)
             with pa.OSFile(str(path)) as file:
                 found = _reader(file, path, SCHEMA).num_record_batches
