@@ -17,7 +17,7 @@ def test_help_needs_nothing_heavy() -> None:
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Folder of the shards." in done.stdout and done.stdout.splitlines()[-1] == "[]"
+    assert "Folder for the shards." in done.stdout and done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(
