@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from spectromer.labels import BelievedLabels
-from spectromer.learning.metrics import _redshifts, _scalars, evaluate_predictions, with_errors
+from spectromer.learning.metrics import _categories, _redshifts, _scalars, evaluate_predictions, with_errors
 from spectromer.learning.targets import Targets
 
 
@@ -20,6 +20,12 @@ def test_redshift_metrics_are_the_fields() -> None:
     assert found["sigma_nmad"] == pytest.approx(1.4826 * 0.001, rel=1e-3)
     residual = 0.0012**2 + 0.0013**2 + 0.15**2
     assert found["r2"] == pytest.approx(1 - residual / ((z - z.mean()) ** 2).sum())
+
+
+def test_a_missing_subclass_is_wrong_with_probability_0() -> None:
+    """A class without subclasses has none, and its probability is NaN."""
+    found = _categories(np.array(["", "M"]), np.array(["AGN", "M"]), np.array([np.nan, 1.0]))
+    assert (found["accuracy"], found["expected_calibration_error"]) == (0.5, 0.0)
 
 
 def test_errors_are_those_of_statistics() -> None:

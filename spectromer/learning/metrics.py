@@ -142,7 +142,11 @@ def _redshifts(limit: float) -> Measure:
 
 
 def _reliability(right: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean probability, accuracy and count for each bin of predicted probability that is not empty."""
+    """Mean probability, accuracy and count for each bin of predicted probability that is not empty.
+
+    A spectrum whose predicted class has no subclass has no predicted subclass: its probability is NaN, and counts as 0.
+    """
+    probability = np.nan_to_num(probability)
     bin_ = np.minimum((probability * _PROBABILITY_BINS).astype(int), _PROBABILITY_BINS - 1)
     n = np.bincount(bin_, minlength=_PROBABILITY_BINS)
     filled = n > 0
