@@ -141,6 +141,8 @@ class BaselineConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        distinct = bool(self.methods) and len(set(self.methods)) == len(self.methods)
+        require(distinct, f"methods must name at least one method, each once, got {self.methods}")
         _check_count("max_train", self.max_train)
         if self.epochs is not None:
             _check_count("epochs", self.epochs)

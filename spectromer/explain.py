@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from spectromer.cli import exit_code
+from spectromer.errors import require
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class ExplainConfig:
     """Survey files, or folders of survey files."""
     out: Path
     """The folder for the plots, one for each spectrum, and for unreadable.csv."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.paths), "name files or folders to explain")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

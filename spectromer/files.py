@@ -13,22 +13,48 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from torch import Tensor
 
-__all__ = ["atomic", "read_tensors", "table_format", "write_rejected", "write_table"]
+__all__ = ["atomic", "make_folder", "read_tensors", "table_format", "write_rejected", "write_table"]
 
 _TABLE_FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".parquet": "parquet"}
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that replaces `path`, synced to disk, on success and is deleted on failure."""
+    """Yield a temporary path that replaces `path`, synced to disk, on success and is deleted on failure.
+
+    Raises
+    ------
+    ArgumentError
+        If the file cannot be written.
+    """
+    if not path.name or path.is_dir():
+        raise ArgumentError(f"{path}: the file cannot be written (it is a folder)")
     part = path.with_name(f".{path.stem}.part-{os.getpid()}{path.suffix}")
     try:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+    except OSError as error:
+        if error.filename not in (part, os.fspath(part)):
+            raise
+        raise ArgumentError(f"{path}: the file cannot be written ({error.strerror})") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def make_folder(path: Path, option: str = "--out") -> None:
+    """Create a folder if it does not exist.
+
+    Raises
+    ------
+    ArgumentError
+        If it cannot be created. The message names the command-line option `option`.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"{option} {path}: the folder cannot be made ({error.strerror})") from error
 
 
 def write_rejected(rejected: Iterable[ReadError], path: Path) -> None:
@@ -54,7 +80,7 @@ def table_format(path: Path) -> str:
 
 def write_table(table: "Table", path: Path) -> None:
     """Write a table as .csv, .ecsv, .fits or .parquet, depending on the suffix of `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic(path) as part:
         table.write(part, format=table_format(path), overwrite=True)
 

@@ -26,7 +26,9 @@ class PredictConfig:
     """Number of spectra in a batch."""
 
     def __post_init__(self) -> None:
+        require(bool(self.paths), "name files or folders to predict")
         require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
+        require(self.batch_size < 1 << 31, f"batch_size must be below 2^31, got {self.batch_size}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

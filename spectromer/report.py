@@ -10,7 +10,8 @@ from typing import Annotated
 import tyro
 
 from spectromer.cli import exit_code
-from spectromer.files import atomic
+from spectromer.errors import require
+from spectromer.files import atomic, make_folder
 from spectromer.runs import RunFolder
 
 
@@ -33,9 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         from spectromer.learning.figures import compare, show_comparison
 
+        require(bool(config.runs), "name at least one run to report")
         rows = compare([(run.name, RunFolder(run).read_metrics()["test"]) for run in config.runs])
         show_comparison(rows, Console())
         if config.out is not None:
+            make_folder(config.out.parent)
             with atomic(config.out) as part, part.open("w", newline="") as file:
                 csv.writer(file).writerows(rows)
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from spectromer.config import TrainConfig
 from spectromer.documents import SCHEMA, convert_first, json_object, load_json, parse_document, shorten, write_document
-from spectromer.errors import ArgumentError, RunError, require
-from spectromer.files import atomic, read_tensors
+from spectromer.errors import RunError, require
+from spectromer.files import atomic, make_folder, read_tensors
 from spectromer.labels import CATEGORIES, CLASSES, TARGETS
 from spectromer.picture import STYLES, Picture, Quantity
 
@@ -64,10 +64,7 @@ class RunFolder:
         ArgumentError
             If it cannot be created. The message names the command-line option `option`.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArgumentError(f"{option} {self.path}: the folder cannot be made ({error.strerror})") from error
+        make_folder(self.path, option)
 
     def find(self, file: Path) -> Path:
         """Return `file`, which must exist.

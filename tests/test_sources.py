@@ -60,7 +60,5 @@ def test_divide_loads_and_divides(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "60 spectra read, 0 files could not be; 60 have a good pixel" in capsys.readouterr().out
     turned = divide(SimpleNamespace(**vars(asked) | {"fold_offset": 0.5})).rows
     assert set(found.rows["val"]) | set(found.rows["test"]) == set(turned["train"])
-    with pytest.raises(
-        ArgumentError, match=r"the val split is empty: 60 usable spectra are too few for the shares \(1"
-    ):
+    with pytest.raises(ArgumentError, match=r"the val split is empty: 60 usable spectra are too few for the split \(1"):
         divide(SimpleNamespace(**vars(asked) | {"split": (1.0, 0.0, 0.0)}))

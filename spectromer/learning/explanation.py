@@ -16,7 +16,7 @@ from rich.progress import track
 from torch import Tensor
 
 from spectromer.errors import ArgumentError, ReadError
-from spectromer.files import write_rejected
+from spectromer.files import make_folder, write_rejected
 from spectromer.labels import CATEGORIES
 from spectromer.learning.calibration import catastrophic_limits
 from spectromer.learning.encoder import ImageEncoder
@@ -257,6 +257,7 @@ def explain_files(run: Path, paths: Sequence[Path], out: Path) -> None:
         If the run is not finished.
     """
     predictor = Predictor.load(run)
+    make_folder(out)
     rejected: list[ReadError] = []
     drawn = 0
     files = [file for path in paths for file in find_files(path)]
@@ -272,6 +273,5 @@ def explain_files(run: Path, paths: Sequence[Path], out: Path) -> None:
                 out / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', f'{result.survey}-{result.id}')}.png",
             )
             drawn += 1
-    out.mkdir(parents=True, exist_ok=True)
     write_rejected(rejected, out / "unreadable.csv")
     print(f"{drawn} spectra explained in {out}" + (f", {len(rejected)} could not be explained" if rejected else ""))

@@ -7,7 +7,7 @@ from rich.progress import track
 
 from spectromer.chunks import chunks
 from spectromer.errors import ReadError
-from spectromer.files import table_format, write_rejected, write_table
+from spectromer.files import make_folder, table_format, write_rejected, write_table
 from spectromer.learning.predictor import Predictor
 from spectromer.shards.feeds import in_order
 from spectromer.shards.sources import is_shards
@@ -44,6 +44,7 @@ def predict_files(run: Path, paths: Sequence[Path], out: Path, batch_size: int =
     """
     table_format(out)
     predictor = Predictor.load(run)
+    make_folder(out.parent)  # before the work, not after it
     rejected: list[ReadError] = []
     read_paths: list[str] = []
 

@@ -150,6 +150,6 @@ def divide(asked: "DataConfig") -> Division:
     for name, found in rows.items():
         if not len(found):
             raise ArgumentError(
-                f"the {name} split is empty: {usable.sum()} usable spectra are too few for the shares {asked.split}"
+                f"the {name} split is empty: {usable.sum()} usable spectra are too few for the split {asked.split}"
             )
     return Division(shards, rows, rejected)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from spectromer.errors import ArgumentError, DependencyError, ShardError
+from spectromer.files import make_folder
 
 __all__ = ["alone", "executor"]
 
@@ -26,7 +27,7 @@ def alone(out: Path) -> Iterator[None]:
     ShardError
         When another ingestion holds the lock.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with (out / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,7 +76,7 @@ def executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
         raise DependencyError("--scheduler needs dask.distributed: pip install 'spectromer[cluster]'") from error
     try:
         client = distributed.Client(scheduler, timeout=_SCHEDULER_TIMEOUT)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: it is no address
         raise ArgumentError(f"--scheduler {scheduler}: no scheduler answers there ({error})") from error
     with client, client.get_executor() as cluster:
         yield cluster

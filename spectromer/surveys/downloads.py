@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.progress import track
 
 from spectromer.errors import DownloadError, ReadError
-from spectromer.files import atomic, write_rejected
+from spectromer.files import atomic, make_folder, write_rejected
 from spectromer.surveys.survey import surveys
 from spectromer.surveys.tables import open_table
 
@@ -78,7 +78,7 @@ def download(
             known = ", or ".join(survey.download_columns for survey in surveys() if survey.download_columns)
             raise DownloadError(f"{table}: it needs columns {known}; it has {columns}")
         wanted = survey.downloads(columns, release, token)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     missing = {name: get for name, get in wanted.items() if not (out / name).exists()}
     with ThreadPoolExecutor(connections) as pool:
         results = pool.map(lambda item: _fetch(item[1], out / item[0], attempts), missing.items())
