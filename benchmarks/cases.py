@@ -1,6 +1,6 @@
 """The cases of the table of GPU figures in docs/results.md, shared by the scripts that time and profile them.
 
-As a script (`python benchmarks/cases.py 256`) it prints the name of each case and draws 256 spectra on the GPU.
+Run `python benchmarks/cases.py 256` to print the name of each case and to draw 256 spectra on the GPU.
 """
 
 import sys

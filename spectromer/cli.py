@@ -3,9 +3,16 @@
 import sys
 from collections.abc import Callable
 
-from spectromer.errors import SpectromerError
+from spectromer.errors import SpectromerError, require
 
-__all__ = ["exit_code"]
+__all__ = ["check_least", "exit_code"]
+
+
+def check_least(options: object, **bounds: int) -> None:
+    """Raise ArgumentError unless each of the named options is at least its bound."""
+    for name, bound in bounds.items():
+        value = getattr(options, name)
+        require(value >= bound, f"--{name.replace('_', '-')} must be at least {bound}, got {value}")
 
 
 def exit_code(work: Callable[[], object]) -> int:

@@ -17,6 +17,7 @@ __all__ = [
     "json_object",
     "load_json",
     "parse_document",
+    "parse_fields",
     "parse_json",
     "shorten",
     "write_document",
@@ -36,7 +37,9 @@ def write_document(file: Path, document: Any) -> None:
         part.write_text(json.dumps(saved, indent=2) + "\n")
 
 
-def parse_document(file: Path, saved: Any, kind: type[T], convert: Callable[[dict[str, Any]], dict[str, Any]]) -> T:
+def parse_document(
+    file: Path, saved: Any, kind: type[T], convert: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> T:
     """Convert a JSON document to a dataclass. Its version, keys, types and ranges of values are checked.
 
     Parameters
@@ -47,22 +50,33 @@ def parse_document(file: Path, saved: Any, kind: type[T], convert: Callable[[dic
         The document.
     kind : type
         The dataclass.
-    convert : callable
-        Converts version 1 of the document.
+    convert : callable, optional
+        Converts version 1 of the document. Without it, version 1 has the same keys as the present version.
 
     Raises
     ------
     RunError
         If the document breaks a rule.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     saved = dict(json_object(file, "the document", saved))
     version = saved.pop("schema", 1)
     if type(version) is not int or version not in (1, SCHEMA):
         raise RunError(f"{file}: its schema is of version {version!r}, and this Spectromer reads 1 and {SCHEMA}")
-    if version == 1:
+    if version == 1 and convert is not None:
         saved = convert_first(file, saved, convert)
+    return parse_fields(file, saved, kind)
+
+
+def parse_fields(file: Path, saved: dict[str, Any], kind: type[T]) -> T:
+    """Convert a JSON object that `file` holds to a dataclass. Its keys, types and ranges of values are checked.
+
+    Raises
+    ------
+    RunError
+        If the object breaks a rule.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
     adapter = TypeAdapter(kind)
     try:
         document = adapter.validate_json(json.dumps(saved), strict=True)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from spectromer.cli import exit_code
-from spectromer.errors import ArgumentError
+from spectromer.cli import check_least, exit_code
 
 if TYPE_CHECKING:
     from spectromer.surveys.downloads import Downloaded
@@ -47,9 +46,7 @@ def download(config: DownloadConfig) -> "Downloaded":
     """
     from spectromer.surveys import downloads
 
-    for name in ("connections", "attempts"):
-        if getattr(config, name) < 1:
-            raise ArgumentError(f"--{name} must be at least 1, got {getattr(config, name)}")
+    check_least(config, connections=1, attempts=1)
     return downloads.download(
         config.table,
         config.out,

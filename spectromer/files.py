@@ -1,4 +1,4 @@
-"""Atomic writing of files and tables."""
+"""Files and folders: atomic writing, tables, and tensors that are checked when they are read."""
 
 import csv
 import os
@@ -43,18 +43,18 @@ def atomic(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def make_folder(path: Path, option: str = "--out") -> None:
-    """Create a folder if it does not exist.
+def make_folder(path: Path) -> None:
+    """Create the folder of the option `--out` if it does not exist.
 
     Raises
     ------
     ArgumentError
-        If it cannot be created. The message names the command-line option `option`.
+        If it cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ArgumentError(f"{option} {path}: the folder cannot be made ({error.strerror})") from error
+        raise ArgumentError(f"--out {path}: the folder cannot be made ({error.strerror})") from error
 
 
 def write_rejected(rejected: Iterable[ReadError], path: Path) -> None:
@@ -86,12 +86,12 @@ def write_table(table: "Table", path: Path) -> None:
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":
-    """The tensors and the metadata of a safetensors file.
+    """Read the tensors and the metadata of a safetensors file.
 
     Raises
     ------
     RunError
-        When the file is no safetensors file, or is cut off.
+        If the file is not a complete safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from spectromer.cli import exit_code
+from spectromer.cli import check_least, exit_code
 from spectromer.errors import ArgumentError
 from spectromer.shards.selection import EVERYTHING, Selection
 
@@ -56,10 +56,7 @@ def ingest(config: IngestConfig) -> dict[str, Any]:
 
     if not config.paths and not config.simulated:
         raise ArgumentError("name files or folders to ingest, or --simulated N")
-    for name, least in (("shard_size", 1), ("workers", 1), ("simulated", 0), ("seed", 0)):
-        if getattr(config, name) < least:
-            option = f"--{name.replace('_', '-')}"
-            raise ArgumentError(f"{option} must be at least {least}, got {getattr(config, name)}")
+    check_least(config, shard_size=1, workers=1, simulated=0, seed=0)
     return build(
         config.paths,
         config.out,

@@ -280,7 +280,7 @@ def hashable(value: Any) -> Any:
 
 
 def _finite(value: Any) -> bool:
-    """Whether no number in an option is infinite or NaN."""
+    """Tell whether no number in an option is infinite or NaN."""
     if isinstance(value, tuple):
         return all(map(_finite, value))
     return not isinstance(value, float) or math.isfinite(value)

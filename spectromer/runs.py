@@ -22,7 +22,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spectromer.config import TrainConfig
-from spectromer.documents import SCHEMA, convert_first, json_object, load_json, parse_document, shorten, write_document
+from spectromer.documents import (
+    convert_first,
+    json_object,
+    load_json,
+    parse_document,
+    parse_fields,
+    shorten,
+    write_document,
+)
 from spectromer.errors import RunError, require
 from spectromer.files import atomic, make_folder, read_tensors
 from spectromer.labels import CATEGORIES, CLASSES, TARGETS
@@ -56,15 +64,15 @@ class RunFolder:
         self.unreadable = self.path / "unreadable.csv"
         self.plots = self.path / "plots"
 
-    def create(self, option: str = "--out") -> None:
+    def create(self) -> None:
         """Create the folder if it does not exist.
 
         Raises
         ------
         ArgumentError
-            If it cannot be created. The message names the command-line option `option`.
+            If it cannot be created.
         """
-        make_folder(self.path, option)
+        make_folder(self.path)
 
     def find(self, file: Path) -> Path:
         """Return `file`, which must exist.
@@ -130,18 +138,13 @@ class RunFolder:
         """Convert version 1 of config.json, with the picture of model.json."""
         saved["split"], saved["fold_offset"] = saved.pop("shares"), saved.pop("turn")
         options = {field.name: saved.pop(field.name) for field in fields(_FirstOptions)}
-        parse_document(self.config, {"schema": SCHEMA, **options}, _FirstOptions, lambda first: first)
+        parse_fields(self.config, options, _FirstOptions)
         model = json_object(self.model, "the document", load_json(self.find(self.model)))
         if "schema" not in model:
             model = convert_first(self.model, model, _convert_model)
         found, picture = model.get("picture"), TrainConfig.picture
         if found is not None:
-            picture = parse_document(
-                self.model,
-                {"schema": SCHEMA, **json_object(self.model, "picture", found)},
-                Picture,
-                lambda first: first,
-            )
+            picture = parse_fields(self.model, json_object(self.model, "picture", found), Picture)
         saved["picture"] = json.loads(picture.to_json())
         return saved
 
@@ -225,5 +228,5 @@ def _check_count(file: Path, name: str, value: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a JSON value is a number. NaN, which stands for a figure that cannot be measured, is one."""
+    """Tell whether a JSON value is a number. NaN, which stands for a figure that cannot be measured, is one."""
     return isinstance(value, float) or (type(value) is int and abs(value) < 1 << 63)

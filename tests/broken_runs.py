@@ -23,7 +23,12 @@ Edit = Callable[[dict[str, Tensor], dict[str, str]], Any]
 
 def set_key(file: Path, keys: str, value: Any) -> None:
     """Set or remove the value at "key.key" in a JSON file."""
-    saved = json.loads(file.read_text())
+    file.write_text(with_key(file.read_text(), keys, value))
+
+
+def with_key(text: str, keys: str, value: Any) -> str:
+    """JSON text with the value at "key.key" set or removed."""
+    saved = json.loads(text)
     *above, last = keys.split(".")
     inner = saved
     for key in above:
@@ -32,7 +37,7 @@ def set_key(file: Path, keys: str, value: Any) -> None:
         del inner[last]
     else:
         inner[last] = value
-    file.write_text(json.dumps(saved))
+    return json.dumps(saved)
 
 
 def rewrite(file: Path, edit: Edit) -> None:
@@ -48,16 +53,7 @@ def set_number(keys: str, value: Any) -> Edit:
     """Set or remove the number at "key.key" in the metadata of a calibration."""
 
     def edit(_: dict[str, Tensor], metadata: dict[str, str]) -> None:
-        numbers = json.loads(metadata["numbers"])
-        *above, last = keys.split(".")
-        inner = numbers
-        for key in above:
-            inner = inner[key]
-        if value is GONE:
-            del inner[last]
-        else:
-            inner[last] = value
-        metadata["numbers"] = json.dumps(numbers)
+        metadata["numbers"] = with_key(metadata["numbers"], keys, value)
 
     return edit
 

@@ -1,6 +1,8 @@
 """What the tests share: devices, spectra, small runs, and the real spectra where they are at hand."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 from spectromer import Spectrum, SpectrumBatch
+from spectromer.surveys.simulated import simulate
 
 SURVEY_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -37,8 +40,6 @@ def survey_data() -> Path:
 @pytest.fixture(scope="session")
 def batch() -> SpectrumBatch:
     """Six spectra of SDSS and two of LAMOST."""
-    from spectromer.surveys.simulated import simulate
-
     spectra = list(simulate(260))
     return SpectrumBatch.from_spectra([*spectra[:6], *spectra[-2:]])
 
@@ -46,15 +47,12 @@ def batch() -> SpectrumBatch:
 @pytest.fixture(scope="session")
 def whole() -> list[Spectrum]:
     """Spectra without masked pixels, of which the thesis's pictures take no notice."""
-    from spectromer.surveys.simulated import simulate
-
     return [Spectrum(s.flux, torch.ones_like(s.flux), s.wavelength) for s in simulate(4, surveys=("SDSS",))]
 
 
 @pytest.fixture(scope="session")
 def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 40 good files, a dead fibre, and two that cannot be read."""
-    from spectromer.surveys.simulated import simulate
     from spectromer.surveys.write import write_survey
 
     folder = tmp_path_factory.mktemp("survey")
@@ -129,3 +127,32 @@ def broken(run: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "broken"
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("plots", "tensorboard", "*.parquet", "*.html"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def sdss() -> list[Spectrum]:
+    """Twelve simulated spectra of SDSS."""
+    return list(simulate(12, surveys=("SDSS",)))
+
+
+@pytest.fixture(scope="module")
+def lamost() -> list[Spectrum]:
+    """Twelve simulated spectra of LAMOST."""
+    return list(simulate(12, surveys=("LAMOST",)))
+
+
+@pytest.fixture
+def help_and_heavy() -> Callable[[str], tuple[str, str]]:
+    """What `--help` of a verb prints, and which heavy modules are imported by then, as a list in text."""
+
+    def run(verb: str) -> tuple[str, str]:
+        code = (
+            f"import sys, spectromer.{verb} as door\n"
+            "try:\n    door.main(['--help'])\nexcept SystemExit:\n    pass\n"
+            "heavy = {'torch', 'astropy', 'pyarrow', 'numpy', 'spectromer.surveys', 'spectromer.spectra'}\n"
+            "print(sorted(heavy & set(sys.modules)))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        return done.stdout, done.stdout.splitlines()[-1]
+
+    return run

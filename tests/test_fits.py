@@ -15,17 +15,6 @@ from spectromer.surveys import reading
 from spectromer.surveys.fits import NotPlain, read_plain
 from spectromer.surveys.lamost import SURVEY as LAMOST
 from spectromer.surveys.sdss import SURVEY as SDSS
-from spectromer.surveys.simulated import simulate
-
-
-@pytest.fixture(scope="module")
-def sdss() -> list[Spectrum]:
-    return list(simulate(12, surveys=("SDSS",)))
-
-
-@pytest.fixture(scope="module")
-def lamost() -> list[Spectrum]:
-    return list(simulate(12, surveys=("LAMOST",)))
 
 
 def test_what_is_not_plain_is_left_to_astropy(sdss: list[Spectrum], tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The door of `spectromer ingest`: its help is quick, and what is wrong is one line."""
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,15 +8,9 @@ import pytest
 from spectromer.__main__ import main as spectromer_main
 
 
-def test_help_needs_nothing_heavy() -> None:
-    code = (
-        "import sys, spectromer.ingest as door\n"
-        "try:\n    door.main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'astropy', 'pyarrow', 'numpy', 'spectromer.surveys', 'spectromer.spectra'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Folder for the shards." in done.stdout and done.stdout.splitlines()[-1] == "[]"
+def test_help_needs_nothing_heavy(help_and_heavy: Callable[[str], tuple[str, str]]) -> None:
+    text, heavy = help_and_heavy("ingest")
+    assert "Folder for the shards." in text and heavy == "[]"
 
 
 @pytest.mark.parametrize(

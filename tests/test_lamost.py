@@ -11,12 +11,6 @@ from survey_files import equal
 import spectromer
 from spectromer import ReadError, Spectrum
 from spectromer.surveys.lamost import SURVEY as LAMOST
-from spectromer.surveys.simulated import simulate
-
-
-@pytest.fixture(scope="module")
-def lamost() -> list[Spectrum]:
-    return list(simulate(12, surveys=("LAMOST",)))
 
 
 @pytest.mark.parametrize("layout", ["table", "image"])

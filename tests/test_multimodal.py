@@ -9,17 +9,6 @@ import torch
 import spectromer
 from spectromer import Spectrum
 from spectromer.surveys.multimodal import from_multimodal
-from spectromer.surveys.simulated import simulate
-
-
-@pytest.fixture(scope="module")
-def sdss() -> list[Spectrum]:
-    return list(simulate(12, surveys=("SDSS",)))
-
-
-@pytest.fixture(scope="module")
-def lamost() -> list[Spectrum]:
-    return list(simulate(12, surveys=("LAMOST",)))
 
 
 def test_multimodal_universe_files_and_rows(sdss: list[Spectrum], lamost: list[Spectrum], tmp_path: Path) -> None:

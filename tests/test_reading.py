@@ -15,17 +15,6 @@ import spectromer
 from spectromer import ReadError, Spectrum, SpectrumBatch
 from spectromer.surveys.lamost import SURVEY as LAMOST
 from spectromer.surveys.sdss import SURVEY as SDSS
-from spectromer.surveys.simulated import simulate
-
-
-@pytest.fixture(scope="module")
-def sdss() -> list[Spectrum]:
-    return list(simulate(12, surveys=("SDSS",)))
-
-
-@pytest.fixture(scope="module")
-def lamost() -> list[Spectrum]:
-    return list(simulate(12, surveys=("LAMOST",)))
 
 
 def test_broken_files_are_named_and_the_others_arrive(sdss: list[Spectrum], tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from astropy.io import fits
 from survey_files import equal
@@ -11,12 +10,6 @@ from survey_files import equal
 import spectromer
 from spectromer import Spectrum
 from spectromer.surveys.sdss import SURVEY as SDSS
-from spectromer.surveys.simulated import simulate
-
-
-@pytest.fixture(scope="module")
-def sdss() -> list[Spectrum]:
-    return list(simulate(12, surveys=("SDSS",)))
 
 
 def test_sdss_files_read_back_equal(sdss: list[Spectrum], tmp_path: Path) -> None:

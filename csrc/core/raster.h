@@ -9,7 +9,7 @@
 
 namespace spectromer {
 
-// Whether a point belongs to the line. NaN, infinities and heights too large for single precision break the line.
+// Tells whether a point belongs to the line. NaN, infinities and heights too large for single precision break the line.
 SPECTROMER_HD bool drawable(float y) { return fabsf(y) <= 1e9f; }
 
 struct Interval {

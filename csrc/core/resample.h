@@ -72,7 +72,7 @@ SPECTROMER_HD double bin_start(Method method, const double* grid, int64_t bins, 
   return method == Method::linear ? grid[m] : pixel_edge(grid, bins, m);
 }
 
-// Whether pixel i ends before `start`, so that it contributes to no later bin either.
+// Tells whether pixel i ends before `start`, so that it contributes to no later bin either.
 SPECTROMER_HD bool pixel_is_behind(Method method, const double* wavelength, int64_t pixels, int64_t i, double start) {
   return method == Method::linear ? i + 1 < pixels && wavelength[i + 1] <= start
                                   : pixel_edge(wavelength, pixels, i + 1) <= start;

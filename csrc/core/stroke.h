@@ -18,7 +18,7 @@ struct StrokeShape {
   SPECTROMER_HD float most_steps() const { return 3.14159266f / arc; }
 };
 
-// As in cpu/simd/vector.h, with a single lane.
+// These are the functions of cpu/simd/vector.h for a single lane.
 namespace one_lane {
 
 typedef float Float;

@@ -148,8 +148,8 @@ SPECTROMER_INLINE void resolve(Area& area, const TileExtents& extents, int64_t w
   std::memset(area.cell + width * area.stride, 0, static_cast<size_t>(2 * area.stride) * sizeof(float));
 }
 
-// Whether a line needs no clipping, because it is drawable throughout, exceeds the image by one pixel at most, and has
-// increasing x.
+// Tells whether a line needs no clipping, because it is drawable throughout, exceeds the image by one pixel at most,
+// and has increasing x.
 SPECTROMER_INLINE bool is_whole(const Canvas& canvas, const float* x, const float* y, int64_t points) {
   const float right = static_cast<float>(canvas.width + 1), bottom = static_cast<float>(canvas.height + 1);
   bool whole = points > 1;

@@ -19,7 +19,7 @@ namespace spectromer::SPECTROMER_TARGET {
 
 constexpr int kNone = std::numeric_limits<int>::max();
 
-// As in core/order.h.
+// This is order_of of core/order.h for vectors.
 SPECTROMER_INLINE Int order_of(const Float& v) {
   const Int bits = (Int)v;
   return bits ^ ((bits >> 31) & 0x7fffffff);

@@ -14,7 +14,7 @@
 SPECTROMER_BEGIN_TARGET;
 namespace spectromer::SPECTROMER_TARGET {
 
-// Whether wavelengths are finite and increasing.
+// Tells whether wavelengths are finite and increasing.
 inline bool increases(const double* v, int64_t count) {
   bool increasing = count == 0 || (std::isfinite(v[0]) && std::isfinite(v[count - 1]));
   Mask rises = mask_from_bits(~0u);
@@ -89,7 +89,7 @@ class Edges {
     }
   }
 
-  // Whether all wavelengths are finite and increasing, given that the pixels [begin, end) have been prepared.
+  // Tells whether all wavelengths are finite and increasing, given that the pixels [begin, end) have been prepared.
   SPECTROMER_INLINE bool increase(int64_t begin, int64_t end) const {
     const double* w = s_.wavelength;
     end = std::min(end, s_.pixels);

@@ -120,7 +120,7 @@ class Pixels {
     add_piece(pixel, false, bits != 0 ? f[__builtin_ctz(bits)] : INFINITY);
   }
 
-  // Whether all pixels of a window are good.
+  // Tells whether all pixels of a window are good.
   SPECTROMER_INLINE bool whole(int64_t pixel) const { return pieces_[piece_of(pixel)].whole; }
 
   // The pivot of the windows from `pixel` to `last`. It is subtracted from the fluxes, so that single precision

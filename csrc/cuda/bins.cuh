@@ -32,7 +32,7 @@ class Bins {
 
   __device__ bool own_pixels() const { return kSource == Source::pixels || (kSource == Source::any && p_.bins.own); }
 
-  // Whether points are spaced as NearLayout requires. This is never the case for a spectrum's own pixels.
+  // Tells whether points are spaced as NearLayout requires. This is never the case for a spectrum's own pixels.
   __device__ bool even_points() const { return kSource != Source::pixels && p_.near.even; }
   __device__ bool near_points() const { return kSource == Source::planned || (even_points() && p_.near.points); }
 
@@ -70,7 +70,7 @@ class Bins {
     return quantity == Quantity::first ? slope(bin) : gradient(slope(bin - 1), slope(bin), slope(bin + 1));
   }
 
-  // Whether a bin is marked: for Quantity::regions if it lies in a region, for Quantity::mask if it has no value.
+  // Tells whether a bin is marked: for Quantity::regions if it lies in a region, for Quantity::mask if it has no value.
   __device__ bool marked(Quantity quantity, int bin, int place) const {
     if (quantity == Quantity::regions) {
       const ResampleArgs& s = a_.spectra;

@@ -138,7 +138,7 @@ struct SegmentEnd {
 
   __device__ bool inner(float side) const { return side * join.turn > 0.0f; }
 
-  // Whether both sides meet in one corner.
+  // Tells whether both sides meet in one corner.
   __device__ bool single(float side) const { return inner(side) ? join.mitred : join.straight; }
 
   __device__ int corners(float side) const {

@@ -8,8 +8,8 @@ namespace spectromer {
 
 constexpr int64_t kMostOwnPixels = 1 << 20;
 
-// Whether spectra are resampled with the edges of their own pixels in shared memory. This requires that all have the
-// same length, and that the method conserves flux.
+// Tells whether spectra are resampled with the edges of their own pixels in shared memory. This requires that all have
+// the same length, and that the method conserves flux.
 inline bool has_own_edges(const ResampleArgs& a) {
   return !a.shared_wavelength && a.offsets == nullptr && a.method == Method::flux_conserving;
 }

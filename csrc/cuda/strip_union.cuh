@@ -178,7 +178,7 @@ class NearPainter {
 
     __device__ __forceinline__ void advance() { point_ = point_ + 1, side_ = side_ + 1, reach_ = reach_ + 1; }
 
-    // Whether the point at the end of the last segment is not drawn.
+    // Tells whether the point at the end of the last segment is not drawn.
     __device__ __forceinline__ bool at_gap() const { return left_ != left_; }
 
    private:

@@ -122,7 +122,7 @@ def create_backbone(
 
 
 def has_published_weights(name: str) -> bool:
-    """Whether timm publishes weights for this model."""
+    """Tell whether timm publishes weights for this model."""
     cfg = timm.get_pretrained_cfg(name)
     return cfg is not None and bool(cfg.has_weights)
 

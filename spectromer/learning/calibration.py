@@ -73,7 +73,7 @@ class Typicality:
         return found
 
     def sound(self) -> bool:
-        """Whether types and shapes are consistent, all numbers finite, and the distances non-negative and ascending."""
+        """Tell whether types and shapes are consistent, numbers finite, and distances non-negative and ascending."""
         d, k = self.whiten.shape if self.whiten.ndim == 2 else (-1, -1)
         shapes = self.mean.shape == (d,) and self.known.shape[1:] == (k,) and self.distances.ndim == 1
         filled = shapes and len(self.known) > 0 and len(self.distances) > 0
@@ -225,7 +225,7 @@ class Calibration:
         tensors, metadata = read_tensors(path)
         if "numbers" not in metadata:
             raise RunError(f"{path}: the numbers of a calibration are missing")
-        numbers = parse_document(path, parse_json(path, metadata["numbers"]), _Numbers, lambda first: first)
+        numbers = parse_document(path, parse_json(path, metadata["numbers"]), _Numbers)
         names = {field.name for field in fields(Typicality)}
         if tensors and tensors.keys() != names:
             raise RunError(f"{path}: its tensors must be {', '.join(sorted(names))}, got {', '.join(sorted(tensors))}")

@@ -55,11 +55,13 @@ def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunF
     table = vstack(parts, metadata_conflicts="silent")
     targets = predictor.model.targets
     metrics = evaluate_table(table, shards, rows, targets, run)
-    labels = list(shards.labels(rows))
 
     def sheet(chosen: np.ndarray, name: str) -> None:
         inputs = predictor.outputs(shards.batch(rows[chosen]))[0].cpu().numpy()
-        captions = [f"predicted {_text(table[int(i)])}\ntrue {_text(labels[i])}" for i in chosen]
+        labels = shards.labels(rows[chosen])
+        captions = [
+            f"predicted {_text(table[int(i)])}\ntrue {_text(true)}" for i, true in zip(chosen, labels, strict=True)
+        ]
         plots.example_sheet(inputs, captions, run.plots / f"{name}.png")
 
     sheet(subsample(np.arange(len(rows)), _EXAMPLES), "examples")

@@ -65,8 +65,8 @@ def _with_defaults(config: TrainConfig, spectra: int) -> TrainConfig:
     return replace(config, epochs=epochs, lr=lr)
 
 
-def _told(design: Design, config: TrainConfig) -> dict[str, Any]:
-    """The options of a run that its model settles. A model without a picture leaves that as it is."""
+def _design_options(design: Design, config: TrainConfig) -> dict[str, Any]:
+    """The options of a run that the design of its model sets. The picture is kept if the model has none."""
     names = ("model", "picture", "heads", "redshift_head", "keep_patches")
     return {name: getattr(design, name) for name in names} | {"picture": design.picture or config.picture}
 
@@ -79,7 +79,7 @@ def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Tar
     """
     if resume:
         design, model = Design.read(run)
-        for name, value in {**_told(design, config), "targets": design.targets.names}.items():
+        for name, value in {**_design_options(design, config), "targets": design.targets.names}.items():
             if getattr(config, name) != value:
                 raise RunError(f"{run.config}: {name} must be that of {run.model.name} in a run that goes on")
         return lambda targets: (design, model)
@@ -214,7 +214,7 @@ def train(config: TrainConfig, resume: bool = False, division: Division | None =
     division = division or divide(config)
     shards, rows = division.shards, division.rows
     design, model = build(Targets.fit(config.targets, shards.believed.take(rows["train"])))
-    config = replace(_with_defaults(config, len(rows["train"])), **_told(design, config), out=run.path)
+    config = replace(_with_defaults(config, len(rows["train"])), **_design_options(design, config), out=run.path)
     if config.frozen:
         model.encoder.requires_grad_(False)
 

@@ -39,7 +39,7 @@ def output(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
 
 
 def capturing(device: torch.device) -> bool:
-    """Whether a CUDA graph is being captured on the device's current stream."""
+    """Tell whether a CUDA graph is being captured on the device's current stream."""
     if torch.cuda.current_device() == device.index:
         return torch.cuda.is_current_stream_capturing()
     with torch.cuda.device(device):

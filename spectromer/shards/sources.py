@@ -27,7 +27,7 @@ _CATALOGS = (".csv", ".parquet")  # endings of catalogues of files
 
 
 def is_shards(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is a folder of finished shards."""
+    """Tell whether `path` is a folder of finished shards."""
     return (Path(path) / MANIFEST).is_file()
 
 

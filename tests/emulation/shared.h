@@ -18,7 +18,7 @@ enum class Access { read, write, atomic };
                            std::to_string(threadIdx.x));
 }
 
-// Whether a barrier lies between an earlier access and what this thread does now.
+// Tells whether a barrier lies between an earlier access and what this thread does now.
 inline bool ordered(const Trace& earlier) {
   if (earlier.thread == kNobody || earlier.thread == static_cast<int>(threadIdx.x)) return true;
   if (earlier.block_barriers < me().block_barriers) return true;

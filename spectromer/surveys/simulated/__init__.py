@@ -1,8 +1,8 @@
 """Simulated spectra: stars, galaxies and quasars as SDSS and LAMOST would see them.
 
-Simple physics, honest difficulty: continua, lines and bands that move with temperature, gravity, metallicity, age and
-redshift, under each survey's grid, resolution, sky, masks and calibration errors. What is drawn depends on the seed
-alone. Wavelengths are vacuum Angstrom, widths of lines in Angstrom or km/s as named, temperatures in K.
+The physics is simple: continua, lines and bands move with temperature, gravity, metallicity, age and redshift. The
+difficulties are those of real spectra: each survey's grid, resolution, sky, masks and calibration errors. The spectra
+depend on the seed alone. Wavelengths are vacuum Angstrom, widths of lines in Angstrom or km/s as named, temperatures in K.
 """
 
 from collections.abc import Iterator
