@@ -97,6 +97,8 @@ class SpectrumToImage(nn.Module):
         super().__init__()
         self.picture = picture or Picture.of(style, size, **options)
         self._options = self.picture.to_json()
+        #: Ends of the wavelength axis in Angstrom; None if it is the range of each spectrum.
+        self.wavelength_range: tuple[float, float] | None = self.picture.wavelength_range
         #: Number of channels of the images.
         self.channels: int = self.picture.image_channels
 

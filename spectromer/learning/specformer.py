@@ -28,7 +28,8 @@ class SpectrumToSequence(nn.Module):
 
     def __init__(self, *, bins: int = 2050, wavelength_range: tuple[float, float] = (3600.0, 10000.0)) -> None:
         super().__init__()
-        self.bins, (low, high) = bins, wavelength_range
+        self.bins, self.wavelength_range = bins, wavelength_range
+        low, high = wavelength_range
         #: Bin width in ln(wavelength).
         self.step = math.log(high / low) / bins
         grid = low * torch.exp(self.step * (torch.arange(bins, dtype=torch.float64) + 0.5))
