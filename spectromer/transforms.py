@@ -62,7 +62,7 @@ class Normalize(nn.Module):
         return replace(
             batch,
             flux=((batch.flux - bottom) / span).masked_fill(~(good & (top > bottom)), 0.0),
-            ivar=batch.ivar * span**2,
+            ivar=batch.ivar * span * span,  # in this order, as the square of a faint flux may vanish
         )
 
 

@@ -43,6 +43,8 @@ class SpectrumToSequence(nn.Module):
         count = good.sum(1, keepdim=True).clamp(min=1)
         mean = flux.masked_fill(~good, 0.0).sum(1, keepdim=True) / count
         centred = (flux - mean).masked_fill(~good, 0.0)
+        # A power of two, so that no square of a faint flux in erg/s/cm2/Angstrom vanishes.
+        centred = torch.ldexp(centred, -torch.frexp(centred.abs().amax(1, keepdim=True)).exponent)
         std = (centred.square().sum(1, keepdim=True) / count).sqrt()
         return centred / torch.where(std > 0, std, torch.ones_like(std))
 
