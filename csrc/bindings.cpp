@@ -166,6 +166,7 @@ void bind_structs(py::module_& m) {
       .field<&ResampleArgs::shared_grid>("shared_grid")
       .field<&ResampleArgs::coverage>("coverage")
       .field<&ResampleArgs::method>("method")
+      .field<&ResampleArgs::max_gap>("max_gap")
       .field<&ResampleArgs::out_flux>("out_flux", Given::optionally)
       .field<&ResampleArgs::out_ivar>("out_ivar", Given::optionally)
       .field<&ResampleArgs::grad_out>("grad_out", Given::optionally)

@@ -45,6 +45,7 @@ class ResampleArgs:
     shared_grid: bool
     coverage: float
     method: Method
+    max_gap: float
     out_flux: int
     out_ivar: int
     grad_out: int
@@ -66,6 +67,7 @@ class ResampleArgs:
         shared_grid: bool,
         coverage: float,
         method: Method,
+        max_gap: float,
         out_flux: int = 0,
         out_ivar: int = 0,
         grad_out: int = 0,

@@ -16,6 +16,26 @@ def _edges(centres: np.ndarray) -> np.ndarray:
     return np.concatenate(([centres[0] - (middle[0] - centres[0])], middle, [centres[-1] + (centres[-1] - middle[-1])]))
 
 
+def _fill_gaps(
+    flux: np.ndarray, ivar: np.ndarray, wavelength: np.ndarray, max_gap: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Put two masked pixels into every gap of a spectrum, one typical step from either end."""
+    step = np.diff(wavelength)
+    for i in reversed(range(len(step))):
+        before = step[max(i - 2, 0) : i].min(initial=np.inf)
+        after = step[i + 1 : i + 3].min(initial=np.inf)
+        sides = [side for side in (before, after) if np.isfinite(side)]
+        if max_gap is None or not sides or step[i] <= max_gap * max(sides):
+            continue
+        missing = (
+            wavelength[i] + (before if before in sides else after),
+            wavelength[i + 1] - (after if after in sides else before),
+        )
+        wavelength = np.insert(wavelength, i + 1, missing)
+        flux, ivar = np.insert(flux, i + 1, (0.0, 0.0)), np.insert(ivar, i + 1, (0.0, 0.0))
+    return flux, ivar, wavelength
+
+
 def resample(
     flux: np.ndarray,
     ivar: np.ndarray,
@@ -24,10 +44,12 @@ def resample(
     *,
     method: str = "flux_conserving",
     coverage: float = 0.0,
+    max_gap: float | None = 5.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resample one spectrum [N] to [M] with the full matrix of weights; see `spectromer.resample`."""
     flux, ivar = np.asarray(flux, np.float64), np.asarray(ivar, np.float64)
     wavelength, grid = np.asarray(wavelength, np.float64), np.asarray(grid, np.float64)
+    flux, ivar, wavelength = _fill_gaps(flux, ivar, wavelength, max_gap)
     good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
     if method == "linear":
         weights = np.stack([np.interp(grid, wavelength, unit, 0.0, 0.0) for unit in np.eye(len(wavelength))], 1)

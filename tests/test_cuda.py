@@ -284,14 +284,23 @@ def test_random_lines(
 
 
 @pytest.mark.parametrize("rows", ["shared", "own", "own grids", "shifted", "ragged", "ragged and shifted"])
-@pytest.mark.parametrize(("method", "coverage"), [("flux_conserving", 0.0), ("flux_conserving", 0.7), ("linear", 0.0)])
-def test_resamples_as_the_cpu_does(by_cuda: Callable[..., Any], method: str, coverage: float, rows: str) -> None:
-    """Grids finer and coarser than the pixels, and beyond their ends; rows that are stretches of the wavelengths."""
+@pytest.mark.parametrize(
+    ("method", "coverage", "max_gap"),
+    [("flux_conserving", 0.0, 5.0), ("flux_conserving", 0.7, np.inf), ("linear", 0.0, 2.0)],
+)
+def test_resamples_as_the_cpu_does(
+    by_cuda: Callable[..., Any], method: str, coverage: float, max_gap: float, rows: str
+) -> None:
+    """Grids finer and coarser than the pixels, and beyond their ends; rows that are stretches of the wavelengths.
+
+    The wavelengths have gaps, some of them one beside the other.
+    """
     for pixels, bins in [(2, 2), (3, 70), (61, 9), (300, 333)]:
         spectra = gappy(4, pixels, rows != "own" and rows != "ragged")
         flux, ivar, wavelength = spectra.flux, spectra.ivar, spectra.wavelength
         grid = torch.linspace(3600.0, 10000.0, bins, dtype=torch.float64)
         options: dict[str, Any] = {"method": method, "coverage": coverage, "offsets": None, "shift": None}
+        options["max_gap"] = max_gap
         if rows == "own grids":
             grid = grid + 3.0 * torch.arange(4)[:, None]
         if rows.startswith("ragged"):

@@ -78,14 +78,17 @@ class Edges {
  public:
   SPECTROMER_INLINE Edges(const SpectrumRow& row, PixelScratch& scratch)
       : s_(row), wavelength_(row.wavelength), near_(scratch.near.data() + kPiece), rest_(scratch.rest.data() + kPiece),
-        rises_(mask_from_bits(~0u)) {}
+        rises_(mask_from_bits(~0u)), least_(), most_() {
+    least_.low += INFINITY;
+    least_.high += INFINITY;
+  }
 
   SPECTROMER_INLINE void prepare(int64_t pixel) {
     if (pixel > 0 && pixel + kPiece <= s_.pixels) {
       prepare_lanes(pixel);
       prepare_lanes(pixel + kLanes);
     } else {
-      prepare_ends(s_, pixel, near_ + pixel, rest_ + pixel, increasing_);
+      prepare_ends(s_, pixel, near_ + pixel, rest_ + pixel, ends_);
     }
   }
 
@@ -93,8 +96,18 @@ class Edges {
   SPECTROMER_INLINE bool increase(int64_t begin, int64_t end) const {
     const double* w = s_.wavelength;
     end = std::min(end, s_.pixels);
-    return std::isfinite(w[0]) && std::isfinite(w[s_.pixels - 1]) && increasing_ && all_true(rises_) &&
+    return std::isfinite(w[0]) && std::isfinite(w[s_.pixels - 1]) && ends_.increasing && all_true(rises_) &&
            increases(w, std::max<int64_t>(begin, 0)) && increases(w + end - 1, s_.pixels - end + 1);
+  }
+
+  // Tells whether there may be a gap beside the prepared pixels: in a gap, a step is much wider than others nearby.
+  SPECTROMER_INLINE bool may_have_gaps(double max_gap) const {
+    double least = ends_.least, most = ends_.most;
+    for (int k = 0; k < kLanes / 2; ++k) {
+      least = std::min({least, least_.low[k], least_.high[k]});
+      most = std::max({most, most_.low[k], most_.high[k]});
+    }
+    return most > max_gap * least;
   }
 
   SPECTROMER_INLINE const float* near(int64_t pixel) const { return near_ + pixel; }
@@ -106,16 +119,28 @@ class Edges {
     Wavelengths(midpoint(before, here)).put(near_ + pixel, rest_ + pixel);
     prefetch<kLanes>(wavelength_ + pixel + 192);
     rises_ = rises_ & lt(before, here);
+    least_ = min(here - before, least_);
+    most_ = max(here - before, most_);
   }
+
+  // What is known of the pixels near the ends.
+  struct Ends {
+    bool increasing = true;
+    double least = INFINITY, most = 0.0;  // steps between pixels
+  };
 
   // (It is seldom needed and therefore not inlined.)
   __attribute__((noinline)) static void prepare_ends(const SpectrumRow& s, int64_t pixel, float* near, float* rest,
-                                                     bool& increasing) {
+                                                     Ends& ends) {
     for (int64_t i = pixel; i < pixel + kPiece; ++i) {
       const double edge = std::clamp<double>(edge_of(s, i), -kFar, kFar);
       *near++ = static_cast<float>(edge);
       *rest++ = static_cast<float>(edge - static_cast<double>(near[-1]));
-      increasing &= i <= 0 || i >= s.pixels || s.wavelength[i - 1] < s.wavelength[i];
+      if (i <= 0 || i >= s.pixels) continue;
+      const double step = s.wavelength[i] - s.wavelength[i - 1];
+      ends.increasing &= s.wavelength[i - 1] < s.wavelength[i];
+      ends.least = std::min(ends.least, step);
+      ends.most = std::max(ends.most, step);
     }
   }
 
@@ -123,7 +148,8 @@ class Edges {
   const double* const wavelength_;
   float *const near_, *const rest_;
   Mask rises_;
-  bool increasing_ = true;
+  Double least_, most_;  // steps between pixels
+  Ends ends_;
 };
 
 // The positions of kLanes wavelengths.
@@ -253,7 +279,7 @@ SPECTROMER_INLINE Outcome resample_own_as(const SpectrumRow& s, const double* gr
   scratch.row[0].reserve(s.pixels + kRoom);
   const BinScratch& bins = scratch.bins;
   const double* edge = bins.edge.data();
-  Spot here = find_spot(edge[0], s, first_pixel(Method::flux_conserving, s.wavelength, s.pixels, edge[0]));
+  Spot here = find_spot(edge[0], s, first_pixel(Method::flux_conserving, {s.wavelength, s.pixels, INFINITY}, edge[0]));
   Pixels<kVariance> pixels(s, scratch.row[0]);
   Edges edges(s, scratch.row[0]);
   const int64_t start = start_of_piece(here.pixel);
@@ -308,6 +334,9 @@ SPECTROMER_INLINE Outcome resample_own_as(const SpectrumRow& s, const double* gr
     here = next;
   }
   if (!edges.increase(start, ready)) return Outcome::not_increasing;
+  if (s.max_gap < INFINITY && edges.may_have_gaps(s.max_gap) && has_gap(s.wavelength, s.pixels, s.max_gap)) {
+    return Outcome::gaps;
+  }
   return pixels.unusual ? Outcome::unusual : Outcome::done;
 }
 

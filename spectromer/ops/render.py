@@ -9,7 +9,7 @@ from torch import Tensor
 from spectromer.ops._native import _C, CACHES, dense, kept_for_graphs, output
 from spectromer.ops.composite import composite
 from spectromer.ops.raster import COVERAGES
-from spectromer.ops.resample import ResampleCall, check_spectra
+from spectromer.ops.resample import MAX_GAP, ResampleCall, check_spectra
 from spectromer.ops.tables import DTYPES, Tables, wavelength_grid
 from spectromer.picture import Picture, hashable
 from spectromer.regions import mark_regions
@@ -133,7 +133,7 @@ def _drawing(options: str, device: torch.device) -> _Drawing:
 
 def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tensor:
     picture, grid, _, drawing = kept_for_graphs(_drawing(options, flux.device), flux.device)
-    spectra = ResampleCall(flux, ivar, wavelength, grid, "flux_conserving", 0.0, None, None)
+    spectra = ResampleCall(flux, ivar, wavelength, grid, "flux_conserving", 0.0, None, None, MAX_GAP)
     found = mark_regions(flux, ivar, wavelength, grid, picture.regions)
     marks = None if found is None else dense(found, torch.uint8)
     out = output(picture.shape(spectra.rows), DTYPES[picture.dtype], flux.device)
