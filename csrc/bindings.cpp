@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/render.h"
 #include "cpu/memory.h"
 #include "cpu/simd/dispatch.h"
 #include "ops.h"
@@ -300,6 +301,7 @@ void bind_cuda(py::module_& m) {
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Native operators of spectromer; call them through spectromer.ops, which checks the arguments.";
   m.attr("has_cuda") = kCuda;
+  m.attr("rounding") = kRounding;
   bind_enums(m);
   bind_structs(m);
   bind_cpu(m);

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Sequence
 
 has_cuda: bool
+rounding: float
 
 class Method(enum.Enum):
     flux_conserving = 0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spectromer.ops import rasterize, resample
-from spectromer.ops.scaling import limits
+from spectromer.ops.scaling import limits, rounding
 from spectromer.picture import Picture
 from spectromer.spectra import SpectrumBatch
 
@@ -55,13 +55,14 @@ class Normalize(nn.Module):
         self.low, self.high = low, high
 
     def forward(self, batch: SpectrumBatch) -> SpectrumBatch:
-        """Scale the spectra. A spectrum that is constant or has no good pixel becomes 0."""
+        """Scale the spectra. A spectrum that is constant but for rounding, or has no good pixel, becomes 0."""
         good = batch.ivar > 0
         bottom, top = limits(batch.flux.masked_fill(~good, torch.nan), "percentile", (self.low, self.high))
-        span = torch.where(top > bottom, top - bottom, torch.ones_like(top))
+        scaled = top - bottom > rounding(bottom, top)
+        span = torch.where(scaled, top - bottom, torch.ones_like(top))
         return replace(
             batch,
-            flux=((batch.flux - bottom) / span).masked_fill(~(good & (top > bottom)), 0.0),
+            flux=((batch.flux - bottom) / span).masked_fill(~(good & scaled), 0.0),
             ivar=batch.ivar * span**2,
         )
 

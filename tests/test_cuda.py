@@ -98,6 +98,20 @@ def test_every_kind_of_picture(by_cuda: Callable[..., Any], style: str, coverage
         assert int(off.max()) <= LEVEL, (channels, wavelength_range, shared)
 
 
+@pytest.mark.parametrize("pixels", [2, 3, 10])
+def test_derivatives_that_are_rounding(by_cuda: Callable[..., Any], pixels: int) -> None:
+    """Of constant spectra, of lines, and of few pixels that are many bins each."""
+    spectra = gappy(4, pixels, True)
+    spectra.flux[0], spectra.flux[2] = 3.3, 1000.1 + 0.31 * torch.arange(pixels)
+    spectra = SpectrumBatch(spectra.flux, torch.ones_like(spectra.ivar), spectra.wavelength)
+    for style, scale in itertools.product(["plot", "panels", "folded"], ["percentile", (-1.0, 2.0)]):
+        for channels in (("second", "first", "flux"), ("flux", "first"), ("second",)):
+            options: dict[str, Any] = {"style": style, "size": 24, "scale": scale, "channels": channels}
+            options |= {"per_panel": style == "panels"}
+            off = (render(spectra, **options).int() - by_cuda(render, spectra, **options).int()).abs()
+            assert int(off.max()) <= LEVEL, (style, scale, channels)
+
+
 # A scale by percentiles shows in the levels of squares: 1,600 pixels of values that are hard to bring in order.
 HARD = {
     "ties": lambda rng: rng.integers(0, 3, 1600).astype(np.float32),

@@ -56,15 +56,23 @@ SPECTROMER_HD Index square_bin(Index line, Index column, Index side, bool boustr
   return line * side + (boustrophedon && line % 2 == 1 ? side - 1 - column : column);
 }
 
-// The values at the bottom and the top of a picture. If all values are equal, the range is half a unit to either side.
+// Values that differ by less than this fraction of them differ by rounding. Resampling rounds to a twentieth of it.
+constexpr float kRounding = 1.0f / (1 << 18);
+
+// The rounding of fluxes between two limits, and of their derivatives.
+SPECTROMER_HD float rounding_of(float bottom, float top) { return kRounding * max(fabsf(bottom), fabsf(top)); }
+
+// The values at the bottom and the top of a picture. If they differ by no more than `rounding`, the picture is flat:
+// the values are drawn in the middle of a range in which their rounding does not show.
 struct ValueRange {
   float bottom, span;
   bool flat;
 };
 
-SPECTROMER_HD ValueRange value_range(float bottom, float top) {
-  const bool flat = !(top > bottom);
-  return ValueRange{flat ? bottom - 0.5f : bottom, flat ? 1.0f : top - bottom, flat};
+SPECTROMER_HD ValueRange value_range(float bottom, float top, float rounding) {
+  const bool flat = !(top - bottom > rounding);
+  const float span = flat ? max(4096.0f * rounding, 1.0f) : top - bottom;
+  return ValueRange{flat ? bottom - 0.5f * span : bottom, span, flat};
 }
 
 // The height at which a value is drawn, as a fraction of the picture's height, with a free `margin` at either end.

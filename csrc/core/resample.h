@@ -130,10 +130,17 @@ SPECTROMER_HD void visit_bin(Method method, const PixelAxis& axis, const double*
                  axis.pixels, pixel_edge(grid, bins, m), pixel_edge(grid, bins, m + 1), first, visit);
 }
 
+// The least fraction of a bin that counts as covered. Less than that is rounding, and its square would be too small for
+// a float.
+constexpr float kLeastShare = 1.0f / (1ll << 42);
+
 // The total weight of good pixels below which a bin is masked, with tolerance for rounding.
 SPECTROMER_HD float required_weight(const ResampleArgs& a) {
-  return max((a.method == Method::linear ? 1.0f : a.coverage) * (1.0f - 1e-6f), FLT_MIN);
+  return max((a.method == Method::linear ? 1.0f : a.coverage) * (1.0f - 1e-6f), kLeastShare);
 }
+
+// Tells whether good pixels weigh enough. Only where the inverse width of a bin overflows do they weigh more than 1.
+SPECTROMER_HD bool enough(float weight, float required) { return weight >= required && weight <= 2.0f; }
 
 // The sums over the good pixels of a bin. Variances are summed only with kVariance.
 //
@@ -162,16 +169,17 @@ struct BinSums {
   }
 
   // Sets out_flux = sum(w f) / sum(w) and out_ivar = sum(w)^2 / sum(w^2 / ivar), or both to 0 if the good pixels weigh
-  // less than required. Without variances out_flux is then NaN, and out_ivar is never set.
+  // less than required. An out_ivar too large for a float is FLT_MAX. Without variances, out_flux is NaN if masked, and
+  // out_ivar is never set.
   SPECTROMER_HD void finish(float required, float& out_flux, float& out_ivar) const {
     const float w = static_cast<float>(weight);
-    const bool good = w >= required;
+    const bool good = enough(w, required);
     const double guess = static_cast<double>(reciprocal(good ? w : 1.0f));
     const double per_weight = guess * (2.0 - weight * guess);
     out_flux = good ? static_cast<float>(flux * per_weight) : kVariance ? 0.0f : NAN;
     if (!kVariance) return;
     const float mean_variance = static_cast<float>(variance * per_weight * per_weight);
-    out_ivar = good ? 1.0f / mean_variance : 0.0f;
+    out_ivar = good ? min(1.0f / mean_variance, FLT_MAX) : 0.0f;
   }
 };
 
@@ -193,7 +201,7 @@ SPECTROMER_HD double bin_normalisation(Method method, const SpectrumRow& s, cons
   visit_bin(method, s.axis(), grid, bins, m, first, [&](int64_t i, double w) {
     if (s.good(i)) weight += w;
   });
-  return static_cast<float>(weight) >= required ? weight : 0.0;
+  return enough(static_cast<float>(weight), required) ? weight : 0.0;
 }
 
 }  // namespace spectromer

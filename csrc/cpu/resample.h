@@ -77,6 +77,7 @@ struct BinScratch {
   std::vector<double> edge;
   Floats near, rest;  // the same edges, as the sum of two floats
   Floats share;       // 1 / width
+  bool usual;         // single precision is enough for them
 };
 
 // A row with masked pixels in its gaps.

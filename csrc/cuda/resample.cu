@@ -146,7 +146,7 @@ int resample_cuda(const ResampleArgs& args, void* stream) {
     return launch_over_rows(kernel, args, 0, stream, args, BinPlan(args));
   }
   SharedLayout layout;
-  if (has_own_edges(args) && args.pixels <= kMostOwnPixels) {
+  if (has_own_edges(args) && args.pixels <= kMostOwnPixels && args.bins <= INT_MAX / 2) {
     const Reserved edges = layout.reserve<double>(args.pixels + 1);
     if (layout.bytes <= most_shared_bytes())
       return launch_over_rows(resample_own_kernel, args, layout.bytes, stream, args, edges);

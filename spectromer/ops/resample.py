@@ -55,7 +55,7 @@ def resample(
         pixel centres, which must both be good, and propagates their variances.
     coverage : float
         Minimum fraction of a bin, in [0, 1], that good pixels must cover; below it, the bin is masked. At 0, any
-        overlap with a good pixel suffices. "linear" ignores it.
+        overlap with a good pixel suffices that is wider than rounding, 2e-13 of the bin. "linear" ignores it.
     max_gap : float, optional
         Widest step between the centres of neighbouring pixels, in units of the typical steps beside it and at least 2,
         that is not a gap. Pixels are missing in a gap, as where a survey has deleted bad pixels: the pixels beside it
@@ -74,8 +74,8 @@ def resample(
     Returns
     -------
     flux, ivar : Tensor [B, M] float32
-        Resampled flux and its inverse variance, both 0 in masked bins. Gradients flow from the resampled flux to
-        `flux`.
+        Resampled flux and its inverse variance, both 0 in masked bins. An inverse variance too large for float32 is the
+        largest float32. Gradients flow from the resampled flux to `flux`.
 
     Raises
     ------
@@ -235,7 +235,8 @@ class ResampleCall:
             _check_increasing("grid", self.grid)
         if self.shift is not None:
             length = self.flux.shape[1] if self.offsets is None else self.offsets.diff()
-            inside = bool((self.shift >= 0).all()) and bool((self.shift + length <= self.wavelength.shape[0]).all())
+            most = self.wavelength.shape[0] - length  # (a sum of shift and length could overflow)
+            inside = bool(((self.shift >= 0) & (self.shift <= most)).all())
             require(inside, f"shift + length of a row must lie within wavelength's {self.wavelength.shape[0]} pixels")
 
     def run(self, name: str, args: Any) -> Any:
