@@ -8,6 +8,7 @@ from torch import Tensor
 
 from spectromer.ops._native import _C, CACHES, dense, kept_for_graphs, output
 from spectromer.ops.composite import composite
+from spectromer.ops.inputs import tensor_of
 from spectromer.ops.raster import COVERAGES
 from spectromer.ops.resample import MAX_GAP, ResampleCall, check_spectra
 from spectromer.ops.tables import DTYPES, Tables, wavelength_grid
@@ -59,15 +60,24 @@ def render(
     -------
     Tensor [B, C, size, size]
         The images. Grey levels of type uint8 run from 0 (empty) to 255 (covered by the line). A bin without a good
-        pixel leaves a gap. A spectrum without any good pixel gives an empty image.
+        pixel leaves a gap, and so do missing pixels, as `spectromer.resample` tells them by default; the styles that
+        draw a spectrum's own pixels join those beside a gap, as matplotlib does. A spectrum without any good pixel
+        gives an empty image. No gradient flows from the images.
 
     Raises
     ------
     ArgumentError
         When the style or an option is unknown, or a value is invalid.
     """
-    picture = _checked(style, size, **options)
-    images: Tensor = torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, picture)
+    return draw(batch, _checked(style, size, **options))
+
+
+def draw(batch: "SpectrumBatch", options: str) -> Tensor:
+    """Draw a batch with the options that `Picture.to_json` gives; see `render`."""
+    flux = tensor_of(batch.flux, "flux")
+    ivar = tensor_of(batch.ivar, "ivar", flux.device)
+    wavelength = tensor_of(batch.wavelength, "wavelength", flux.device)
+    images: Tensor = torch.ops.spectromer.render(flux, ivar, wavelength, options)
     return images
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from spectromer.errors import ArgumentError, require
 from spectromer.ops._native import _C, CACHES, call, dense, output
+from spectromer.ops.inputs import single_ivar, tensor_of
 from spectromer.ops.plans import bin_plans
 
 METHODS = dict(_C.Method.__members__)
@@ -41,9 +42,11 @@ def resample(
     Parameters
     ----------
     flux : Tensor [B, N] or [T]
-        Flux density. It is summed in double precision and returned as float32.
+        Flux density. It is converted to float32, the type of the result; a flux beyond its range masks the pixel. Sums
+        are in double precision where single precision would not do. All arguments may be arrays or lists instead of
+        tensors, of any strides and any real type.
     ivar : Tensor [B, N] or [T]
-        Inverse variance of flux; 0 masks a pixel.
+        Inverse variance of flux; 0 masks a pixel. Values beyond the range of float32 become its ends.
     wavelength : Tensor [N], [B, N] or [T]
         Pixel centres in Angstrom, increasing; N >= 2. Wavelengths shared by all rows are several times faster, as the
         weights are then computed once. If each row has its own, the CPU keeps 48 bits of an edge, so that an overlap
@@ -82,6 +85,13 @@ def resample(
     ArgumentError
         When a shape, the method, the coverage or, on the CPU, wavelengths, offsets or shifts are invalid.
     """
+    flux = tensor_of(flux, "flux")
+    ivar, wavelength, grid = (
+        tensor_of(values, name, flux.device)
+        for name, values in (("ivar", ivar), ("wavelength", wavelength), ("grid", grid))
+    )
+    offsets = None if offsets is None else tensor_of(offsets, "offsets", flux.device)
+    shift = None if shift is None else tensor_of(shift, "shift", flux.device)
     resampled: tuple[Tensor, Tensor] = torch.ops.spectromer.resample(
         flux, ivar, wavelength, grid, method, coverage, offsets, shift, math.inf if max_gap is None else max_gap
     )
@@ -210,7 +220,8 @@ class ResampleCall:
     ) -> None:
         self.rows, self.shared = _check(flux, ivar, wavelength, grid, method, coverage, offsets, shift, max_gap)
         self.axes = wavelength, grid  # the caller's tensors
-        self.flux, self.ivar = dense(flux, torch.float32), dense(ivar, torch.float32)
+        self.flux = dense(flux, torch.float32)
+        self.ivar = dense(ivar if ivar.dtype == torch.float32 else single_ivar(ivar), torch.float32)
         self.wavelength = dense(wavelength, torch.float64)
         self.grid = None if grid is None else dense(grid, torch.float64)
         self.offsets = None if offsets is None else offsets.contiguous()
