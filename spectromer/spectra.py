@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spectromer.arrays import inverse_variance, plain, scaled, wavelength_of
 from spectromer.errors import ArgumentError
 from spectromer.grids import common_grid, log_coefficients
 
@@ -22,17 +23,6 @@ def air_to_vacuum(wavelength: Tensor) -> Tensor:
         1.0 + 8.336624212083e-5 + 2.408926869968e-2 / (130.1065924522 - s2) + 1.599740894897e-4 / (38.92568793293 - s2)
     )
     return torch.where(air > 2000.0, air * index, air)
-
-
-def _plain(values: Any, unit: str | None = None) -> np.ndarray:
-    """Convert a tensor, array or astropy quantity to numpy, the quantity to `unit` if one is given."""
-    if isinstance(values, Tensor):
-        return values.detach().cpu().numpy()
-    if unit is not None and hasattr(values, "to_value"):
-        import astropy.units as u
-
-        return np.asarray(values.to_value(u.Unit(unit), equivalencies=u.spectral()))
-    return np.asarray(getattr(values, "value", values))
 
 
 def name_of(survey: str, identity: str) -> str:
@@ -57,6 +47,9 @@ class Spectrum:
     labels : dict
         Known labels: class, subclass, z, z_err, zwarning, snr, ra, dec, teff, logg, feh and others of
         `spectromer.labels.LABELS`.
+    flux_scale : float
+        The factor that was taken out of flux and ivar so that single precision can hold them: the flux density is
+        flux * flux_scale, and its inverse variance ivar / flux_scale**2. It is 1 for the units of all surveys.
     """
 
     flux: Tensor
@@ -65,6 +58,7 @@ class Spectrum:
     survey: str = ""
     id: str = ""
     labels: dict[str, Any] = field(default_factory=dict)
+    flux_scale: float = 1.0
 
     def __len__(self) -> int:
         return self.flux.shape[0]
@@ -82,15 +76,27 @@ class Spectrum:
         return float(np.median(flux[good] * np.sqrt(ivar[good]))) if good.any() else 0.0
 
     @classmethod
-    def from_arrays(cls, flux: Any, ivar: Any, wavelength: Any, *, air: bool = False, **named: Any) -> "Spectrum":
-        """Build from numpy arrays, tensors or astropy quantities.
+    def from_arrays(
+        cls, flux: Any, ivar: Any, wavelength: Any, *, mask: Any = None, air: bool = False, **named: Any
+    ) -> "Spectrum":
+        """Build from numpy arrays, tensors, table columns or astropy quantities.
+
+        Pixels whose flux or ivar is masked or not finite, or whose ivar is not positive, get an ivar of 0. Pixels whose
+        wavelength is masked are left out. If the wavelengths decrease, as along a frequency axis, all arrays are
+        reversed. If flux or ivar exceeds the range of single precision, as a flux in erg/s/cm2/Angstrom may, the flux
+        is divided by a power of ten, which is kept as `flux_scale`.
 
         Parameters
         ----------
-        flux, ivar, wavelength : array-like [N]
-            Flux density, its inverse variance, and the wavelength. A wavelength without a unit is in Angstrom. If the
-            wavelengths decrease, as along a frequency axis, all three arrays are reversed. Pixels whose flux or ivar is
-            not finite, or whose ivar is negative, are masked.
+        flux : array-like [N]
+            Flux density. Its unit is not converted.
+        ivar : array-like [N], or an uncertainty of `astropy.nddata`, or None
+            Inverse variance of the flux. A unit must be equivalent to that of the flux; an array without a unit is in
+            that of the flux. None stands for an unknown uncertainty: ivar is then 1.
+        wavelength : array-like [N]
+            Wavelength in any unit, or frequency, energy or wave number; an array without a unit is in Angstrom.
+        mask : array-like [N], optional
+            True, or any other number than 0, for bad pixels, in addition to the masks of the arrays.
         air : bool
             Whether `wavelength` is in air.
         **named
@@ -99,25 +105,36 @@ class Spectrum:
         Raises
         ------
         ArgumentError
-            If the shapes differ, or if wavelength is not strictly monotonic.
+            If the shapes differ, if a unit does not fit, or if wavelength is not strictly monotonic.
         """
-        f, v, w = _plain(flux).astype(np.float32), _plain(ivar).astype(np.float32), _plain(wavelength, "Angstrom")
-        if not (f.ndim == 1 and f.shape == v.shape == w.shape):
+        f, axis = plain(flux, "flux"), plain(wavelength, "wavelength")
+        w = wavelength_of(axis)
+        v = inverse_variance(ivar, f, w)
+        if not (f.values.ndim == 1 and f.values.shape == v.values.shape == w.shape):
             raise ArgumentError(
-                f"flux, ivar and wavelength must have the same shape [N], got {f.shape}, {v.shape} and {w.shape}"
+                "flux, ivar and wavelength must have the same shape [N], "
+                f"got {f.values.shape}, {v.values.shape} and {w.shape}"
             )
+        good = f.good & v.good & (v.values > 0)
+        if mask is not None:
+            bad = plain(mask, "mask").values
+            if bad.shape != w.shape:
+                raise ArgumentError(f"mask must have the shape of flux, {w.shape}, got {bad.shape}")
+            good &= bad == 0
+        flux32, ivar32, scale = scaled(f.values, v.values, good)
+        there = None if axis.mask is None or not axis.mask.any() else ~axis.mask
+        if there is not None:
+            flux32, ivar32, w = flux32[there], ivar32[there], w[there]
         if w.size > 1 and w[0] > w[-1]:
-            f, v, w = f[::-1], v[::-1], w[::-1]
-        w = w.astype(np.float64)
+            flux32, ivar32, w = (np.ascontiguousarray(values[::-1]) for values in (flux32, ivar32, w))
         if not (np.isfinite(w[:1]).all() and np.isfinite(w[-1:]).all() and (w[1:] > w[:-1]).all()):
             raise ArgumentError("wavelength must be finite and strictly increasing or decreasing")
-        finite = np.isfinite(f)
-        good = finite & np.isfinite(v) & (v > 0)
         wave = torch.from_numpy(w)
         return cls(
-            flux=torch.from_numpy(np.where(finite, f, np.float32(0))),
-            ivar=torch.from_numpy(np.where(good, v, np.float32(0))),
+            flux=torch.from_numpy(flux32),
+            ivar=torch.from_numpy(ivar32),
             wavelength=air_to_vacuum(wave) if air else wave,
+            flux_scale=scale,
             **named,
         )
 
@@ -125,17 +142,9 @@ class Spectrum:
     def from_specutils(cls, spectrum: Any, **named: Any) -> "Spectrum":
         """Build from a one-dimensional specutils `Spectrum` (or `Spectrum1D`) with its uncertainty and mask.
 
-        Without an uncertainty, ivar is 1.
+        Without an uncertainty, ivar is 1. See `from_arrays` for units, and for the errors raised.
         """
-        from astropy.nddata import InverseVariance
-
-        flux = _plain(spectrum.flux)
-        ivar = np.ones_like(flux)
-        if spectrum.uncertainty is not None:
-            ivar = np.array(_plain(spectrum.uncertainty.represent_as(InverseVariance).array))
-        if spectrum.mask is not None:
-            ivar = np.where(spectrum.mask, 0.0, ivar)
-        return cls.from_arrays(flux, ivar, spectrum.spectral_axis, **named)
+        return cls.from_arrays(spectrum.flux, spectrum.uncertainty, spectrum.spectral_axis, mask=spectrum.mask, **named)
 
 
 def _place(wavelengths: Sequence[Tensor]) -> tuple[Tensor, Sequence[int]] | None:
@@ -165,6 +174,8 @@ class SpectrumBatch:
         Identifier and survey of each spectrum.
     labels : list of dict
         Labels of each spectrum, as in `Spectrum`.
+    flux_scale : list of float
+        The factor of each spectrum's flux, as in `Spectrum`.
     """
 
     flux: Tensor
@@ -173,10 +184,11 @@ class SpectrumBatch:
     ids: list[str] = field(default_factory=list)
     surveys: list[str] = field(default_factory=list)
     labels: list[dict[str, Any]] = field(default_factory=list)
+    flux_scale: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         count = self.flux.shape[0]
-        for name, missing in (("ids", ""), ("surveys", "")):
+        for name, missing in (("ids", ""), ("surveys", ""), ("flux_scale", 1.0)):
             if not getattr(self, name):
                 object.__setattr__(self, name, [missing] * count)
         if not self.labels:
@@ -216,7 +228,13 @@ class SpectrumBatch:
     @classmethod
     def _labelled(cls, flux: Tensor, ivar: Tensor, wavelength: Tensor, spectra: Sequence[Spectrum]) -> "SpectrumBatch":
         return cls(
-            flux, ivar, wavelength, [s.id for s in spectra], [s.survey for s in spectra], [s.labels for s in spectra]
+            flux,
+            ivar,
+            wavelength,
+            [s.id for s in spectra],
+            [s.survey for s in spectra],
+            [s.labels for s in spectra],
+            [s.flux_scale for s in spectra],
         )
 
     def __len__(self) -> int:
@@ -228,7 +246,8 @@ class SpectrumBatch:
     def spectrum(self, i: int) -> Spectrum:
         """Return spectrum `i`, including its padding."""
         wavelength = self.wavelength if self.wavelength.ndim == 1 else self.wavelength[i]
-        return Spectrum(self.flux[i], self.ivar[i], wavelength, self.surveys[i], self.ids[i], self.labels[i])
+        named = (self.surveys[i], self.ids[i], self.labels[i], self.flux_scale[i])
+        return Spectrum(self.flux[i], self.ivar[i], wavelength, *named)
 
     def select(self, rows: Sequence[int]) -> "SpectrumBatch":
         """Return the spectra at `rows`, in that order."""
@@ -240,6 +259,7 @@ class SpectrumBatch:
             [self.ids[i] for i in rows],
             [self.surveys[i] for i in rows],
             [self.labels[i] for i in rows],
+            [self.flux_scale[i] for i in rows],
         )
 
     def to(self, device: torch.device | str) -> "SpectrumBatch":

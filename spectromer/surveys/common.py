@@ -23,13 +23,17 @@ def coefficients(header: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def grid_to_write(spectrum: Spectrum) -> tuple[float, float]:
-    """COEFF0 and COEFF1 of a spectrum on a log-linear grid.
+    """COEFF0 and COEFF1 of a spectrum that is to be written.
 
     Raises
     ------
     ArgumentError
-        When the spectrum is on any other grid, which these layouts cannot store.
+        When the layouts cannot store the spectrum, as it is on another than a log-linear grid, or has a flux_scale.
     """
+    if spectrum.flux_scale != 1.0:
+        raise ArgumentError(
+            f"spectrum {spectrum.id!r} has the flux_scale {spectrum.flux_scale:g}, which survey files cannot store"
+        )
     found = log_coefficients(spectrum.wavelength.numpy())
     if found is None:
         raise ArgumentError(f"spectrum {spectrum.id!r} is not on a log-linear grid, which survey files need")

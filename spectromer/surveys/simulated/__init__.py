@@ -2,7 +2,8 @@
 
 The physics is simple: continua, lines and bands move with temperature, gravity, metallicity, age and redshift. The
 difficulties are those of real spectra: each survey's grid, resolution, sky, masks and calibration errors. The spectra
-depend on the seed alone. Wavelengths are vacuum Angstrom, widths of lines in Angstrom or km/s as named, temperatures in K.
+depend on the seed alone. Wavelengths are vacuum Angstrom, widths of lines in Angstrom or km/s as named, and
+temperatures in K.
 """
 
 from collections.abc import Iterator
