@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spectromer
-from spectromer import SpectrumBatch, reference, render
+from spectromer import Spectrum, SpectrumBatch, reference, render
 
 
 def spectrum(pixels: int, rows: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -157,3 +157,15 @@ def test_pictures_leave_gaps_empty(style: str, own: bool, device: str) -> None:
     assert bool((got[:, -options.get("panels", 1) :] == 255).any())  # the mask
     image = reference.render(*(t[0].cpu().numpy() for t in (left.flux, left.ivar)), wavelength[good].numpy(), **options)
     assert np.abs(255.0 * image - got[0].cpu().numpy()).max() <= 1.6
+
+
+def test_padding_does_not_fill_gaps() -> None:
+    """A spectrum whose last pixel lies behind a gap is resampled alone as beside longer ones."""
+    wavelength = torch.cat((torch.arange(4000.0, 4050.0), torch.tensor([4200.0]))).double()
+    grid = torch.arange(3990.0, 4300.0, 3.0)
+    short = Spectrum(torch.ones(51), torch.ones(51), wavelength)
+    long = Spectrum(torch.ones(99), torch.ones(99), torch.linspace(4001.0, 4250.0, 99, dtype=torch.float64) ** 1.01)
+    alone, beside = SpectrumBatch.from_spectra([short]), SpectrumBatch.from_spectra([short, long])
+    want = spectromer.resample(alone.flux, alone.ivar, alone.wavelength, grid)
+    got = spectromer.resample(beside.flux, beside.ivar, beside.wavelength, grid)
+    assert torch.equal(got[1][0] > 0, want[1][0] > 0) and 0 < int((want[1] == 0).sum()) < len(grid)

@@ -1,6 +1,7 @@
 // The conversion of a spectrum's values to heights and grey levels, and the positions of its bins. CPU and CUDA.
 #pragma once
 
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -28,12 +29,17 @@ struct OwnAxis {
       : side(static_cast<double>(a.side_margin)), width(static_cast<double>(a.size)), logarithmic(a.log_axis) {
     origin = place(first);
     span = count > 1 ? place(last) - origin : 1.0;
+    if (!(span > 0.0)) span = 1.0;  // the logarithms of neighbouring numbers may be equal
   }
 
-  SPECTROMER_HD double place(double wavelength) const { return logarithmic ? log(wavelength) : wavelength; }
+  // (A logarithmic axis has no place for wavelengths below 0, which the CPU refuses.)
+  SPECTROMER_HD double place(double wavelength) const {
+    return !logarithmic ? wavelength : wavelength > 0.0 ? log(wavelength) : log(DBL_MIN);
+  }
 
   SPECTROMER_HD float x(double wavelength) const {
-    return static_cast<float>(width * (side + (1.0 - 2.0 * side) * ((place(wavelength) - origin) / span)));
+    const double share = side + (1.0 - 2.0 * side) * ((place(wavelength) - origin) / span);
+    return clamp(static_cast<float>(width * share), 0.0f, static_cast<float>(width));
   }
 };
 

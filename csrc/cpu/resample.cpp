@@ -144,7 +144,7 @@ SpectrumRow fill_gaps(const SpectrumRow& s, FilledRow& filled) {
       add(s.wavelength[i + 1] - gap.after, 0.0f, 0.0f);
     }
   }
-  row.end = std::max(row.begin, row.end);
+  if (s.begin == s.end) row.end = row.begin;
   row.flux = filled.flux.data();
   row.ivar = filled.ivar.data();
   row.wavelength = filled.wavelength.data();

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from spectromer.errors import ArgumentError
 from spectromer.ops._native import _C, CACHES, dense, kept_for_graphs, output
 from spectromer.ops.composite import composite
 from spectromer.ops.inputs import tensor_of
@@ -144,6 +145,8 @@ def _drawing(options: str, device: torch.device) -> _Drawing:
 def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tensor:
     picture, grid, _, drawing = kept_for_graphs(_drawing(options, flux.device), flux.device)
     spectra = ResampleCall(flux, ivar, wavelength, grid, "flux_conserving", 0.0, None, None, MAX_GAP)
+    if grid is None and picture.axis == "log" and flux.device.type == "cpu" and bool((wavelength[..., :1] <= 0).any()):
+        raise ArgumentError("wavelength must be above 0 on a logarithmic axis; it is not")
     found = mark_regions(flux, ivar, wavelength, grid, picture.regions)
     marks = None if found is None else dense(found, torch.uint8)
     out = output(picture.shape(spectra.rows), DTYPES[picture.dtype], flux.device)

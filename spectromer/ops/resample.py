@@ -184,11 +184,11 @@ def _require_increasing(name: str, bad: int, by_row: bool) -> None:
 
 
 def _check_increasing(name: str, centres: Tensor, offsets: Tensor | None = None) -> None:
-    rows = centres.reshape(-1, centres.shape[-1])
     if offsets is None:
-        bad = _C.first_not_increasing(rows.data_ptr(), *rows.shape)
+        rows = 1 if centres.ndim == 1 else centres.shape[0]
+        bad = _C.first_not_increasing(centres.data_ptr(), rows, centres.shape[-1])
     else:
-        bad = _C.first_not_increasing(rows.data_ptr(), len(offsets) - 1, 0, offsets.data_ptr())
+        bad = _C.first_not_increasing(centres.data_ptr(), len(offsets) - 1, 0, offsets.data_ptr())
     _require_increasing(name, bad, centres.ndim == 2 or offsets is not None)
 
 
