@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/render.h"
 #include "cpu/memory.h"
 #include "cpu/simd/dispatch.h"
 #include "ops.h"
@@ -166,6 +167,7 @@ void bind_structs(py::module_& m) {
       .field<&ResampleArgs::shared_grid>("shared_grid")
       .field<&ResampleArgs::coverage>("coverage")
       .field<&ResampleArgs::method>("method")
+      .field<&ResampleArgs::max_gap>("max_gap")
       .field<&ResampleArgs::out_flux>("out_flux", Given::optionally)
       .field<&ResampleArgs::out_ivar>("out_ivar", Given::optionally)
       .field<&ResampleArgs::grad_out>("grad_out", Given::optionally)
@@ -299,6 +301,7 @@ void bind_cuda(py::module_& m) {
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Native operators of spectromer; call them through spectromer.ops, which checks the arguments.";
   m.attr("has_cuda") = kCuda;
+  m.attr("rounding") = kRounding;
   bind_enums(m);
   bind_structs(m);
   bind_cpu(m);

@@ -30,6 +30,7 @@ struct ResampleArgs {
   bool shared_wavelength, shared_grid;
   float coverage;  // share of a bin, in [0, 1], that good pixels must cover for it not to be masked
   Method method;
+  double max_gap;         // in steps between pixels; wider ones are gaps (see core/gaps.h). Infinity: nothing is a gap
   float* out_flux;        // [rows, bins]; 0 where masked. Not used by the backward operator.
   float* out_ivar;        // [rows, bins]; 0 where masked. Not used by the backward operator.
   const float* grad_out;  // [rows, bins] gradient of out_flux. Used by the backward operator only.
@@ -110,7 +111,7 @@ constexpr int kTooLarge = -1;  // a spectrum or image does not fit in a block's 
                                // 2^31 of them
 
 // The size of a plan in bytes, or 0 if none is needed. A plan holds the weights that resample shared wavelengths to a
-// shared grid, for resampling and rendering. It is valid for any flux, ivar, offsets and shifts.
+// shared grid, for resampling and rendering. It is valid for any flux, ivar, offsets, shifts and coverage.
 int64_t bin_plan_bytes(const ResampleArgs& args);
 int make_bin_plan_cuda(const ResampleArgs& args, void* stream);
 

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Sequence
 
 has_cuda: bool
+rounding: float
 
 class Method(enum.Enum):
     flux_conserving = 0
@@ -45,6 +46,7 @@ class ResampleArgs:
     shared_grid: bool
     coverage: float
     method: Method
+    max_gap: float
     out_flux: int
     out_ivar: int
     grad_out: int
@@ -66,6 +68,7 @@ class ResampleArgs:
         shared_grid: bool,
         coverage: float,
         method: Method,
+        max_gap: float,
         out_flux: int = 0,
         out_ivar: int = 0,
         grad_out: int = 0,

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["LogGrid", "common_grid", "log_coefficients", "log_grid", "survey_grid"]
+__all__ = ["LogGrid", "common_grid", "extended", "log_coefficients", "log_grid", "survey_grid"]
 
 _TOLERANCE = 1e-6  # largest offset, in pixels, at which two grids count as equal
 _ROUNDING = 0.05  # largest error, in pixels, of a loglam that is stored in single precision
@@ -50,6 +50,17 @@ def survey_grid(loglam: np.ndarray, coefficients: tuple[float, float] | None = N
     start = round((float(loglam[0]) - coeff0) / coeff1)
     error = np.abs(coeff0 + coeff1 * (start + np.arange(len(loglam))) - loglam).max()
     return log_grid(coeff0, coeff1, len(loglam), start) if error < _ROUNDING * coeff1 else None
+
+
+def extended(wavelength: np.ndarray, pixels: int) -> np.ndarray:
+    """Extend wavelengths [N] to `pixels` by equal steps, as padding that `spectromer.resample` does not see.
+
+    The step is the last one, unless that leads across a gap to a single pixel: the padding must not fill the gap.
+    """
+    steps = np.diff(wavelength[-3:]).tolist() or [1.0]
+    step = steps[-1] if len(steps) < 2 or steps[-1] <= 2.0 * steps[-2] else steps[-2]
+    end = wavelength[-1] if len(wavelength) else 0.0
+    return np.concatenate([wavelength, end + step * np.arange(1, pixels - len(wavelength) + 1)])
 
 
 def log_coefficients(wavelength: np.ndarray) -> tuple[float, float] | None:

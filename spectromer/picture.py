@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from spectromer.errors import require
 
-__all__ = ["STYLES", "Picture", "check_stroke", "hashable"]
+__all__ = ["STYLES", "Picture", "check_count", "check_stroke", "hashable"]
 
 Quantity = Literal["flux", "first", "second", "error", "mask", "regions"]
 Layout = Literal["rows", "channels"]
@@ -23,6 +23,10 @@ Order = Literal["standard", "boustrophedon"]
 Ground = Literal["dark", "light"]
 DType = Literal["uint8", "float32", "bfloat16"]
 Color = str | tuple[float, float, float]
+
+# Largest size of an image, and other counts. Up to here, single precision places a stroke within 1/256 of a pixel, and
+# the CPU's AGG counts its cells in 32 bits.
+_MOST = 32767
 
 # matplotlib's defaults at 100 dpi: data limits widened by 5 %. The thesis draws lines of half a point.
 _MATPLOTLIB = {
@@ -140,7 +144,7 @@ class Picture:
         require(not unknown, f"render has no option {', '.join(unknown)}; it has {', '.join(names)}")
         if "dtype" in options:  # accept torch.float32 as well as "float32"
             options["dtype"] = str(options["dtype"]).removeprefix("torch.")
-        return cls(size=size, **{name: hashable(value) for name, value in (STYLES[style] | options).items()})
+        return cls(size=hashable(size), **{name: hashable(value) for name, value in (STYLES[style] | options).items()})
 
     @classmethod
     def from_json(cls, text: str) -> "Picture":
@@ -169,13 +173,12 @@ class Picture:
         for field in fields(self):
             value = getattr(self, field.name)
             require(_finite(value), f"{field.name} must be finite, got {value}")
-        require(self.size >= 1, f"size must be at least 1, got {self.size}")
-        require(self.panels >= 1, f"panels must be at least 1, got {self.panels}")
+        for name in ("size", "panels", "points"):
+            check_count(getattr(self, name), name)
         require(
             not self.stacked or self.size % self.panels == 0,
             f"size must be a multiple of panels for panels in rows, got size {self.size} and panels {self.panels}",
         )
-        require(self.points >= 1, f"points must be at least 1, got {self.points}")
         require(0.0 <= self.margin < 0.5, f"margin must lie in [0, 0.5), got {self.margin}")
         require(0.0 <= self.side_margin < 0.5, f"side_margin must lie in [0, 0.5), got {self.side_margin}")
         if self.wavelength_range is not None:
@@ -185,10 +188,14 @@ class Picture:
         self._check_scale()
         check_stroke(self.linewidth, self.coverage, self.subcolumns)
         if self.block is not None:
-            require(1 <= self.block <= self.size, f"block must lie in [1, size = {self.size}], got {self.block}")
+            require(
+                isinstance(self.block, int) and 1 <= self.block <= self.size,
+                f"block must lie in [1, size = {self.size}], got {self.block}",
+            )
             require(self.panels == 1, f"panels must be 1 where blocks are drawn, got {self.panels}")
         if self.wavelength_range is not None:
             require(self.bins >= 2, f"a picture must have at least 2 bins, got {self.bins}")
+            require(self.bins <= 1 << 24, f"a picture must have at most 2^24 bins, got {self.bins}")
         self._check_regions()
         self._check_colors()
 
@@ -293,12 +300,24 @@ def broadcast(value: float | tuple[float, ...], count: int, name: str, what: str
     return values
 
 
+def check_count(value: int, name: str) -> int:
+    """Return a number of pixels, panels or points. Raise ArgumentError unless it is a whole number from 1 to 32767."""
+    require(
+        hasattr(value, "__index__") and not isinstance(value, bool), f"{name} must be a whole number, got {value!r}"
+    )
+    require(value >= 1, f"{name} must be at least 1, got {value}")
+    require(value <= _MOST, f"{name} must be at most {_MOST}, got {value}")
+    return int(value)
+
+
 def check_stroke(linewidth: float, coverage: str, subcolumns: int) -> None:
     """Raise ArgumentError unless the options of a stroke are valid."""
     require(0.0 < linewidth <= 64.0, f"linewidth must lie in (0, 64] pixels, got {linewidth}")
     names = get_args(Coverage)
     require(coverage in names, f"coverage must be one of {names}, got {coverage!r}")
-    require(1 <= subcolumns <= 1024, f"subcolumns must lie in [1, 1024], got {subcolumns}")
+    require(
+        isinstance(subcolumns, int) and 1 <= subcolumns <= 1024, f"subcolumns must lie in [1, 1024], got {subcolumns}"
+    )
 
 
 @lru_cache(maxsize=64)

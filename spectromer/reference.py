@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from spectromer.errors import require
+from spectromer.ops.scaling import ROUNDING
 from spectromer.ops.tables import Tables, wavelength_grid
 from spectromer.picture import Picture
 
@@ -16,6 +17,26 @@ def _edges(centres: np.ndarray) -> np.ndarray:
     return np.concatenate(([centres[0] - (middle[0] - centres[0])], middle, [centres[-1] + (centres[-1] - middle[-1])]))
 
 
+def _fill_gaps(
+    flux: np.ndarray, ivar: np.ndarray, wavelength: np.ndarray, max_gap: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Put two masked pixels into every gap of a spectrum, one typical step from either end."""
+    step = np.diff(wavelength)
+    for i in reversed(range(len(step))):
+        before = step[max(i - 2, 0) : i].min(initial=np.inf)
+        after = step[i + 1 : i + 3].min(initial=np.inf)
+        sides = [side for side in (before, after) if np.isfinite(side)]
+        if max_gap is None or not sides or step[i] <= max_gap * max(sides):
+            continue
+        missing = (
+            wavelength[i] + (before if before in sides else after),
+            wavelength[i + 1] - (after if after in sides else before),
+        )
+        wavelength = np.insert(wavelength, i + 1, missing)
+        flux, ivar = np.insert(flux, i + 1, (0.0, 0.0)), np.insert(ivar, i + 1, (0.0, 0.0))
+    return flux, ivar, wavelength
+
+
 def resample(
     flux: np.ndarray,
     ivar: np.ndarray,
@@ -24,10 +45,12 @@ def resample(
     *,
     method: str = "flux_conserving",
     coverage: float = 0.0,
+    max_gap: float | None = 5.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resample one spectrum [N] to [M] with the full matrix of weights; see `spectromer.resample`."""
     flux, ivar = np.asarray(flux, np.float64), np.asarray(ivar, np.float64)
     wavelength, grid = np.asarray(wavelength, np.float64), np.asarray(grid, np.float64)
+    flux, ivar, wavelength = _fill_gaps(flux, ivar, wavelength, max_gap)
     good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
     if method == "linear":
         weights = np.stack([np.interp(grid, wavelength, unit, 0.0, 0.0) for unit in np.eye(len(wavelength))], 1)
@@ -40,11 +63,12 @@ def resample(
         full, required = np.diff(bins), coverage
     weights = weights * good
     total = weights.sum(1)
-    kept = (total > 0) & (total >= required * full * (1 - 1e-6))
+    kept = total >= np.maximum(required * (1 - 1e-6), 2.0**-42) * full
     norm = np.where(kept, total, 1.0)
     variance = (weights**2 / np.where(good, ivar, 1.0)).sum(1) / norm**2
     out_flux = (weights * np.where(good, flux, 0.0)).sum(1) / norm
-    return np.where(kept, out_flux, 0.0), np.where(kept, 1.0 / np.where(kept, variance, 1.0), 0.0)
+    out_ivar = np.minimum(1.0 / np.where(kept, variance, 1.0), np.finfo(np.float32).max)
+    return np.where(kept, out_flux, 0.0), np.where(kept, out_ivar, 0.0)
 
 
 def rasterize(
@@ -190,7 +214,8 @@ def _panel(
     series = value
     for _ in range({"first": 1, "second": 2}.get(quantity, 0)):
         series = _gradient(series)
-    bottom, top = _limits(series[piece] if p.per_panel else series, p, quantity)
+    scaled = piece if p.per_panel else slice(None)
+    bottom, top = _limits(series[scaled], value[scaled], p, quantity)
     fraction = p.margin + (1.0 - 2.0 * p.margin) * (series[piece] - bottom) / ((top - bottom) or 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = (1.0 - 2.0 * p.margin) / (top - bottom) / np.sqrt(ivar[piece])
@@ -205,17 +230,19 @@ def _panel(
     return rasterize(y, x, height=height, width=p.size, linewidth=p.linewidth, subcolumns=p.subcolumns, band=band)
 
 
-def _limits(values: np.ndarray, p: Picture, quantity: str) -> tuple[float, float]:
-    """Values at the bottom and the top of a panel. A flat spectrum is drawn through the middle."""
+def _limits(values: np.ndarray, flux: np.ndarray, p: Picture, quantity: str) -> tuple[float, float]:
+    """Values at the bottom and the top of a panel. What differs by rounding alone is drawn in the middle."""
     if not isinstance(p.scale, str) and quantity in ("flux", "error"):
         return p.scale
-    values = values[~np.isnan(values)]
-    if not len(values):
+    if np.isnan(values).all():
         return 0.0, 1.0
-    bottom, top = np.percentile(values, (0.0, 100.0) if p.scale == "minmax" else p.percentiles)
-    if top > bottom:
+    ends = (0.0, 100.0) if p.scale == "minmax" else p.percentiles
+    bottom, top = np.percentile(values[~np.isnan(values)], ends)
+    rounding = ROUNDING * np.abs(np.percentile(flux[~np.isnan(flux)], ends)).max()
+    if top - bottom > rounding:
         return bottom, top
-    return (bottom, bottom) if quantity == "error" else (bottom - 0.5, bottom + 0.5)
+    half = 0.5 * max(4096.0 * rounding, 1.0)
+    return (bottom, bottom) if quantity == "error" else (bottom - half, bottom + half)
 
 
 def _axis(position: np.ndarray, p: Picture) -> np.ndarray:

@@ -102,7 +102,8 @@ def mark_regions(
         centres = native if grid is None else grid
         inside = [(centres >= low) & (centres <= high) for low, high in regions]
         return torch.stack([torch.zeros_like(centres, dtype=torch.bool), *inside]).any(0)
-    rows = zip(flux.cpu().numpy(), ivar.cpu().numpy(), native.cpu().numpy(), strict=True)
+    spectra = (t.detach().to("cpu", torch.float64).numpy() for t in (flux, ivar, native))
+    rows = zip(*spectra, strict=True)
     lines = np.array([find_lines(*row) for row in rows], bool).reshape(native.shape)
     marks = torch.from_numpy(lines).to(native.device)
     if grid is None:

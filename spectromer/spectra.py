@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spectromer.arrays import inverse_variance, plain, scaled, wavelength_of
 from spectromer.errors import ArgumentError
-from spectromer.grids import common_grid, log_coefficients
+from spectromer.grids import common_grid, extended, log_coefficients
 
 __all__ = ["Spectrum", "SpectrumBatch", "air_to_vacuum", "name_of"]
 
@@ -233,10 +233,8 @@ class SpectrumBatch:
         wavelength = torch.zeros(len(spectra), pixels, dtype=torch.float64)
         for row, s in enumerate(spectra):
             n = len(s)
-            flux[row, :n], ivar[row, :n], wavelength[row, :n] = s.flux, s.ivar, s.wavelength
-            if n < pixels:
-                step = s.wavelength[-1] - s.wavelength[-2] if n > 1 else 1.0
-                wavelength[row, n:] = s.wavelength[-1] + step * torch.arange(1, pixels - n + 1)
+            flux[row, :n], ivar[row, :n] = s.flux, s.ivar
+            wavelength[row] = torch.from_numpy(extended(s.wavelength.numpy(), pixels))
         return cls._labelled(flux, ivar, wavelength, spectra)
 
     @classmethod

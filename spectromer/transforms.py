@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from spectromer.ops import rasterize, resample
-from spectromer.ops.scaling import limits
+from spectromer.ops.inputs import tensor_of
+from spectromer.ops.render import draw
+from spectromer.ops.resample import MAX_GAP
+from spectromer.ops.scaling import limits, rounding
 from spectromer.picture import Picture
 from spectromer.spectra import SpectrumBatch
 
@@ -19,25 +22,32 @@ class Resample(nn.Module):
 
     Parameters
     ----------
-    grid : Tensor [M]
+    grid : Tensor or array [M]
         Bin centres in Angstrom, increasing.
     method : str
         As in `spectromer.resample`.
     coverage : float
         As in `spectromer.resample`.
+    max_gap : float, optional
+        As in `spectromer.resample`.
     """
 
-    def __init__(self, grid: Tensor, *, method: str = "flux_conserving", coverage: float = 0.0) -> None:
+    def __init__(
+        self,
+        grid: Tensor,
+        *,
+        method: str = "flux_conserving",
+        coverage: float = 0.0,
+        max_gap: float | None = MAX_GAP,
+    ) -> None:
         super().__init__()
         self.grid: Tensor
-        self.register_buffer("grid", grid.to(torch.float64), persistent=False)
-        self.method, self.coverage = method, coverage
+        self.register_buffer("grid", tensor_of(grid, "grid").detach().to(torch.float64), persistent=False)
+        self.options: dict[str, Any] = {"method": method, "coverage": coverage, "max_gap": max_gap}
 
     def forward(self, batch: SpectrumBatch) -> SpectrumBatch:
         """Resample a SpectrumBatch [B, N] to [B, M]."""
-        flux, ivar = resample(
-            batch.flux, batch.ivar, batch.wavelength, self.grid, method=self.method, coverage=self.coverage
-        )
+        flux, ivar = resample(batch.flux, batch.ivar, batch.wavelength, self.grid, **self.options)
         return replace(batch, flux=flux, ivar=ivar, wavelength=self.grid)
 
 
@@ -55,14 +65,16 @@ class Normalize(nn.Module):
         self.low, self.high = low, high
 
     def forward(self, batch: SpectrumBatch) -> SpectrumBatch:
-        """Scale the spectra. A spectrum that is constant or has no good pixel becomes 0."""
-        good = batch.ivar > 0
-        bottom, top = limits(batch.flux.masked_fill(~good, torch.nan), "percentile", (self.low, self.high))
-        span = torch.where(top > bottom, top - bottom, torch.ones_like(top))
+        """Scale the spectra. A spectrum that is constant but for rounding, or has no good pixel, becomes 0."""
+        flux, ivar = (t if t.dtype == torch.float64 else t.to(torch.float32) for t in (batch.flux, batch.ivar))
+        good = (ivar > 0) & torch.isfinite(ivar) & torch.isfinite(flux)
+        bottom, top = limits(flux.masked_fill(~good, torch.nan), "percentile", (self.low, self.high))
+        scaled = top - bottom > rounding(bottom, top)
+        span = torch.where(scaled, top - bottom, torch.ones_like(top))
         return replace(
             batch,
-            flux=((batch.flux - bottom) / span).masked_fill(~(good & (top > bottom)), 0.0),
-            ivar=batch.ivar * span * span,  # in this order, as the square of a faint flux may vanish
+            flux=((flux - bottom) / span).masked_fill(~(good & scaled), 0.0),
+            ivar=ivar * span * span,  # in this order, as the square of a faint flux may vanish
         )
 
 
@@ -104,5 +116,4 @@ class SpectrumToImage(nn.Module):
 
     def forward(self, batch: SpectrumBatch) -> Tensor:
         """Draw the spectra."""
-        images: Tensor = torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, self._options)
-        return images
+        return draw(batch, self._options)

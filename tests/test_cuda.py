@@ -98,6 +98,20 @@ def test_every_kind_of_picture(by_cuda: Callable[..., Any], style: str, coverage
         assert int(off.max()) <= LEVEL, (channels, wavelength_range, shared)
 
 
+@pytest.mark.parametrize("pixels", [2, 3, 10])
+def test_derivatives_that_are_rounding(by_cuda: Callable[..., Any], pixels: int) -> None:
+    """Of constant spectra, of lines, and of few pixels that are many bins each."""
+    spectra = gappy(4, pixels, True)
+    spectra.flux[0], spectra.flux[2] = 3.3, 1000.1 + 0.31 * torch.arange(pixels)
+    spectra = SpectrumBatch(spectra.flux, torch.ones_like(spectra.ivar), spectra.wavelength)
+    for style, scale in itertools.product(["plot", "panels", "folded"], ["percentile", (-1.0, 2.0)]):
+        for channels in (("second", "first", "flux"), ("flux", "first"), ("second",)):
+            options: dict[str, Any] = {"style": style, "size": 24, "scale": scale, "channels": channels}
+            options |= {"per_panel": style == "panels"}
+            off = (render(spectra, **options).int() - by_cuda(render, spectra, **options).int()).abs()
+            assert int(off.max()) <= LEVEL, (style, scale, channels)
+
+
 # A scale by percentiles shows in the levels of squares: 1,600 pixels of values that are hard to bring in order.
 HARD = {
     "ties": lambda rng: rng.integers(0, 3, 1600).astype(np.float32),
@@ -284,14 +298,23 @@ def test_random_lines(
 
 
 @pytest.mark.parametrize("rows", ["shared", "own", "own grids", "shifted", "ragged", "ragged and shifted"])
-@pytest.mark.parametrize(("method", "coverage"), [("flux_conserving", 0.0), ("flux_conserving", 0.7), ("linear", 0.0)])
-def test_resamples_as_the_cpu_does(by_cuda: Callable[..., Any], method: str, coverage: float, rows: str) -> None:
-    """Grids finer and coarser than the pixels, and beyond their ends; rows that are stretches of the wavelengths."""
+@pytest.mark.parametrize(
+    ("method", "coverage", "max_gap"),
+    [("flux_conserving", 0.0, 5.0), ("flux_conserving", 0.7, np.inf), ("linear", 0.0, 2.0)],
+)
+def test_resamples_as_the_cpu_does(
+    by_cuda: Callable[..., Any], method: str, coverage: float, max_gap: float, rows: str
+) -> None:
+    """Grids finer and coarser than the pixels, and beyond their ends; rows that are stretches of the wavelengths.
+
+    The wavelengths have gaps, some of them one beside the other.
+    """
     for pixels, bins in [(2, 2), (3, 70), (61, 9), (300, 333)]:
         spectra = gappy(4, pixels, rows != "own" and rows != "ragged")
         flux, ivar, wavelength = spectra.flux, spectra.ivar, spectra.wavelength
         grid = torch.linspace(3600.0, 10000.0, bins, dtype=torch.float64)
         options: dict[str, Any] = {"method": method, "coverage": coverage, "offsets": None, "shift": None}
+        options["max_gap"] = max_gap
         if rows == "own grids":
             grid = grid + 3.0 * torch.arange(4)[:, None]
         if rows.startswith("ragged"):

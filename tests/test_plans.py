@@ -63,8 +63,8 @@ def axes() -> tuple[Tensor, Tensor]:
     return torch.linspace(3600.0, 9000.0, 50).double(), torch.linspace(4000.0, 8000.0, 9).double()
 
 
-def plan_number(plans: BinPlans, *spectra: Tensor, method: int = 0, bytes: int = 100) -> int:
-    args = SimpleNamespace(method=method, bytes=bytes, plan=0)
+def plan_number(plans: BinPlans, *spectra: Tensor, method: int = 0, max_gap: float = 5.0, bytes: int = 100) -> int:
+    args = SimpleNamespace(method=method, max_gap=max_gap, bytes=bytes, plan=0)
     plans.find(args, *spectra)
     return args.plan
 
@@ -73,14 +73,15 @@ def test_plans_are_kept_while_their_axes_stay_as_they_are(plans: CountedPlans) -
     wavelength, grid = axes()
     assert [plan_number(plans, wavelength, grid) for _ in range(3)] == [1, 1, 1]
     assert plan_number(plans, wavelength, grid, method=1) == 2
+    assert plan_number(plans, wavelength, grid, max_gap=7.0) == 3
     wavelength[3] += 1.0
-    assert plan_number(plans, wavelength, grid) == 3
+    assert plan_number(plans, wavelength, grid) == 4
     grid.mul_(1.01)
-    assert plan_number(plans, wavelength, grid) == 4
-    assert plan_number(plans, wavelength[:40], grid) == 5
-    assert plan_number(plans, wavelength[::2], grid) == 6
-    assert plan_number(plans, wavelength.float(), grid) == 7
-    assert plan_number(plans, wavelength, grid) == 4
+    assert plan_number(plans, wavelength, grid) == 5
+    assert plan_number(plans, wavelength[:40], grid) == 6
+    assert plan_number(plans, wavelength[::2], grid) == 7
+    assert plan_number(plans, wavelength.float(), grid) == 8
+    assert plan_number(plans, wavelength, grid) == 5
     assert plan_number(plans, wavelength, grid, bytes=0) == 0  # nothing that a plan would serve
 
 
@@ -110,7 +111,7 @@ def test_other_streams_wait_for_a_plan_once(plans: CountedPlans, monkeypatch: py
     plan_number(plans, *spectra)
     monkeypatch.setattr("torch.cuda.current_stream", lambda _: other)
     assert [plan_number(plans, *spectra) for _ in range(2)] == [1, 1]
-    args = SimpleNamespace(method=0, bytes=100)
+    args = SimpleNamespace(method=0, max_gap=5.0, bytes=100)
     assert other.waited == ["event of 1"] and plans.find(args, *spectra).streams == [2]
 
 

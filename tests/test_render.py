@@ -292,6 +292,17 @@ def test_blank_flat_and_empty(device: str) -> None:
         assert len(render(batch.to(device).select([]), style=style, size=48)) == 0
 
 
+def test_wavelengths_whose_logarithms_are_equal(device: str) -> None:
+    """They have one place on the axis, and AGG draws nothing outside its memory."""
+    wavelength = torch.from_numpy(5000.0 + np.arange(9) * np.spacing(5000.0))
+    batch = SpectrumBatch(torch.randn(3, 9), torch.ones(3, 9), wavelength).to(device)
+    for coverage in ("union", "agg"):
+        images = render(batch, style="thesis-plot", axis="log", size=48, coverage=coverage)
+        assert bool((images[..., 24:] == 255).all()) and bool((images < 255).any())
+    with pytest.raises(ArgumentError, match="wavelength must be above 0 on a logarithmic axis"):
+        render(SpectrumBatch(batch.flux.cpu(), batch.ivar.cpu(), wavelength - 5000.0), style="thesis-plot", axis="log")
+
+
 def test_is_a_well_formed_operator(batch: SpectrumBatch, device: str) -> None:
     b = batch.to(device)
     for picture in (

@@ -302,6 +302,8 @@ def test_compiles_without_a_graph_break(device: str) -> None:
         ({"grid": torch.tensor([2.0, 1.0])}, "grid must be finite and strictly increasing"),
         ({"grid": torch.tensor([2.0])}, "grid must have at least 2 centres"),
         ({"method": "cubic"}, "method must be one of"),
+        ({"max_gap": 1.0}, r"max_gap must be at least 2 steps between pixels, or None, got 1.0"),
+        ({"max_gap": float("nan")}, "max_gap must be at least 2 steps"),
         ({"coverage": 1.5}, r"coverage must lie in \[0, 1\], got 1.5"),
         ({"offsets": torch.tensor([0, 15])}, r"flux must have shape \[T\] where offsets are given"),
         ({"flux": torch.zeros(5), "ivar": torch.ones(5), "offsets": torch.tensor([0, 4])}, "offsets must rise from 0"),

@@ -1,6 +1,7 @@
 // The conversion of a spectrum's values to heights and grey levels, and the positions of its bins. CPU and CUDA.
 #pragma once
 
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -28,12 +29,17 @@ struct OwnAxis {
       : side(static_cast<double>(a.side_margin)), width(static_cast<double>(a.size)), logarithmic(a.log_axis) {
     origin = place(first);
     span = count > 1 ? place(last) - origin : 1.0;
+    if (!(span > 0.0)) span = 1.0;  // the logarithms of neighbouring numbers may be equal
   }
 
-  SPECTROMER_HD double place(double wavelength) const { return logarithmic ? log(wavelength) : wavelength; }
+  // (A logarithmic axis has no place for wavelengths below 0, which the CPU refuses.)
+  SPECTROMER_HD double place(double wavelength) const {
+    return !logarithmic ? wavelength : wavelength > 0.0 ? log(wavelength) : log(DBL_MIN);
+  }
 
   SPECTROMER_HD float x(double wavelength) const {
-    return static_cast<float>(width * (side + (1.0 - 2.0 * side) * ((place(wavelength) - origin) / span)));
+    const double share = side + (1.0 - 2.0 * side) * ((place(wavelength) - origin) / span);
+    return clamp(static_cast<float>(width * share), 0.0f, static_cast<float>(width));
   }
 };
 
@@ -56,15 +62,23 @@ SPECTROMER_HD Index square_bin(Index line, Index column, Index side, bool boustr
   return line * side + (boustrophedon && line % 2 == 1 ? side - 1 - column : column);
 }
 
-// The values at the bottom and the top of a picture. If all values are equal, the range is half a unit to either side.
+// Values that differ by less than this fraction of them differ by rounding. Resampling rounds to a twentieth of it.
+constexpr float kRounding = 1.0f / (1 << 18);
+
+// The rounding of fluxes between two limits, and of their derivatives.
+SPECTROMER_HD float rounding_of(float bottom, float top) { return kRounding * max(fabsf(bottom), fabsf(top)); }
+
+// The values at the bottom and the top of a picture. If they differ by no more than `rounding`, the picture is flat:
+// the values are drawn in the middle of a range in which their rounding does not show.
 struct ValueRange {
   float bottom, span;
   bool flat;
 };
 
-SPECTROMER_HD ValueRange value_range(float bottom, float top) {
-  const bool flat = !(top > bottom);
-  return ValueRange{flat ? bottom - 0.5f : bottom, flat ? 1.0f : top - bottom, flat};
+SPECTROMER_HD ValueRange value_range(float bottom, float top, float rounding) {
+  const bool flat = !(top - bottom > rounding);
+  const float span = flat ? max(4096.0f * rounding, 1.0f) : top - bottom;
+  return ValueRange{flat ? bottom - 0.5f * span : bottom, span, flat};
 }
 
 // The height at which a value is drawn, as a fraction of the picture's height, with a free `margin` at either end.

@@ -128,6 +128,8 @@ class Area {
       (enters ? top : bottom) = at;
       (enters ? from : to) = 0.0f;
     }
+    // (An edge that is not finite would lie outside the cells.)
+    if (!(from >= 0.0f && from <= width && to >= 0.0f && to <= width)) return;
     add_inside(splat(from), splat(top), splat(to), splat(bottom), splat(slope), splat(sign), mask_from_bits(1));
   }
 

@@ -68,6 +68,7 @@ struct RenderScratch {
   std::vector<float> x;                // [spectra, bins] where own pixels are drawn
   std::vector<float> value, series;    // [spectra, bins] good fluxes of own pixels; derivatives
   std::vector<float> y, upper, lower;  // [spectra, bins] heights
+  std::vector<float> rounding;         // [spectra, panels] of fluxes; negative if it is not known yet
   std::vector<float> cover;            // [size + 1]
   std::vector<int> ranking;
   std::vector<uint8_t> marked, levels;  // [bins]
@@ -126,6 +127,7 @@ class Renderer {
   void gather(Spectra& spectra, RenderScratch& s) const {
     const size_t values = static_cast<size_t>(group() * stride_);
     s.y.resize(values);
+    s.rounding.assign(static_cast<size_t>(spectra.count * a_.panels), -1.0f);
     if (shows(a_, Quantity::first) || shows(a_, Quantity::second)) s.series.resize(values);
     s.marked.resize(static_cast<size_t>(stride_));
     s.levels.resize(static_cast<size_t>(stride_));
@@ -180,14 +182,37 @@ class Renderer {
     return own_ ? s.x.data() + r * stride_ + i : x_.data();
   }
 
-  ValueRange range_of(const float* values, int64_t count, Quantity quantity, RenderScratch& s) const {
-    float found[2] = {a_.fixed_low, a_.fixed_high};
-    if (a_.scale == Scale::minmax) {
-      SPECTROMER_DISPATCH(extremes)(values, count, found);
-    } else if (a_.scale == Scale::percentile || is_derivative(quantity)) {
-      SPECTROMER_DISPATCH(percentiles)(values, count, a_.percentiles, s.ranking, found);
+  // The values at the bottom and the top of a scale that is not fixed.
+  void find_limits(const float* values, int64_t count, RenderScratch& s, float* found) const {
+    if (a_.scale == Scale::minmax) SPECTROMER_DISPATCH(extremes)(values, count, found);
+    else SPECTROMER_DISPATCH(percentiles)(values, count, a_.percentiles, s.ranking, found);
+  }
+
+  // The rounding of the fluxes of a spectrum, or of one of its panels. It is computed once.
+  float& rounding_at(int64_t r, int64_t panel, RenderScratch& s) const {
+    return s.rounding[static_cast<size_t>(r * a_.panels + panel)];
+  }
+
+  // Finds the rounding of the fluxes of spectrum r, from which its derivatives are taken.
+  void find_rounding(const Spectra& spectra, int64_t r, RenderScratch& s) const {
+    const int64_t ranges = a_.per_panel ? a_.panels : 1;
+    for (int64_t panel = 0; panel < ranges; ++panel) {
+      float& rounding = rounding_at(r, panel, s);
+      if (rounding >= 0.0f) continue;
+      const auto [from, count] = panel_bins(spectra.bins[r], ranges, panel);
+      float found[2];
+      find_limits(spectra.value[r] + from, count, s, found);
+      rounding = rounding_of(found[0], found[1]);
     }
-    return value_range(found[0], found[1]);
+  }
+
+  ValueRange range_of(const float* values, int64_t count, Quantity quantity, float& rounding, RenderScratch& s) const {
+    const bool derivative = is_derivative(quantity);
+    if (a_.scale == Scale::fixed && !derivative) return value_range(a_.fixed_low, a_.fixed_high, 0.0f);
+    float found[2];
+    find_limits(values, count, s, found);
+    if (!derivative) rounding = rounding_of(found[0], found[1]);
+    return value_range(found[0], found[1], rounding);
   }
 
   uint8_t* place_of(uint8_t* planes, int64_t r, int64_t quantity, int64_t panel) const {
@@ -207,6 +232,7 @@ class Renderer {
     for (int64_t r = 0; r < spectra.count; ++r) {
       const float* values = spectra.value[r];
       if (is_derivative(quantity)) {
+        find_rounding(spectra, r, s);
         float* series = s.series.data() + r * stride_;
         SPECTROMER_DISPATCH(take_gradient)(values, spectra.bins[r], series);
         if (quantity == Quantity::second) {
@@ -217,10 +243,10 @@ class Renderer {
       }
       const bool marks = is_mark(quantity);
       ValueRange range{0.0f, 1.0f, true};
-      if (!marks && !a_.per_panel) range = range_of(values, spectra.bins[r], quantity, s);
+      if (!marks && !a_.per_panel) range = range_of(values, spectra.bins[r], quantity, rounding_at(r, 0, s), s);
       for (int64_t panel = 0; panel < a_.panels; ++panel) {
         const auto [from, count] = panel_bins(spectra.bins[r], a_.panels, panel);
-        if (!marks && a_.per_panel) range = range_of(values + from, count, quantity, s);
+        if (!marks && a_.per_panel) range = range_of(values + from, count, quantity, rounding_at(r, panel, s), s);
         const float sigma = sigma_share(range, a_.margin);
         const int64_t at = r * stride_ + from;
         uint8_t* plane = place_of(planes, r, q, panel);

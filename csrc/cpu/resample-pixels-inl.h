@@ -223,8 +223,9 @@ struct Sums {
       store_partial(out_flux, select(good, mean, splat(std::numeric_limits<float>::quiet_NaN())), count);
       return;
     }
+    const Float ivar = w.value * w.value * reciprocal(variance) * scale;
     store_partial(out_flux, select_or_zero(good, mean), count);
-    store_partial(out_ivar, select_or_zero(good, w.value * w.value * scale * reciprocal(variance)), count);
+    store_partial(out_ivar, select_or_zero(good, min(ivar, splat(FLT_MAX))), count);
   }
 };
 

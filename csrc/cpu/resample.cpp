@@ -16,11 +16,11 @@ namespace {
 // Calls visit(bin, first pixel) for all bins in order. A pixel that ends before a bin also ends before all later bins,
 // so each pixel is passed only once.
 template <class Visit>
-void walk_bins(Method method, const double* wavelength, int64_t pixels, const double* grid, int64_t bins, Visit visit) {
+void walk_bins(Method method, const PixelAxis& axis, const double* grid, int64_t bins, Visit visit) {
   int64_t first = 0;
   for (int64_t m = 0; m < bins; ++m) {
     const double start = bin_start(method, grid, bins, m);
-    while (first < pixels && pixel_is_behind(method, wavelength, pixels, first, start)) ++first;
+    while (first < axis.pixels && pixel_is_behind(method, axis, first, start)) ++first;
     visit(m, first);
   }
 }
@@ -60,16 +60,20 @@ void place_block(std::vector<Rest>& bins, ResamplePlan& plan) {
 
 std::shared_ptr<const ResamplePlan> make_plan(const ResampleArgs& a, int lanes) {
   auto plan = std::make_shared<ResamplePlan>();
+  const bool gaps = has_gap(a.wavelength, a.pixels, a.max_gap);
+  const PixelAxis axis{a.wavelength, a.pixels, gaps ? a.max_gap : INFINITY};
   plan->method = a.method;
+  plan->max_gap = a.max_gap;
   plan->lanes = lanes;
   plan->wavelength.assign(a.wavelength, a.wavelength + a.pixels);
   plan->grid.assign(a.grid, a.grid + a.bins);
   std::vector<Rest> bins;
-  walk_bins(a.method, a.wavelength, a.pixels, a.grid, a.bins, [&](int64_t m, int64_t first) {
+  walk_bins(a.method, axis, a.grid, a.bins, [&](int64_t m, int64_t first) {
     Rest bin;
     double total = 0.0;
-    visit_bin(a.method, a.wavelength, a.pixels, a.grid, a.bins, m, first, [&](int64_t i, double weight) {
+    visit_bin(a.method, axis, a.grid, a.bins, m, first, [&](int64_t i, double weight) {
       if (bin.weights.empty()) bin.pixel = i;
+      bin.weights.resize(static_cast<size_t>(i - bin.pixel));  // pixels without a width are left out
       bin.weights.push_back(weight);
       total += weight;
     });
@@ -97,7 +101,7 @@ std::shared_ptr<const ResamplePlan> plan_for(const ResampleArgs& a, int lanes) {
   static std::vector<std::shared_ptr<const ResamplePlan>> recent;
   constexpr size_t kKept = 8;
   const auto fits = [&](const std::shared_ptr<const ResamplePlan>& plan) {
-    return plan->method == a.method && plan->lanes == lanes &&
+    return plan->method == a.method && plan->max_gap == a.max_gap && plan->lanes == lanes &&
            static_cast<int64_t>(plan->wavelength.size()) == a.pixels &&
            static_cast<int64_t>(plan->grid.size()) == a.bins &&
            std::equal(plan->wavelength.begin(), plan->wavelength.end(), a.wavelength) &&
@@ -118,13 +122,46 @@ std::shared_ptr<const ResamplePlan> plan_for(const ResampleArgs& a, int lanes) {
   return plan;
 }
 
+// Puts masked pixels into the gaps of a row, one typical step from either end. Returns the row with them.
+SpectrumRow fill_gaps(const SpectrumRow& s, FilledRow& filled) {
+  filled.flux.clear();
+  filled.ivar.clear();
+  filled.wavelength.clear();
+  SpectrumRow row = s;
+  for (int64_t i = 0; i < s.pixels; ++i) {
+    const bool within = i >= s.begin && i < s.end;
+    if (i == s.begin) row.begin = static_cast<int64_t>(filled.wavelength.size());
+    const auto add = [&](double wavelength, float flux, float ivar) {
+      filled.wavelength.push_back(wavelength);
+      if (!within) return;
+      filled.flux.push_back(flux);
+      filled.ivar.push_back(ivar);
+    };
+    add(s.wavelength[i], within ? s.flux[i - s.begin] : 0.0f, within ? s.ivar[i - s.begin] : 0.0f);
+    if (i + 1 == s.end) row.end = static_cast<int64_t>(filled.wavelength.size());
+    if (const Gap gap = s.axis().gap(i)) {
+      add(s.wavelength[i] + gap.before, 0.0f, 0.0f);
+      add(s.wavelength[i + 1] - gap.after, 0.0f, 0.0f);
+    }
+  }
+  if (s.begin == s.end) row.end = row.begin;
+  row.flux = filled.flux.data();
+  row.ivar = filled.ivar.data();
+  row.wavelength = filled.wavelength.data();
+  row.pixels = static_cast<int64_t>(filled.wavelength.size());
+  row.max_gap = INFINITY;
+  return row;
+}
+
 }  // namespace
 
-Resampler::Resampler(const ResampleArgs& args, bool ivar) : args_(args), required_(required_weight(args)), ivar_(ivar) {
+Resampler::Resampler(const ResampleArgs& args, bool ivar)
+    : args_(args), max_gap_(args.max_gap), required_(required_weight(args)), ivar_(ivar) {
   static std::atomic<int64_t> calls{0};
   call_ = ++calls;
   const bool shared = args.shared_wavelength && args.shared_grid;
   if (args.rows > 0 && args.bins > 0 && shared) plan_ = plan_for(args, SPECTROMER_DISPATCH(kLanes));
+  if (args.shared_wavelength && !has_gap(args.wavelength, args.pixels, max_gap_)) max_gap_ = INFINITY;
 }
 
 void Resampler::found_bad(int64_t row) const {
@@ -165,15 +202,18 @@ void Resampler::run(int64_t begin, int64_t count, float* out_flux, float* out_iv
     }
     if (some == kPair && by_plan(SPECTROMER_DISPATCH(resample_pair), spectra, flux, ivar)) continue;
     for (int64_t i = 0; i < some; ++i) {
-      const SpectrumRow& s = spectra[i];
+      SpectrumRow& s = spectra[i];
       const double* grid = grid_row(args_, begin + r + i);
       if (by_plan(SPECTROMER_DISPATCH(resample_row), &s, flux + i, ivar + i)) continue;
+      s.max_gap = max_gap_;
       if (plan_ == nullptr) {
-        const Outcome outcome = run_own(s, grid, flux[i], ivar[i], scratch);
+        Outcome outcome = run_own(s, grid, flux[i], ivar[i], scratch);
+        if (outcome == Outcome::gaps) outcome = run_own(fill_gaps(s, scratch.filled), grid, flux[i], ivar[i], scratch);
         if (outcome == Outcome::not_increasing) found_bad(begin + r + i);
         if (outcome != Outcome::unusual || !check(s, begin + r + i)) continue;
       }
-      walk_bins(args_.method, s.wavelength, s.pixels, grid, args_.bins, [&](int64_t m, int64_t first) {
+      if (!has_gap(s.wavelength, s.pixels, s.max_gap)) s.max_gap = INFINITY;
+      walk_bins(args_.method, s.axis(), grid, args_.bins, [&](int64_t m, int64_t first) {
         float no_ivar;
         if (ivar_) resample_bin<true>(args_.method, s, grid, args_.bins, m, first, required_, flux[i][m], ivar[i][m]);
         else resample_bin<false>(args_.method, s, grid, args_.bins, m, first, required_, flux[i][m], no_ivar);
@@ -203,16 +243,18 @@ int64_t resample_cpu(const ResampleArgs& args, int threads) {
 
 void resample_backward_cpu(const ResampleArgs& args, int threads) {
   const float required = required_weight(args);
+  const bool none = args.shared_wavelength && !has_gap(args.wavelength, args.pixels, args.max_gap);
   parallel_for<std::vector<double>>(args.rows, threads, 8, [&](int64_t begin, int64_t end, std::vector<double>& grad) {
     for (int64_t row = begin; row < end; ++row) {
-      const SpectrumRow s = spectrum_row(args, row);
+      SpectrumRow s = spectrum_row(args, row);
+      if (!none && has_gap(s.wavelength, s.pixels, args.max_gap)) s.max_gap = args.max_gap;
       const double* grid = grid_row(args, row);
       grad.assign(static_cast<size_t>(s.end - s.begin), 0.0);
-      walk_bins(args.method, s.wavelength, s.pixels, grid, args.bins, [&](int64_t m, int64_t first) {
+      walk_bins(args.method, s.axis(), grid, args.bins, [&](int64_t m, int64_t first) {
         const double norm = bin_normalisation(args.method, s, grid, args.bins, m, first, required);
         if (norm == 0.0) return;
         const double scaled = static_cast<double>(args.grad_out[row * args.bins + m]) / norm;
-        visit_bin(args.method, s.wavelength, s.pixels, grid, args.bins, m, first, [&](int64_t i, double w) {
+        visit_bin(args.method, s.axis(), grid, args.bins, m, first, [&](int64_t i, double w) {
           if (s.good(i)) grad[static_cast<size_t>(i - s.begin)] += scaled * w;
         });
       });

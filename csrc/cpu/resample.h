@@ -40,6 +40,7 @@ struct PlanWindow {
 // in blocks of `lanes`.
 struct ResamplePlan {
   Method method;
+  double max_gap;
   int lanes;
   std::vector<double> wavelength, grid;
   std::vector<PlanWindow> window;
@@ -76,18 +77,26 @@ struct BinScratch {
   std::vector<double> edge;
   Floats near, rest;  // the same edges, as the sum of two floats
   Floats share;       // 1 / width
+  bool usual;         // single precision is enough for them
+};
+
+// A row with masked pixels in its gaps.
+struct FilledRow {
+  std::vector<float> flux, ivar;
+  std::vector<double> wavelength;
 };
 
 // Memory of one thread, reused from row to row.
 struct ResampleScratch {
   PixelScratch row[2];  // up to two rows are processed at a time
   BinScratch bins;
+  FilledRow filled;
   int64_t call = 0;              // the number of the Resampler that last used this memory
   const double* grid = nullptr;  // the grid whose bins are stored here
 };
 
-// The result of a row's kernel. For unusual values, single precision may not be sufficient.
-enum class Outcome { done, unusual, not_increasing };
+// The result of a row's kernel. For unusual values, single precision may not be sufficient. Gaps must be filled.
+enum class Outcome { done, unusual, gaps, not_increasing };
 
 class Resampler {
  public:
@@ -110,6 +119,7 @@ class Resampler {
                   ResampleScratch& scratch) const;
 
   const ResampleArgs& args_;
+  double max_gap_;  // infinity if it is known that there are no gaps
   float required_;
   bool ivar_;
   int64_t call_;

@@ -131,16 +131,15 @@ class Bins {
       }
     } else if (p_.edges) {
       const Shared<double> edge = shared_at<double>(p_.edges);
-      put_edges(spectrum, edge);
-      __syncthreads();
-      visit_own_bins<kVariance>(spectrum, edge, s.grid, p_.bins.most, required, put);
+      const bool gaps = put_edges(spectrum, s.max_gap, edge);
+      visit_own_bins<kVariance>(with_gaps(spectrum, gaps, s.max_gap), edge, s.grid, p_.bins.most, required, put);
     } else {
+      const SpectrumRow with = with_gaps(spectrum, block_has_gap(spectrum, s.max_gap), s.max_gap);
 #pragma unroll 1
       for (int m = thread_index(); m < p_.bins.most; m += block_threads()) {
-        const int64_t first =
-            first_pixel(s.method, spectrum.wavelength, spectrum.pixels, bin_start(s.method, s.grid, s.bins, m));
+        const int64_t first = first_pixel(s.method, with.axis(), bin_start(s.method, s.grid, s.bins, m));
         float flux, ivar = 1.0f;
-        resample_bin<kVariance>(s.method, spectrum, s.grid, s.bins, m, first, required, flux, ivar);
+        resample_bin<kVariance>(s.method, with, s.grid, s.bins, m, first, required, flux, ivar);
         put(m, flux, ivar);
       }
     }

@@ -39,7 +39,7 @@ class Heights {
       const int begin = r == 0 ? 0 : bins_.panel(r).place - padding,
                 end = r + 1 == p_.ranges ? bins_.places() : bins_.panel(r + 1).place - padding;
       if (drawn.first) {
-        const ValueRange found = find_range(drawn, series, begin, end);
+        const ValueRange found = find_range(drawn, series, begin, end, shared_at<float>(p_.rounding) + r);
         if (thread_index() == 0) scales[r] = found;
         __syncthreads();
       }
@@ -69,9 +69,21 @@ class Heights {
     __syncthreads();
   }
 
-  __device__ ValueRange find_range(const DrawnQuantity& drawn, Shared<float> series, int begin, int end) const {
-    if (a_.scale == Scale::fixed && !is_derivative(drawn.quantity)) return value_range(a_.fixed_low, a_.fixed_high);
-    return RangeFinder(p_.finder, series).find(begin, end, a_.scale == Scale::minmax);
+  // Stores the rounding of the fluxes as well, if the quantity is the first that needs it.
+  __device__ ValueRange find_range(const DrawnQuantity& drawn, Shared<float> series, int begin, int end,
+                                   Shared<float> rounding) const {
+    const bool derivative = is_derivative(drawn.quantity);
+    if (a_.scale == Scale::fixed && !derivative) return value_range(a_.fixed_low, a_.fixed_high, 0.0f);
+    Limits found{0.0f, 0.0f};
+#pragma unroll 1
+    for (int pass = derivative && drawn.measures ? 0 : 1; pass < 2; ++pass) {
+      found = RangeFinder(p_.finder, pass == 0 ? bins_.values() : series).find(begin, end, a_.scale == Scale::minmax);
+      if (pass == (derivative ? 0 : 1) && drawn.measures) {
+        if (thread_index() == 0) *rounding = rounding_of(found.bottom, found.top);
+        __syncthreads();
+      }
+    }
+    return value_range(found.bottom, found.top, *rounding);
   }
 
   __device__ void put_levels(const DrawnQuantity& drawn, Shared<float> series, int begin, int end,

@@ -23,16 +23,57 @@ __device__ __forceinline__ void prefetch_row(const SpectrumRow& s) {
   }
 }
 
-// Computes the edges `edge` [pixels + 1]. The caller must synchronise the block afterwards.
-__device__ __forceinline__ void put_edges(const SpectrumRow& s, Shared<double> edge) {
+// Tells whether the step to pixel i may be a gap, as it is much wider than one of the two before it or, at the
+// beginning, as one of the two after it.
+__device__ __forceinline__ bool may_be_gap(const double* centre, int pixels, int i, double step, double per_step) {
+  if (i > 1) return step > per_step * (__ldg(centre + i - 1) - __ldg(centre + i - 2));
+  return i + 1 < pixels && gap_after(centre, pixels, 0, per_step);
+}
+
+// The same spectrum, with what is known of its gaps.
+__device__ __forceinline__ SpectrumRow with_gaps(SpectrumRow s, bool gaps, double max_gap) {
+  s.max_gap = gaps ? max_gap : INFINITY;
+  return s;
+}
+
+// Tells all threads of the block whether a spectrum has a gap.
+__device__ __forceinline__ bool block_has_gap(const SpectrumRow& s, double max_gap) {
+  bool found = false;
+  if (max_gap < INFINITY) {
+    for (int64_t i = thread_index(); i + 1 < s.pixels; i += block_threads())
+      found = found || gap_after(s.wavelength, s.pixels, i, max_gap);
+  }
+  return __syncthreads_or(found) != 0;
+}
+
+// Computes the right edges of all pixels, `edge[1]` to `edge[pixels]`, and the left edge of the first. Returns whether
+// there are gaps, so that other left edges are not the right edges of the pixels before. Synchronises the block.
+__device__ __forceinline__ bool put_edges(const SpectrumRow& s, double max_gap, Shared<double> edge) {
   const int pixels = static_cast<int>(s.pixels);
   const double* centre = kept(s.wavelength);
-  for (int i = thread_index() + 1; i < pixels; i += block_threads())
-    edge[i] = 0.5 * (__ldg(centre + i - 1) + __ldg(centre + i));
+  // If a step is a gap, it or the one before it is wider than the one before that by this factor.
+  const double per_step = 0.999 * sqrt(max_gap);
+  bool gaps = false;
+  for (int i = thread_index() + 1; i < pixels; i += block_threads()) {
+    const double before = __ldg(centre + i - 1), here = __ldg(centre + i);
+    edge[i] = 0.5 * (before + here);
+    gaps = gaps || may_be_gap(centre, pixels, i, here - before, per_step);
+  }
   if (thread_index() < 2) {
     const int i = thread_index() == 0 ? 0 : pixels;
     edge[i] = pixel_edge(centre, pixels, i);
   }
+  if (__syncthreads_or(gaps) == 0) return false;
+  gaps = false;
+  const PixelAxis axis = with_gaps(s, true, max_gap).axis();
+#pragma unroll 1
+  for (int i = thread_index(); i < pixels; i += block_threads()) {
+    if (!axis.gap(i > 0 ? i - 1 : 0) && !axis.gap(i)) continue;
+    gaps = true;
+    edge[i + 1] = axis.right(i);
+    if (i == 0) edge[0] = axis.left(0);
+  }
+  return __syncthreads_or(gaps) != 0;
 }
 
 // Both edges of bin m of `bins`.
@@ -98,7 +139,8 @@ __device__ __forceinline__ void visit_own_bins(const SpectrumRow& s, Shared<doub
     const int first = pixel_near(edge, pixels, low, origin < pixels ? origin : pixels - 1);
     origin = __shfl_sync(kAllLanes, first, kWarp - 1);
     BinSums<kVariance> sums;
-    visit_overlaps([&](int i) { return static_cast<double>(edge[i]); }, pixels, low, high, first,
+    visit_overlaps([&](int i) { return s.axis().gaps() ? s.axis().left(i) : static_cast<double>(edge[i]); },
+                   [&](int i) { return static_cast<double>(edge[i + 1]); }, s.axis().gaps(), pixels, low, high, first,
                    [&](int i, double w) { sums.add(w, __ldg(row_flux + i), __ldg(row_ivar + i)); });
     float flux, ivar;
     sums.finish(required, flux, ivar);

@@ -25,6 +25,11 @@ struct RangeLayout {
   void reserve_histogram(SharedLayout& layout) { histogram = layout.reserve<int>(kBins + kBins / kWarp); }
 };
 
+// The values at the bottom and the top of a scale.
+struct Limits {
+  float bottom, top;
+};
+
 // Finds the exact percentiles of values without sorting all of them. A histogram determines the bins that contain the
 // required ranks, and only the members of these bins are ranked. NaN is ignored.
 class RangeFinder {
@@ -36,9 +41,9 @@ class RangeFinder {
     if (thread_index() == 0) clear_state();
   }
 
-  // Returns the range of values [begin, end) to all threads. It must be called by all of them, after the values have
+  // Returns the limits of values [begin, end) to all threads. It must be called by all of them, after the values have
   // been stored.
-  __device__ ValueRange find(int begin, int end, bool extremes) const {
+  __device__ Limits find(int begin, int end, bool extremes) const {
     count(begin, end);
     clear_histogram();
     __syncthreads();
@@ -47,7 +52,7 @@ class RangeFinder {
     if (finite == 0 || extremes || low == high) {
       __syncthreads();
       if (thread_index() == 0) clear_state();
-      return finite == 0 ? value_range(0.0f, 0.0f) : value_range(low, high);
+      return finite == 0 ? Limits{0.0f, 0.0f} : Limits{low, high};
     }
     const Slots slots(low, high);
     visit(begin, end, [&](float value) {
@@ -72,7 +77,7 @@ class RangeFinder {
     }
     __syncthreads();
     if (thread_index() == 0) clear_state();
-    return value_range(found[0], found[1]);
+    return Limits{found[0], found[1]};
   }
 
  private:

@@ -25,6 +25,7 @@ struct DrawnQuantity {
   int stroke;  // its number among the lines that have sides
   int range;   // its scale: that of the flux (0), of the first (1) or of the second derivative (2)
   bool first;  // the first quantity that needs this range
+  bool measures;  // the first quantity that needs the rounding of the fluxes
 };
 
 // The layout of a spectrum's bins. Common bins are stored panel after panel, with `padding` values of NaN before the
@@ -115,6 +116,7 @@ struct RenderPlan {
   Reserved edges;     // [pixels + 1] while bins are gathered from own wavelengths; overlaps strips and lines
   Reserved state;     // first good one of the own pixels, and end of the last good one
   Reserved scales;    // [3, ranges] ranges of values
+  Reserved rounding;  // [ranges] rounding of fluxes
   Reserved y;         // [lines, bins] heights
   Reserved sides;     // [strokes, bins], or none if they are recomputed at each use
   Reserved stroke;    // [strokes, panels] of PanelLine
@@ -157,15 +159,17 @@ class RenderPlanner {
   static constexpr int64_t kReservedByDriver = 1024;
 
   void list_quantities(RenderPlan& p) const {
-    bool ranged[3] = {};
+    bool ranged[3] = {}, measured = false;
     for (int64_t q = 0; q < a_.quantity_count; ++q) {
       const Quantity quantity = static_cast<Quantity>(a_.quantities[q]);
       const int range = is_derivative(quantity) ? static_cast<int>(quantity) : 0;
       DrawnQuantity& drawn = p.quantities[p.quantity_count++];
-      drawn = DrawnQuantity{quantity, a_.block != 0 ? static_cast<int>(q) : p.lines, p.strokes, range,
-                            !is_mark(quantity) && !ranged[range]};
+      drawn = DrawnQuantity{quantity, a_.block != 0 ? static_cast<int>(q) : p.lines, p.strokes,
+                            range,    !is_mark(quantity) && !ranged[range],          false};
       if (is_mark(quantity)) continue;
       ranged[range] = true;
+      drawn.measures = !measured && (a_.scale != Scale::fixed || is_derivative(quantity));
+      measured = measured || drawn.measures;
       p.variance = p.variance || quantity == Quantity::error;
       if (a_.block != 0) {
         if (is_derivative(quantity)) p.lines = 1;  // has room for its values
@@ -221,6 +225,7 @@ class RenderPlanner {
     const bool area = p.strokes > 0 && a_.coverage == Coverage::area_union;
     p.finder.reserve(layout);
     p.scales = layout.reserve<ValueRange>(int64_t{3} * p.ranges);
+    p.rounding = layout.reserve<float>(p.ranges);
     p.near = NearLayout{};
     if (!p.bins.own && a_.block == 0) p.near = NearLayout(p.bins.step, a_.linewidth, a_.subcolumns, a_.size);
     p.near.reserve(layout, a_.subcolumns, area && sided, p.bands);

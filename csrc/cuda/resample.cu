@@ -16,10 +16,11 @@ __global__ void __launch_bounds__(kPlanThreads)
   const int m = group * kWarp + lane_index(), pixels = static_cast<int>(a.pixels);
   int from = pixels, to = 0;  // range of pixels that overlap the bin
   int64_t searched = 0;
+  const PixelAxis axis{a.wavelength, a.pixels, a.max_gap};
   if (m < a.bins) {
-    searched = first_pixel(a.method, a.wavelength, a.pixels, bin_start(a.method, a.grid, a.bins, m));
+    searched = first_pixel(a.method, axis, bin_start(a.method, a.grid, a.bins, m));
     from = static_cast<int>(searched);
-    visit_bin(a.method, a.wavelength, a.pixels, a.grid, a.bins, m, searched, [&](int64_t i, double) {
+    visit_bin(a.method, axis, a.grid, a.bins, m, searched, [&](int64_t i, double) {
       if (to == 0) from = static_cast<int>(i);
       to = static_cast<int>(i) + 1;
     });
@@ -30,7 +31,7 @@ __global__ void __launch_bounds__(kPlanThreads)
   double* weight = plan.weight + static_cast<int64_t>(start) * kWarp + lane_index();
   for (int step = 0; step < steps; ++step) weight[step * kWarp] = 0.0;
   if (to > from) {
-    visit_bin(a.method, a.wavelength, a.pixels, a.grid, a.bins, m, searched,
+    visit_bin(a.method, axis, a.grid, a.bins, m, searched,
               [&](int64_t i, double w) { weight[(i - first) * kWarp] = w; });
   }
   plan.first[m] = first;
@@ -66,12 +67,11 @@ __global__ void __launch_bounds__(kRowThreads)
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
     const SpectrumRow s = spectrum_row<false>(a, row);
     __syncthreads();
-    put_edges(s, edge);
-    __syncthreads();
+    const bool gaps = put_edges(s, a.max_gap, edge);
     if (row + gridDim.x < a.rows) prefetch_row(spectrum_row<false>(a, row + gridDim.x));
     float* out_flux = kept(a.out_flux + row * a.bins);
     float* out_ivar = kept(a.out_ivar + row * a.bins);
-    visit_own_bins<true>(s, edge, grid_row(a, row), static_cast<int>(a.bins), required,
+    visit_own_bins<true>(with_gaps(s, gaps, a.max_gap), edge, grid_row(a, row), static_cast<int>(a.bins), required,
                          [&](int m, float flux, float ivar) {
                            out_flux[m] = flux;
                            out_ivar[m] = ivar;
@@ -80,14 +80,20 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 __device__ int64_t first_pixel_of_bin(const ResampleArgs& a, const SpectrumRow& s, const double* grid, int64_t m) {
-  return first_pixel(a.method, s.wavelength, s.pixels, bin_start(a.method, grid, a.bins, m));
+  return first_pixel(a.method, s.axis(), bin_start(a.method, grid, a.bins, m));
+}
+
+// A spectrum, with what is known of its gaps. Called by all threads of a block.
+__device__ SpectrumRow row_with_gaps(const ResampleArgs& a, int64_t row) {
+  const SpectrumRow s = spectrum_row(a, row);
+  return with_gaps(s, block_has_gap(s, a.max_gap), a.max_gap);
 }
 
 // Resamples any spectra, with one thread per bin.
 __global__ void __launch_bounds__(kRowThreads) resample_any_kernel(const __grid_constant__ ResampleArgs a) {
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
-    const SpectrumRow s = spectrum_row(a, row);
+    const SpectrumRow s = row_with_gaps(a, row);
     const double* grid = grid_row(a, row);
     for (int64_t m = thread_index(); m < a.bins; m += block_threads()) {
       resample_bin<true>(a.method, s, grid, a.bins, m, first_pixel_of_bin(a, s, grid, m), required,
@@ -101,7 +107,7 @@ __global__ void __launch_bounds__(kRowThreads) resample_any_kernel(const __grid_
 __global__ void __launch_bounds__(kRowThreads) resample_backward_kernel(const __grid_constant__ ResampleArgs a) {
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
-    const SpectrumRow s = spectrum_row(a, row);
+    const SpectrumRow s = row_with_gaps(a, row);
     const double* grid = grid_row(a, row);
     float* grad = a.grad_flux + (s.flux - a.flux);
     for (int64_t m = thread_index(); m < a.bins; m += block_threads()) {
@@ -109,7 +115,7 @@ __global__ void __launch_bounds__(kRowThreads) resample_backward_kernel(const __
       const double norm = bin_normalisation(a.method, s, grid, a.bins, m, first, required);
       if (norm == 0.0) continue;
       const double scaled = static_cast<double>(a.grad_out[row * a.bins + m]) / norm;
-      visit_bin(a.method, s.wavelength, s.pixels, grid, a.bins, m, first, [&](int64_t i, double w) {
+      visit_bin(a.method, s.axis(), grid, a.bins, m, first, [&](int64_t i, double w) {
         if (s.good(i)) atomicAdd(grad + (i - s.begin), static_cast<float>(scaled * w));
       });
     }
@@ -140,7 +146,7 @@ int resample_cuda(const ResampleArgs& args, void* stream) {
     return launch_over_rows(kernel, args, 0, stream, args, BinPlan(args));
   }
   SharedLayout layout;
-  if (has_own_edges(args) && args.pixels <= kMostOwnPixels) {
+  if (has_own_edges(args) && args.pixels <= kMostOwnPixels && args.bins <= INT_MAX / 2) {
     const Reserved edges = layout.reserve<double>(args.pixels + 1);
     if (layout.bytes <= most_shared_bytes())
       return launch_over_rows(resample_own_kernel, args, layout.bytes, stream, args, edges);

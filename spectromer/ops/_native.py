@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from spectromer.errors import ArgumentError
+
 try:
     from spectromer import _C
 except ImportError as error:
@@ -32,7 +34,12 @@ def dense(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 def output(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """An empty tensor for native code to fill; in huge pages if it is large and on the CPU."""
-    tensor = torch.empty(shape, dtype=dtype, device=device)
+    try:
+        tensor = torch.empty(shape, dtype=dtype, device=device)
+    except RuntimeError as error:
+        if device.type != "cpu":
+            raise
+        raise ArgumentError(f"an output of shape {shape} does not fit in memory") from error
     if device.type == "cpu":
         _C.prefer_huge_pages(tensor.data_ptr(), tensor.nbytes)
     return tensor

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spectromer.ops.raster import rasterize
 from spectromer.ops.resample import resample
-from spectromer.ops.scaling import limits
+from spectromer.ops.scaling import limits, rounding
 from spectromer.ops.tables import DTYPES, Tables, wavelength_grid
 from spectromer.picture import Picture
 from spectromer.regions import mark_regions
@@ -54,22 +54,34 @@ def composite(
         else:
             series = {"first": _gradient(values), "second": _gradient(_gradient(values))}.get(quantity, values)
             sigma = in_panels(ivar.rsqrt()) if quantity == "error" else None
-            drawn = _values(in_panels(series), sigma, x, picture, derivative=quantity in ("first", "second"))
+            flux_of = in_panels(values) if quantity in ("first", "second") else None
+            drawn = _values(in_panels(series), sigma, x, picture, flux_of)
         planes.append(drawn)
     return _channels(torch.cat(planes, 1), picture)
 
 
-def _values(series: Tensor, sigma: Tensor | None, x: Tensor, picture: Picture, derivative: bool) -> Tensor:
-    """Draw values [B, panels, L], or their error band, as lines or squares; uint8 [B, planes, size, size]."""
+def _values(series: Tensor, sigma: Tensor | None, x: Tensor, picture: Picture, flux_of: Tensor | None) -> Tensor:
+    """Draw values [B, panels, L], or their error band, as lines or squares; uint8 [B, planes, size, size].
+
+    `flux_of` are the fluxes whose derivative the values are.
+    """
     rows, panels, length = series.shape
-    scale = "percentile" if derivative and isinstance(picture.scale, tuple) else picture.scale
-    if picture.per_panel:
-        bottom, top = limits(series, scale, picture.percentiles)
+
+    def limits_of(values: Tensor) -> tuple[Tensor, Tensor]:
+        scale = "percentile" if flux_of is not None and isinstance(picture.scale, tuple) else picture.scale
+        if picture.per_panel:
+            return limits(values, scale, picture.percentiles)
+        bottom, top = limits(values.flatten(1), scale, picture.percentiles)
+        return bottom.reshape(-1, 1, 1), top.reshape(-1, 1, 1)
+
+    bottom, top = limits_of(series)
+    if flux_of is not None:
+        least = rounding(*limits_of(flux_of))
     else:
-        bottom, top = (v.reshape(-1, 1, 1) for v in limits(series.flatten(1), scale, picture.percentiles))
-    flat = ~(top > bottom)  # also true without a good bin
-    bottom = torch.where(flat, bottom - 0.5, bottom)
-    span = torch.where(flat, torch.ones_like(top), top - bottom)
+        least = torch.zeros_like(top) if isinstance(picture.scale, tuple) else rounding(bottom, top)
+    flat = ~(top - bottom > least)  # also true without a good bin
+    span = torch.where(flat, (4096.0 * least).clamp(min=1.0), top - bottom)
+    bottom = torch.where(flat, bottom - 0.5 * span, bottom)
     fraction = picture.margin + (1.0 - 2.0 * picture.margin) * (series - bottom) / span
     if sigma is not None:
         sigma = (1.0 - 2.0 * picture.margin) * sigma.masked_fill(series.isnan(), torch.nan) / span

@@ -57,7 +57,7 @@ class BinPlans:
             # A graph must remake its plan at each replay, and torch does not count changes to inference tensors.
             return self._make(args, size, device)
         stream = torch.cuda.current_stream(device)
-        key = (args.method, device.index, _identity(wavelength), _identity(grid))
+        key = (args.method, args.max_gap, device.index, _identity(wavelength), _identity(grid))
         with self._lock:
             plan = self._plans.get(key)
             if plan is None:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from spectromer.errors import require
 from spectromer.ops._native import _C, CACHES, call, dense, kept_for_graphs, output
-from spectromer.picture import check_stroke
+from spectromer.ops.inputs import tensor_of
+from spectromer.picture import check_count, check_stroke
 
 COVERAGES = dict(_C.Coverage.__members__)
 
@@ -27,13 +28,13 @@ def rasterize(
 
     Parameters
     ----------
-    y : Tensor [B, P]
+    y : Tensor or array [B, P]
         Heights in pixels from the top edge. A value that is not finite, or beyond 1e9, breaks the line.
-    x : Tensor [P] or [B, P], optional
+    x : Tensor or array [P] or [B, P], optional
         Positions in pixels from the left edge, within 1e9 and not decreasing. By default, point p lies at
         (p + 0.5) * width / P.
     height, width : int
-        Size of the image in pixels.
+        Size of the image in pixels, each up to 32767.
     linewidth : float
         Width of the stroke in pixels.
     coverage : {"union", "agg"}
@@ -45,7 +46,7 @@ def rasterize(
     subcolumns : int
         The number of samples per pixel column for "union", which is exact in y and sampled in x. 8 samples leave a mean
         error of 0.6 levels of 255; 256 serve as a reference. "agg" ignores it.
-    band : Tensor [B, P], optional
+    band : Tensor or array [B, P], optional
         Heights of a second line. Instead of drawing a line, the area between `y` and `band` is filled where both are
         drawable. It is always drawn by true area, regardless of `coverage`.
 
@@ -59,6 +60,10 @@ def rasterize(
     ArgumentError
         When a shape, size or name is invalid or, on the CPU, when the values of x are.
     """
+    y = tensor_of(y, "y")
+    x = None if x is None else tensor_of(x, "x", y.device)
+    band = None if band is None else tensor_of(band, "band", y.device)
+    height, width = check_count(height, "height"), check_count(width, "width")
     images: Tensor = torch.ops.spectromer.rasterize(y, x, height, width, linewidth, coverage, subcolumns, band)
     return images
 
@@ -84,7 +89,7 @@ def _check(
         require(band.shape == y.shape, f"band must have the shape of y, {tuple(y.shape)}, got {tuple(band.shape)}")
         require(band.device == y.device, f"band must be on y's device, {y.device}, got {band.device}")
     for name, value in (("height", height), ("width", width)):
-        require(value >= 1, f"{name} must be at least 1, got {value}")
+        check_count(value, name)
     check_stroke(linewidth, coverage, subcolumns)
 
 

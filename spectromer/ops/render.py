@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from spectromer.errors import ArgumentError
 from spectromer.ops._native import _C, CACHES, dense, kept_for_graphs, output
 from spectromer.ops.composite import composite
+from spectromer.ops.inputs import tensor_of
 from spectromer.ops.raster import COVERAGES
-from spectromer.ops.resample import ResampleCall, check_spectra
+from spectromer.ops.resample import MAX_GAP, ResampleCall, check_spectra
 from spectromer.ops.tables import DTYPES, Tables, wavelength_grid
 from spectromer.picture import Picture, hashable
 from spectromer.regions import mark_regions
@@ -59,15 +61,24 @@ def render(
     -------
     Tensor [B, C, size, size]
         The images. Grey levels of type uint8 run from 0 (empty) to 255 (covered by the line). A bin without a good
-        pixel leaves a gap. A spectrum without any good pixel gives an empty image.
+        pixel leaves a gap, and so do missing pixels, as `spectromer.resample` tells them by default; the styles that
+        draw a spectrum's own pixels join those beside a gap, as matplotlib does. A spectrum without any good pixel
+        gives an empty image. No gradient flows from the images.
 
     Raises
     ------
     ArgumentError
         When the style or an option is unknown, or a value is invalid.
     """
-    picture = _checked(style, size, **options)
-    images: Tensor = torch.ops.spectromer.render(batch.flux, batch.ivar, batch.wavelength, picture)
+    return draw(batch, _checked(style, size, **options))
+
+
+def draw(batch: "SpectrumBatch", options: str) -> Tensor:
+    """Draw a batch with the options that `Picture.to_json` gives; see `render`."""
+    flux = tensor_of(batch.flux, "flux")
+    ivar = tensor_of(batch.ivar, "ivar", flux.device)
+    wavelength = tensor_of(batch.wavelength, "wavelength", flux.device)
+    images: Tensor = torch.ops.spectromer.render(flux, ivar, wavelength, options)
     return images
 
 
@@ -133,7 +144,9 @@ def _drawing(options: str, device: torch.device) -> _Drawing:
 
 def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tensor:
     picture, grid, _, drawing = kept_for_graphs(_drawing(options, flux.device), flux.device)
-    spectra = ResampleCall(flux, ivar, wavelength, grid, "flux_conserving", 0.0, None, None)
+    spectra = ResampleCall(flux, ivar, wavelength, grid, "flux_conserving", 0.0, None, None, MAX_GAP)
+    if grid is None and picture.axis == "log" and flux.device.type == "cpu" and bool((wavelength[..., :1] <= 0).any()):
+        raise ArgumentError("wavelength must be above 0 on a logarithmic axis; it is not")
     found = mark_regions(flux, ivar, wavelength, grid, picture.regions)
     marks = None if found is None else dense(found, torch.uint8)
     out = output(picture.shape(spectra.rows), DTYPES[picture.dtype], flux.device)

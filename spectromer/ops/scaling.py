@@ -3,7 +3,20 @@
 import torch
 from torch import Tensor
 
-__all__ = ["limits"]
+from spectromer.ops._native import _C
+
+__all__ = ["ROUNDING", "limits", "rounding"]
+
+#: Values that differ by less than this fraction of them differ by rounding.
+ROUNDING = float(_C.rounding)
+
+
+def rounding(bottom: Tensor, top: Tensor) -> Tensor:
+    """Compute the rounding of fluxes between two limits, and of their derivatives.
+
+    If the limits of a scale differ by no more than it, the picture is flat.
+    """
+    return ROUNDING * torch.maximum(bottom.abs(), top.abs())
 
 
 def limits(flux: Tensor, scale: str | tuple[float, float], percentiles: tuple[float, float]) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ import torch
 
 from spectromer.errors import ShardError
 from spectromer.files import atomic
-from spectromer.grids import LogGrid, common_grid, log_grid
+from spectromer.grids import LogGrid, common_grid, extended, log_grid
 from spectromer.labels import LABELS, BelievedLabels
 from spectromer.shards.records import INDEX, read_manifest
 from spectromer.shards.schema import BLOCK_ROWS, INDEX_SCHEMA, SCHEMA, block_of, index_of
@@ -150,9 +150,7 @@ def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[to
         flux[i, start : start + count] = block.flux[source]
         ivar[i, start : start + count] = block.ivar[source]
         if grid is None:
-            own = block.wavelengths(row)
-            step = own[-1] - own[-2] if count > 1 else 1.0
-            wavelength[i] = np.concatenate([own, own[-1] + step * np.arange(1, pixels - count + 1)])
+            wavelength[i] = extended(block.wavelengths(row), pixels)
     return torch.from_numpy(flux), torch.from_numpy(ivar), torch.from_numpy(wavelength)
 
 

@@ -27,6 +27,12 @@ inline void __syncthreads() {
   ++emulated::me().block_barriers;
 }
 
+inline int __syncthreads_or(int value) {
+  const int any = emulated::any_of_block(value != 0);
+  ++emulated::me().block_barriers;
+  return any;
+}
+
 inline void block_barrier() { __syncthreads(); }
 
 inline void __syncwarp() {

@@ -53,6 +53,7 @@ struct Block {
   std::vector<Barrier> warps;
   std::vector<uint64_t> exchanged;  // the value that each thread shows to its warp
   Barrier all;
+  std::vector<char> shown;  // the value that each thread shows to the block
   ucontext_t scheduler;
   std::vector<unsigned char> shared;
   std::vector<Byte> bytes;
@@ -77,6 +78,16 @@ inline void wait(Barrier& barrier) {
     swapcontext(&block->threads[index].context, &block->scheduler);
     threadIdx.x = index;
   }
+}
+
+// Waits for all threads of the block, and tells them whether any of their values is true.
+inline bool any_of_block(bool value) {
+  block->shown[threadIdx.x] = value;
+  wait(block->all);
+  bool any = false;
+  for (const char one : block->shown) any = any || one != 0;
+  wait(block->all);
+  return any;
 }
 
 inline Barrier& my_warp() { return block->warps[threadIdx.x / kWarp]; }
@@ -123,6 +134,7 @@ inline void run_block(Block& b, Grid grid) {
   b.shared.assign(static_cast<size_t>(grid.shared), 0xcd);
   b.bytes.assign(static_cast<size_t>(grid.shared), Byte{});
   b.all = Barrier{grid.threads};
+  b.shown.assign(static_cast<size_t>(grid.threads), 0);
   b.warps.assign(static_cast<size_t>(grid.threads / kWarp), Barrier{kWarp});
   for (Thread& thread : b.threads) {
     thread.done = false;

@@ -136,6 +136,13 @@ SPECTROMER_INLINE void transpose_bytes(const uint8_t (&from)[16][16], uint8_t* t
 
 SPECTROMER_INLINE Double operator-(const Double& a, const Double& b) { return {a.low - b.low, a.high - b.high}; }
 
+SPECTROMER_INLINE Double min(const Double& a, const Double& b) {
+  return {a.low < b.low ? a.low : b.low, a.high < b.high ? a.high : b.high};
+}
+SPECTROMER_INLINE Double max(const Double& a, const Double& b) {
+  return {a.low > b.low ? a.low : b.low, a.high > b.high ? a.high : b.high};
+}
+
 SPECTROMER_INLINE Double midpoint(const Double& a, const Double& b) {
   return {0.5 * (a.low + b.low), 0.5 * (a.high + b.high)};
 }
