@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from spectromer import Spectrum
 from spectromer.surveys import reading
-from spectromer.surveys.fits import FIRST_HDUS, AstropyHdu
+from spectromer.surveys.fits import astropy_hdus
 
 WITHOUT_CATALOGUE = ("teff", "logg", "feh")  # survey files do not hold them
 
@@ -34,4 +34,4 @@ def through_astropy(path: Path) -> Spectrum | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with fits.open(path, memmap=False) as hdus:
-            return reading._interpret([AstropyHdu(hdu) for hdu in hdus[:FIRST_HDUS]])
+            return reading._interpret(astropy_hdus(hdus), path)

@@ -12,7 +12,8 @@ from survey_files import equal, same, through_astropy
 import spectromer
 from spectromer import ReadError, Spectrum
 from spectromer.surveys import reading
-from spectromer.surveys.fits import NotPlain, read_plain
+from spectromer.surveys.fits import plain_hdus
+from spectromer.surveys.headers import NotPlain
 from spectromer.surveys.lamost import SURVEY as LAMOST
 from spectromer.surveys.sdss import SURVEY as SDSS
 
