@@ -51,7 +51,7 @@ def survey_grid(
     """
     coeff0, coeff1 = coefficients or (round(float(loglam[0]), 4), 1e-4)
     start = round((float(loglam[0]) - coeff0) / coeff1)
-    error = np.abs(coeff0 + coeff1 * (start + np.arange(len(loglam))) - loglam).max()
+    error = np.abs(coeff0 + coeff1 * np.arange(start, start + len(loglam)) - loglam).max()
     return log_grid(coeff0, coeff1, len(loglam), start) if error < rounding * coeff1 else None
 
 

@@ -6,6 +6,7 @@ import lzma
 import mmap
 import os
 import stat
+import threading
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ _KINDS = {
     b"PK\x03\x04": "zip",
 }
 _FITS, _PARQUET, _HDF5 = b"SIMPLE  =", b"PAR1", b"\x89HDF\r\n\x1a\n"
+_MARK = 10  # bytes by which compressed files and FITS files are told
+_KEPT = 1 << 20  # bytes of the buffer that is kept for the next file
+_buffers = threading.local()
 _HEAD = 4096  # bytes at the beginning of a file by which its kind is told
 
 
@@ -40,16 +44,19 @@ class Content:
 
     Attributes
     ----------
-    data : bytes or mmap
-        The bytes of the file, decompressed. A large file that is not compressed is mapped into memory.
+    data : bytes, bytearray or mmap
+        The bytes of the file, decompressed, in the first `size` elements. Those of a FITS file that is not compressed
+        are overwritten by the next call of `open_content` in the same thread, and a large file is mapped into memory.
+    size : int
     """
 
     data: Any
+    size: int
 
     @property
     def kind(self) -> str:
         """The kind of the file by its first bytes: "FITS", "HDF5", "Parquet", "VOTable", "text" or "" (any other)."""
-        head = bytes(self.data[:_HEAD])
+        head = bytes(self.data[: min(_HEAD, self.size)])
         for mark, kind in ((_FITS, "FITS"), (_HDF5, "HDF5"), (_PARQUET, "Parquet")):
             if head.startswith(mark):
                 return kind
@@ -85,13 +92,38 @@ def open_content(path: str | os.PathLike[str]) -> Content:
         size = status.st_size
         if size == 0:
             raise ReadError(path, "the file is empty")
-        data: Any = os.read(handle, size if size <= _SMALL else _HEAD)
-        kind = next((kind for mark, kind in _KINDS.items() if data.startswith(mark)), None)
+        data: Any
         if size > _SMALL:
             data = mmap.mmap(handle, 0, access=mmap.ACCESS_READ)
+        else:
+            data, size = _read(handle, size)
     finally:
         os.close(handle)
-    return Content(data) if kind is None else Content(_unpacked(data, kind, most_unpacked(size)))
+    head = bytes(data[:_MARK])
+    if head.startswith(_FITS):
+        return Content(data, size)
+    data = data if size > _SMALL else bytes(memoryview(data)[:size])
+    kind = next((kind for mark, kind in _KINDS.items() if head.startswith(mark)), None)
+    if kind is not None:
+        data = _unpacked(data, kind, most_unpacked(size))
+    return Content(data, len(data))
+
+
+def _read(handle: int, size: int) -> tuple[bytearray, int]:
+    """The content of a small file at the beginning of a buffer of this thread, and its length.
+
+    The pages of new memory take several times as long as reading does.
+    """
+    buffer = getattr(_buffers, "buffer", None)
+    if buffer is None or len(buffer) < size:
+        buffer = bytearray(max(size, _KEPT))
+        if len(buffer) <= _KEPT:
+            _buffers.buffer = buffer
+    with memoryview(buffer) as view:
+        done = 0
+        while done < size and (more := os.readv(handle, [view[done:size]])):
+            done += more
+    return buffer, done
 
 
 def most_unpacked(size: int) -> int:

@@ -25,6 +25,7 @@ __all__ = [
 
 BLOCK, CARD = 2880, 80
 BITPIX = (8, 16, 32, 64, -32, -64)
+_COMMENTARY = (b"COMMENT ", b"HISTORY ", b" " * 8)
 _END = b"END" + b" " * 77
 _LONGEST = 1 << 20  # bytes of a header
 _AXES, _FIELDS = 999, 999  # the largest NAXIS and TFIELDS of the standard
@@ -77,7 +78,12 @@ class PlainHeader(Header):
         heads = np.ndarray((len(self._cards) // CARD,), "S10", self._cards, strides=(CARD,)).tobytes()
         signs = heads[8::10].count(b"=")
         if heads != heads.upper() or not heads.isascii() or not heads.count(b"=") == heads.count(b"= ") == signs:
-            raise NotPlain
+            for at in range(0, len(heads), 10):
+                key, sign = heads[at : at + 8], heads[at + 8 : at + 10]
+                if key in _COMMENTARY:
+                    continue
+                if b"=" in key or (b"=" in sign and sign != b"= ") or key != key.upper() or not key.isascii():
+                    raise NotPlain
         return Header._places.func(self)  # type: ignore[attr-defined, no-any-return]
 
 
@@ -105,16 +111,16 @@ def card_value(field: bytes) -> str | bool | int | float | None:
     return int(text) if found[1] == text.lstrip("+-") and text.lstrip("+-").isdigit() else float(text.replace("D", "E"))
 
 
-def header_end(data: Any, start: int) -> int | None:
+def header_end(data: Any, start: int, size: int) -> int | None:
     """The byte at which the END card of the header that begins at byte `start` lies; None if there is none."""
-    last = min(len(data), start + _LONGEST)
+    last = min(size, start + _LONGEST)
     at = data.find(_END, start, last)
     while at >= 0 and (at - start) % CARD:
         at = data.find(_END, at + 1, last)
     return at if at >= 0 else None
 
 
-def last_byte(data: Any) -> int:
+def last_byte(data: Any, size: int) -> int:
     """Follow the HDUs of a file from header to header, and return the byte after the last of them.
 
     astropy believes what headers say of sizes: some values make it loop forever, others make it reserve any amount of
@@ -122,8 +128,9 @@ def last_byte(data: Any) -> int:
 
     Parameters
     ----------
-    data : bytes or mmap
-        The content of the file. What follows the last HDU, and is none, is not looked at.
+    data : bytes, bytearray or mmap
+        The content of the file, in the first `size` elements. What follows the last HDU, and is none, is not looked at.
+    size : int
 
     Raises
     ------
@@ -131,23 +138,23 @@ def last_byte(data: Any) -> int:
         When a header has no END, lacks a mandatory card, or describes more data than there are.
     """
     start = number = 0
-    while start < len(data):
-        if number and not data[start : start + CARD].startswith(b"XTENSION="):
+    while start < size:
+        if number and not data[start : min(start + CARD, size)].startswith(b"XTENSION="):
             break
-        at = header_end(data, start)
+        at = header_end(data, start, size)
         if at is None:
             raise LayoutError(f"the header of its HDU {number} has no end within {_LONGEST >> 20} MiB")
         begin = start + -(-(at + CARD - start) // BLOCK) * BLOCK
         try:
-            size = _data_size(Header(data[start:at]), len(data))
+            length = _data_size(Header(bytes(data[start:at])), size)
         except (NotPlain, KeyError, ValueError) as error:
             reason = str(error) if isinstance(error, LayoutError) else f"has no valid card {error}".rstrip()
             raise LayoutError(f"the header of its HDU {number} {reason}") from error
-        if begin + size > len(data):
-            there = max(len(data) - begin, 0)
-            raise LayoutError(f"its HDU {number} should have {size} bytes of data, but only {there} follow")
-        start, number = begin + -(-size // BLOCK) * BLOCK, number + 1
-    return min(start, len(data))
+        if begin + length > size:
+            there = max(size - begin, 0)
+            raise LayoutError(f"its HDU {number} should have {length} bytes of data, but only {there} follow")
+        start, number = begin + -(-length // BLOCK) * BLOCK, number + 1
+    return min(start, size)
 
 
 def _data_size(header: Header, most: int) -> int:

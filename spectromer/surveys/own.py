@@ -184,8 +184,8 @@ def _angstrom(axis: np.ndarray, unit: str) -> np.ndarray:
     last = float(np.nanmax(axis)) if len(axis) and not np.isnan(axis).all() else 0.0
     if not _LEAST <= last <= _MOST:
         raise LayoutError(
-            f"its wavelengths end at {last:g} and have no unit; in Angstrom they must end between {_LEAST:g} and {_MOST:g}, "
-            "otherwise the column needs a unit, or a name such as 'wavelength (nm)'"
+            f"its wavelengths end at {last:g} and have no unit; in Angstrom they must end between {_LEAST:g} and "
+            f"{_MOST:g}, otherwise the column needs a unit, or a name such as 'wavelength (nm)'"
         )
     return axis
 

@@ -7,14 +7,13 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from astropy.io import fits
 
 from spectromer.errors import ArgumentError, DependencyError, LayoutError, ReadError
 from spectromer.spectra import Spectrum, SpectrumBatch
 from spectromer.surveys import multimodal, own, own_files
-from spectromer.surveys.content import open_content
+from spectromer.surveys.content import Content, open_content
 from spectromer.surveys.fits import Hdu, astropy_hdus, plain_hdus
 from spectromer.surveys.headers import last_byte
 from spectromer.surveys.survey import surveys
@@ -37,8 +36,8 @@ def _read_file(path: str | os.PathLike[str], form: str | None = None) -> Spectru
             spectra = own_files.read_by_specutils(file, form)
             return spectra if len(spectra) > 1 else spectra[0]
         if content.kind == "FITS":
-            spectrum = _read_plainly(content.data, file)
-            return spectrum if spectrum is not None else _read_by_astropy(content.data, file)
+            spectrum = _read_plainly(content, file)
+            return spectrum if spectrum is not None else _read_by_astropy(content, file)
     if content.kind == "HDF5" or file.name.lower().endswith(multimodal.SUFFIXES):
         return _each_of(path, multimodal.read_hdf5(file))
     with _reasons(path, content.kind or "table"):
@@ -61,22 +60,22 @@ def _stem(path: Path) -> str:
     return name
 
 
-def _read_plainly(data: Any, path: Path) -> Spectrum | None:
+def _read_plainly(content: Content, path: Path) -> Spectrum | None:
     """The spectrum of a plain file; None if the file is left to astropy."""
     try:
-        return _interpret(plain_hdus(data), path)
+        return _interpret(plain_hdus(content.data, content.size), path)
     except LayoutError:
         raise
     except Exception:
         return None
 
 
-def _read_by_astropy(data: Any, path: Path) -> Spectrum | Iterable[Spectrum]:
+def _read_by_astropy(content: Content, path: Path) -> Spectrum | Iterable[Spectrum]:
     """The spectrum or the spectra of any FITS file, read by astropy."""
-    last = last_byte(data)
-    if isinstance(data, mmap.mmap) and last < len(data):
+    last, mapped = last_byte(content.data, content.size), isinstance(content.data, mmap.mmap)
+    if mapped and last < content.size:
         raise LayoutError("its last HDU is followed by bytes that are no HDU")
-    source = path if isinstance(data, mmap.mmap) else io.BytesIO(data[:last])
+    source = path if mapped else io.BytesIO(content.data[:last])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy warns of harmless oddities in headers
         with fits.open(source, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
