@@ -92,7 +92,11 @@ class Desi(Survey):
 
 def _grid(arms: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
     """The grid that covers all arms, and the indices of each arm's pixels on it."""
-    first = min(arm[0] for arm in arms)
+    if not all(arm.ndim == 1 and len(arm) and np.isfinite(arm).all() for arm in arms):
+        raise LayoutError("its arms have wavelengths that are not finite")
+    first, last = min(float(arm.min()) for arm in arms), max(float(arm.max()) for arm in arms)
+    if last - first > _STEP * sum(len(arm) for arm in arms):
+        raise LayoutError(f"its arms extend from {first:g} to {last:g} Angstrom, further than their pixels do")
     place = [np.rint((arm - first) / _STEP).astype(np.int64) for arm in arms]
     grid = first + _STEP * np.arange(max(pixels[-1] for pixels in place) + 1)
     for arm, pixels in zip(arms, place, strict=True):

@@ -57,8 +57,8 @@ class Header(Mapping[str, Any]):
         return dict(zip(reversed(keys), range(count - 1, -1, -1), strict=True))  # the first of equal keywords
 
     def __getitem__(self, key: str) -> Any:
-        at = CARD * self._places[key.encode("ascii").ljust(8) + b"="]
-        value = card_value(self._cards[at + 9 : at + CARD])
+        place = self._places.get(key.encode("ascii").ljust(8) + b"=")
+        value = None if place is None else card_value(self._cards[place * CARD + 9 : (place + 1) * CARD])
         if value is None:
             raise KeyError(key)
         return value
@@ -198,7 +198,7 @@ def _whole(header: Header, key: str, most: int, missing: int | None = None) -> i
     if value is None:
         raise KeyError(key)
     if type(value) is not int or not (-64 if key == "BITPIX" else 0) <= value <= most:
-        raise LayoutError(f"has {key} = {value}")
+        raise LayoutError(f"has {key} = {value!r}, which is not possible in this file")
     return value
 
 
