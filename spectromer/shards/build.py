@@ -24,7 +24,7 @@ import spectromer
 from spectromer.chunks import chunks
 from spectromer.errors import ReadError, ShardError
 from spectromer.files import atomic, write_rejected
-from spectromer.labels import believe
+from spectromer.labels import believe, replace_labels
 from spectromer.shards.plan import plan, read_sources
 from spectromer.shards.records import (
     FORMAT,
@@ -78,8 +78,7 @@ def _chosen(
         labels: list[dict[str, Any]] = [dict(spectrum.labels) for _, spectrum in read]
         for table in tables:
             for keys in ([spectrum.name for _, spectrum in read], [path_key(path) for path, _ in read]):
-                for known, more in zip(labels, table.labels(keys), strict=True):
-                    known.update(more)
+                labels = [replace_labels(*pair) for pair in zip(labels, table.labels(keys), strict=True)]
         for (path, spectrum), known in zip(read, labels, strict=True):
             name = known.pop(OBJECT, None)
             spectrum = replace(spectrum, labels=known)

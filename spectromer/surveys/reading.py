@@ -25,8 +25,8 @@ _PACKED = (".gz", ".bz2", ".xz", ".zip", ".z")
 _DESCRIBED = 6  # HDUs that an error message describes
 
 
-def _read_file(path: str | os.PathLike[str], form: str | None = None) -> Spectrum | Iterable[Spectrum]:
-    """The spectrum of a file, or the spectra of a file of many."""
+def _read_file(path: str | os.PathLike[str], form: str | None = None) -> Spectrum | Iterable[Spectrum | LayoutError]:
+    """The spectrum of a file; or the spectra of a file of many, with an error for each that is inconsistent."""
     file = path if isinstance(path, Path) else Path(path)
     with _reasons(path, "FITS"):
         if not _is_utf8(path):
@@ -70,7 +70,7 @@ def _read_plainly(content: Content, path: Path) -> Spectrum | None:
         return None
 
 
-def _read_by_astropy(content: Content, path: Path) -> Spectrum | Iterable[Spectrum]:
+def _read_by_astropy(content: Content, path: Path) -> Spectrum | Iterable[Spectrum | LayoutError]:
     """The spectrum or the spectra of any FITS file, read by astropy."""
     last, mapped = last_byte(content.data, content.size), isinstance(content.data, mmap.mmap)
     if mapped and last < content.size:
@@ -111,7 +111,9 @@ def _reasons(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
         raise ReadError(path, f"not a readable {kind} file ({reason})") from error
 
 
-def _each_of(path: str | os.PathLike[str], spectra: Iterator[Spectrum]) -> Iterator[Spectrum]:
+def _each_of(
+    path: str | os.PathLike[str], spectra: Iterator[Spectrum | LayoutError]
+) -> Iterator[Spectrum | LayoutError]:
     with _reasons(path, "HDF5"):
         yield from spectra
 
@@ -155,7 +157,7 @@ def read_each(
         try:
             found = _read_file(path, form)
             for spectrum in [found] if isinstance(found, Spectrum) else found:
-                yield path, spectrum
+                yield path, spectrum if isinstance(spectrum, Spectrum) else ReadError(path, str(spectrum))
         except ReadError as error:
             yield path, error
 
@@ -181,7 +183,7 @@ def read(
         The spectrum of a file of one, with vacuum wavelengths and the labels of its header or table. The survey of
         one's own spectrum is "", and its id the name of the file.
     SpectrumBatch, list of ReadError
-        The spectra of a folder, a list or a file of many, in order, and the files that could not be read, with reasons.
+        The spectra of a folder, a list or a file of many, in order, and what could not be read, with reasons.
 
     Raises
     ------
@@ -193,11 +195,17 @@ def read(
     if isinstance(path, str | os.PathLike):
         if not Path(path).is_dir():
             found = _read_file(path, format)
-            return found if isinstance(found, Spectrum) else (SpectrumBatch.from_spectra(list(found)), [])
+            if isinstance(found, Spectrum):
+                return found
+            return _divide(result if isinstance(result, Spectrum) else ReadError(path, str(result)) for result in found)
         files = find_files(path)
         if not files:
             raise ReadError(path, "a folder without a FITS or HDF5 file, or a table with wavelength and flux")
         path = files
-    results = [result for _, result in read_each(path, format)]
+    return _divide(result for _, result in read_each(path, format))
+
+
+def _divide(found: Iterable[Spectrum | ReadError]) -> tuple[SpectrumBatch, list[ReadError]]:
+    results = list(found)
     spectra = [r for r in results if isinstance(r, Spectrum)]
     return SpectrumBatch.from_spectra(spectra), [r for r in results if isinstance(r, ReadError)]
