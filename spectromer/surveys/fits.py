@@ -154,8 +154,8 @@ class _Layout:
 @lru_cache(maxsize=64)
 def _table_layout(cards: bytes) -> _Layout:
     """The layout that a table's header describes, without the number of rows (NAXIS2)."""
-    header = PlainHeader(cards)
-    if "ZIMAGE" in header:
+    header = PlainHeader(cards, 2)
+    if "ZIMAGE" in header or header.repeated() or "NAXIS2" in header:  # a second one
         raise NotPlain
     names, types = [], []
     for i in range(1, int(header["TFIELDS"]) + 1):
@@ -194,8 +194,8 @@ class _PlainHdu:
             raise NotPlain
         self._data, self._begin = data, start + -(-(at + CARD - start) // BLOCK) * BLOCK
         self._cards = bytes(data[start:at])
-        self.header = PlainHeader(self._cards)
         self._bitpix, axes = self._whole(1, b"BITPIX"), self._whole(2, b"NAXIS")
+        self.header = PlainHeader(self._cards, axes + 1)
         shape = [self._whole(2 + i, b"NAXIS%d" % i) for i in range(1, axes + 1)]
         self._shape = tuple(reversed(shape))
         if self._bitpix not in _IMAGE_TYPES or min(shape, default=0) < 0:
@@ -209,7 +209,7 @@ class _PlainHdu:
         elif start > 0:
             if kind != "IMAGE" or self._whole(3 + axes, b"PCOUNT") != 0 or self._whole(4 + axes, b"GCOUNT") != 1:
                 raise NotPlain
-        elif not self._cards.startswith(_SIMPLE) or any(card in self._cards for card in _GROUPS):
+        elif kind is not None or not self._cards.startswith(_SIMPLE) or any(card in self._cards for card in _GROUPS):
             raise NotPlain
         self.end = self._begin + -(-length // BLOCK) * BLOCK
         if self._begin + length > size:

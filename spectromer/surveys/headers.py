@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
@@ -30,6 +31,7 @@ _END = b"END" + b" " * 77
 _LONGEST = 1 << 20  # bytes of a header
 _AXES, _FIELDS = 999, 999  # the largest NAXIS and TFIELDS of the standard
 _NUMBER = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+|\d+)([ED][+-]?\d+)?)$")
+_STRUCTURE = re.compile(rb"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|THEAP|TFIELDS|TFORM\d+|TTYPE\d+) *$")
 _FORMAT = re.compile(r"\s*(\d*)([LXBIJKAEDCMPQ])")
 _BITS = dict(zip("LXBIJKAEDCMPQ", (8, 1, 8, 16, 32, 64, 8, 32, 64, 64, 128, 64, 128), strict=True))
 
@@ -63,6 +65,12 @@ class Header(Mapping[str, Any]):
             raise KeyError(key)
         return value
 
+    def repeated(self) -> str:
+        """A card that describes the structure of the HDU and occurs more than once; empty if there is none."""
+        keys = np.ndarray((len(self._cards) // CARD,), "S8", self._cards, strides=(CARD,)).tolist()
+        counts = Counter(key for key in keys if _STRUCTURE.match(key))
+        return next((key.decode("ascii").rstrip() for key, count in counts.items() if count > 1), "")
+
     def __iter__(self) -> Iterator[str]:
         return (place[:8].decode("ascii").rstrip() for place in self._places if place.endswith(b"="))
 
@@ -71,11 +79,24 @@ class Header(Mapping[str, Any]):
 
 
 class PlainHeader(Header):
-    """A header that raises NotPlain also when the keyword of any other card is not as in the FITS standard."""
+    """A header that raises NotPlain also when the keyword of any other card is not as in the FITS standard.
+
+    Parameters
+    ----------
+    cards : bytes
+    axes : int
+        The number of cards that usually begin with NAXIS.
+    """
+
+    def __init__(self, cards: bytes, axes: int) -> None:
+        super().__init__(cards)
+        self._axes = axes
 
     @cached_property
     def _places(self) -> dict[bytes, int]:
         heads = np.ndarray((len(self._cards) // CARD,), "S10", self._cards, strides=(CARD,)).tobytes()
+        if (heads.count(b"NAXIS") != self._axes or heads.count(b"BITPIX") != 1) and self.repeated():
+            raise NotPlain
         signs = heads[8::10].count(b"=")
         if heads != heads.upper() or not heads.isascii() or not heads.count(b"=") == heads.count(b"= ") == signs:
             for at in range(0, len(heads), 10):
@@ -159,6 +180,9 @@ def last_byte(data: Any, size: int) -> int:
 
 def _data_size(header: Header, most: int) -> int:
     """The bytes of data that a header describes."""
+    repeated = header.repeated()
+    if repeated:
+        raise LayoutError(f"has several cards {repeated}")
     bits, axes = _whole(header, "BITPIX", 64), _whole(header, "NAXIS", _AXES)
     if bits not in BITPIX:
         raise LayoutError(f"has a BITPIX of {bits}")
