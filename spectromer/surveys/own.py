@@ -13,7 +13,7 @@ from spectromer.spectra import Spectrum
 from spectromer.surveys.common import in_air
 from spectromer.surveys.fits import Hdu
 
-__all__ = ["from_columns", "is_spectrum", "read_hdus"]
+__all__ = ["columns_needed", "from_columns", "is_spectrum", "read_hdus"]
 
 _WAVELENGTH = ("wavelength", "wave", "lambda", "lam", "wl", "spectral_axis")
 _LOGARITHM = ("loglam", "log_lambda")  # log10 of the wavelength in Angstrom
@@ -33,6 +33,12 @@ def is_spectrum(names: Iterable[str]) -> bool:
     """Whether columns with these names hold a spectrum."""
     roles = _roles(names)
     return roles.keys() >= {"wavelength", "flux"}
+
+
+def columns_needed(names: Iterable[str]) -> str:
+    """The sentence that refuses a table with these columns."""
+    has = ", ".join(list(names)[:_SHOWN]) or "none"
+    return f"a table needs a column of wavelengths (wavelength, wave, loglam, ...) and one of flux; it has {has}"
 
 
 def _roles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -85,10 +91,7 @@ def from_columns(
     """
     roles = _roles(columns)
     if not roles.keys() >= {"wavelength", "flux"}:
-        raise LayoutError(
-            "a table needs a column of wavelengths (wavelength, wave, loglam, ...) and one of flux; it has "
-            + (", ".join(list(columns)[:_SHOWN]) or "none")
-        )
+        raise LayoutError(columns_needed(columns))
     found = {
         role: _Values(columns[column], units.get(column) or _unit_of(column), column)
         for role, (_, column) in roles.items()
@@ -104,11 +107,11 @@ def from_columns(
                 f"its column {roles['wavelength'][1]} must be log10 of Angstrom, it has the unit {unit!r}"
             )
         axis, unit = _from_logarithm(axis), ""
-    bad = wavelength.bad | flux.bad
+    bad = flux.bad
     ivar = _ivar(found.get("error"), roles.get("error", ("", ""))[0], flux)
     if "mask" in found:
         bad |= (found["mask"].values != 0) | found["mask"].bad
-    there = ~wavelength.bad  # a pixel without a wavelength has no place
+    there = ~(wavelength.bad | np.isnan(axis))  # a pixel without a wavelength has no place
     axis = _angstrom(axis[there], unit)
     air = in_air({str(key).upper(): value for key, value in header.items()}) or roles["wavelength"][1].lower().endswith(
         "_air"

@@ -12,7 +12,7 @@ import numpy as np
 from spectromer.errors import ArgumentError, DependencyError, LayoutError, SpectromerError
 from spectromer.spectra import Spectrum
 from spectromer.surveys.content import Content, open_content
-from spectromer.surveys.own import from_columns, is_spectrum
+from spectromer.surveys.own import columns_needed, from_columns, is_spectrum
 
 __all__ = ["SUFFIXES", "holds_spectrum", "read_by_specutils", "read_table"]
 
@@ -125,6 +125,8 @@ def _read_text(text: str) -> Any:
             return Table.read(text.splitlines(), format="ascii.ecsv")
         lines = text.splitlines()
         names, delimiter, rows = _outline(lines)
+        if names and not is_spectrum(names):
+            raise LayoutError(columns_needed(names))
         if not rows:
             raise LayoutError("a table of text without any row of numbers")
         data = [line for line in lines if line.strip() and not line.strip().startswith(_COMMENT)]
