@@ -1,5 +1,6 @@
 """One's own spectra: tables of every kind, read by the names of their columns."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,18 @@ def test_columns_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("wavelength,flux\n4000,é\n".encode("latin-1"))
     with pytest.raises(ReadError, match="must be in UTF-8"):
         spectromer.read(tmp_path / "a.csv")
+
+
+def test_the_example_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).resolve().parents[1] / "docs" / "files.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, str(page), "exec"), names)
+    assert names["spectrum"].id == "mine" and names["errors"] == [] and len(names["batch"]) == 2
+    np.testing.assert_allclose(names["spectrum"].wavelength[[0, -1]], [4000.0, 9000.0])
+    np.testing.assert_allclose(names["spectrum"].ivar, 100.0, rtol=1e-6)
+    assert names["other"].ivar.tolist() == [1.0, 1.0, 0.0]
 
 
 def test_loaders_of_specutils_are_offered(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ class PlainHeader(Header):
         return Header._places.func(self)  # type: ignore[attr-defined, no-any-return]
 
 
+@lru_cache(maxsize=4096)
 def card_value(field: bytes) -> str | bool | int | float | None:
     """The value in the text after a card's "=" (FITS 4.0, section 4.2); None if there is none."""
     text = field.decode("ascii", "replace").strip()
