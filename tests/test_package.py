@@ -95,7 +95,7 @@ LAYERS = (
     ("errors", "extension"),
     ("files", "chunks", "picture", "labels", "grids", "arrays"),
     ("config", "documents", "spectra"),
-    ("runs", "regions", "inputs"),
+    ("runs", "regions", "forms"),
     ("ops", "surveys"),
     ("transforms", "shards", "reference"),
     ("learning",),

@@ -12,7 +12,7 @@ from rich.progress import track
 from torch import Tensor
 
 from spectromer.chunks import chunks
-from spectromer.inputs import batch_of
+from spectromer.forms import batch_of
 from spectromer.labels import CATEGORIES
 from spectromer.learning.calibration import Calibration, catastrophic_limits
 from spectromer.learning.coverage import NO_GOOD_PIXEL, range_warnings
@@ -121,7 +121,7 @@ class Predictor:
         Parameters
         ----------
         spectra : SpectrumBatch, Spectrum, object of specutils, iterable of these, or array-like [N] or [B, N]
-            The spectra, or their flux. See `spectromer.inputs.batch_of`.
+            The spectra, or their flux. See `spectromer.forms.batch_of`.
         true_z : Tensor [B], optional
             True redshifts, for scores of the predicted distributions.
         ivar, wavelength : array-like [N] or [B, N], optional

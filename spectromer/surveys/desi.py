@@ -11,6 +11,8 @@ from spectromer.errors import LayoutError
 from spectromer.labels import CLASSES, PARAMETERS
 from spectromer.spectra import Spectrum
 from spectromer.surveys.common import build
+from spectromer.surveys.content import open_content
+from spectromer.surveys.fits import open_by_astropy
 from spectromer.surveys.survey import REDSHIFT, Part, Survey
 from spectromer.surveys.tables import Columns, flags, text
 
@@ -119,7 +121,7 @@ class Desi(Survey):
         beside = next((found for other in names if (found := path.with_name(other)).is_file()), None)
         if "coadd" not in name or beside is None:
             return {}
-        with fits.open(beside, memmap=False) as hdus:
+        with open_by_astropy(open_content(beside), beside) as hdus:
             table = next((hdus[kind].data for kind in _REDSHIFT_TABLES if kind in hdus), None)
             if table is None:
                 raise LayoutError(f"{beside.name}, which belongs to it, has no table {' or '.join(_REDSHIFT_TABLES)}")

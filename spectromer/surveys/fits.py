@@ -5,20 +5,26 @@ A survey consists of millions of small files, so `plain_hdus` parses plain files
 then reads the file.
 """
 
+import io
 import math
+import mmap
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
 from astropy.io import fits
 
 from spectromer.errors import LayoutError
-from spectromer.surveys.headers import BLOCK, CARD, NotPlain, PlainHeader, card_value, header_end, whole_card
+from spectromer.surveys.content import Content
+from spectromer.surveys.headers import BLOCK, CARD, NotPlain, PlainHeader, card_value, header_end, last_byte, whole_card
 
-__all__ = ["AstropyHdu", "Hdu", "astropy_hdus", "plain_hdus"]
+__all__ = ["AstropyHdu", "Hdu", "astropy_hdus", "open_by_astropy", "plain_hdus"]
 
 _GROUPS = (b"PCOUNT  =", b"GCOUNT  =", b"GROUPS  =")
 _SCALED = (b"BSCALE  =", b"BZERO   =", b"BLANK   =")
@@ -268,6 +274,25 @@ def plain_hdus(data: Any, size: int) -> Sequence[Hdu]:
         return _PlainHdu(data, start, size)
 
     return _Hdus(parse)
+
+
+@contextmanager
+def open_by_astropy(content: Content, path: Path) -> Iterator[fits.HDUList]:
+    """The HDUs of a file that `open_content` has opened, as those of astropy, after a check of all headers.
+
+    Raises
+    ------
+    LayoutError
+        When a header describes what is not possible in the file.
+    """
+    last, mapped = last_byte(content.data, content.size), isinstance(content.data, mmap.mmap)
+    if mapped and last < content.size:
+        raise LayoutError("its last HDU is followed by bytes that are no HDU")
+    source = path if mapped else io.BytesIO(content.data[:last])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy warns of harmless oddities in headers
+        with fits.open(source, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
+            yield hdus
 
 
 def astropy_hdus(hdus: fits.HDUList) -> Sequence[Hdu]:

@@ -1,9 +1,6 @@
 """Reading of survey files. The layout is recognised by the structure of a file, never by its name or release."""
 
-import io
-import mmap
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +11,7 @@ from spectromer.errors import ArgumentError, DependencyError, LayoutError, ReadE
 from spectromer.spectra import Spectrum, SpectrumBatch
 from spectromer.surveys import multimodal, own, own_files
 from spectromer.surveys.content import Content, open_content
-from spectromer.surveys.fits import Hdu, astropy_hdus, plain_hdus
-from spectromer.surveys.headers import last_byte
+from spectromer.surveys.fits import Hdu, astropy_hdus, open_by_astropy, plain_hdus
 from spectromer.surveys.survey import surveys
 
 __all__ = ["find_files", "read", "read_each"]
@@ -72,21 +68,15 @@ def _read_plainly(content: Content, path: Path) -> Spectrum | None:
 
 def _read_by_astropy(content: Content, path: Path) -> Spectrum | Iterable[Spectrum | LayoutError]:
     """The spectrum or the spectra of any FITS file, read by astropy."""
-    last, mapped = last_byte(content.data, content.size), isinstance(content.data, mmap.mmap)
-    if mapped and last < content.size:
-        raise LayoutError("its last HDU is followed by bytes that are no HDU")
-    source = path if mapped else io.BytesIO(content.data[:last])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # astropy warns of harmless oddities in headers
-        with fits.open(source, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
-            for survey in surveys():
-                spectra = survey.read_many(hdus, path)
-                if spectra is not None:
-                    return list(spectra)
-            spectrum = _interpret(astropy_hdus(hdus), path)
-            if spectrum is not None:
-                return spectrum
-            found = ", ".join(_describe(hdu) for hdu in hdus[:_DESCRIBED])
+    with open_by_astropy(content, path) as hdus:
+        for survey in surveys():
+            spectra = survey.read_many(hdus, path)
+            if spectra is not None:
+                return list(spectra)
+        spectrum = _interpret(astropy_hdus(hdus), path)
+        if spectrum is not None:
+            return spectrum
+        found = ", ".join(_describe(hdu) for hdu in hdus[:_DESCRIBED])
     known = ", ".join(survey.layouts for survey in surveys() if survey.layouts)
     raise LayoutError(f"not a layout this reads ({known}, a table with wavelength and flux); the file holds {found}")
 

@@ -6,7 +6,7 @@ import torch
 
 from spectromer import Spectrum, SpectrumBatch
 from spectromer.errors import ArgumentError
-from spectromer.inputs import batch_of
+from spectromer.forms import batch_of
 
 
 def test_a_batch_of_spectra_in_any_form() -> None:
