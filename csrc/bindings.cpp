@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/render.h"
+#include "cpu/median.h"
 #include "cpu/memory.h"
 #include "cpu/simd/dispatch.h"
 #include "ops.h"
@@ -261,6 +262,12 @@ void bind_cpu(py::module_& m) {
                                     reinterpret_cast<const int64_t*>(offsets));
       },
       Released(), py::arg("values"), py::arg("rows"), py::arg("count"), py::arg("offsets") = 0);
+  m.def(
+      "median_snr",
+      [](uintptr_t flux, uintptr_t ivar, int64_t count) {
+        return median_snr(reinterpret_cast<const float*>(flux), reinterpret_cast<const float*>(ivar), count);
+      },
+      Released(), py::arg("flux"), py::arg("ivar"), py::arg("count"));
   m.def("resample_cpu", &resample_cpu, Released(), py::arg("args"), py::arg("threads"));
   m.def("resample_backward_cpu", &resample_backward_cpu, Released(), py::arg("args"), py::arg("threads"));
   m.def("rasterize_cpu", &rasterize_cpu, Released(), py::arg("args"), py::arg("threads"));

@@ -164,9 +164,10 @@ def scaled(flux: np.ndarray, ivar: np.ndarray, good: np.ndarray) -> tuple[np.nda
         flux = np.clip(flux / scale, -_LARGEST, _LARGEST)
         ivar = np.clip(ivar * scale**2, _NORMAL, _LARGEST)
     with np.errstate(over="ignore", invalid="ignore"):  # in pixels that are not good
-        flux = flux.astype(np.float32)
-    flux = np.where(np.isfinite(flux), flux, np.float32(0))
-    return flux, np.where(good, ivar, 0.0).astype(np.float32), scale
+        flux, ivar = flux.astype(np.float32), ivar.astype(np.float32)
+    np.copyto(flux, np.float32(0), where=~np.isfinite(flux))
+    np.copyto(ivar, np.float32(0), where=~good)
+    return flux, ivar, scale
 
 
 def _scale(flux: np.ndarray, ivar: np.ndarray) -> float:

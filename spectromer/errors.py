@@ -42,13 +42,13 @@ class ReadError(SpectromerError):
     Attributes
     ----------
     path : str
-        Path of the file.
+        Path of the file. Bytes of its name that are not valid UTF-8 are escaped.
     reason : str
         Why the file could not be read, in one sentence.
     """
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
         self.reason = reason
         super().__init__(f"{self.path}: {reason}")
 

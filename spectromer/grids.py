@@ -9,7 +9,6 @@ import numpy as np
 __all__ = ["LogGrid", "common_grid", "extended", "log_coefficients", "log_grid", "survey_grid"]
 
 _TOLERANCE = 1e-6  # largest offset, in pixels, at which two grids count as equal
-_ROUNDING = 0.05  # largest error, in pixels, of a loglam that is stored in single precision
 _MAX_RATIO = 1.5  # largest length of a common grid, in lengths of the longest spectrum; a longer one is mostly padding
 
 
@@ -31,7 +30,9 @@ def log_grid(coeff0: float, coeff1: float, pixels: int, start: int = 0) -> np.nd
     return 10.0 ** (coeff0 + coeff1 * (start + np.arange(pixels)))
 
 
-def survey_grid(loglam: np.ndarray, coefficients: tuple[float, float] | None = None) -> np.ndarray | None:
+def survey_grid(
+    loglam: np.ndarray, coefficients: tuple[float, float] | None = None, rounding: float = 0.05
+) -> np.ndarray | None:
     """Recover the log-linear grid of a `loglam` [N] that was stored in single precision.
 
     Parameters
@@ -40,6 +41,8 @@ def survey_grid(loglam: np.ndarray, coefficients: tuple[float, float] | None = N
         log10 of the wavelength in Angstrom.
     coefficients : (float, float), optional
         COEFF0, which may belong to any pixel of the grid, and COEFF1. The default is the grid of SDSS and LAMOST.
+    rounding : float
+        The largest difference between `loglam` and the grid, in pixels.
 
     Returns
     -------
@@ -48,8 +51,8 @@ def survey_grid(loglam: np.ndarray, coefficients: tuple[float, float] | None = N
     """
     coeff0, coeff1 = coefficients or (round(float(loglam[0]), 4), 1e-4)
     start = round((float(loglam[0]) - coeff0) / coeff1)
-    error = np.abs(coeff0 + coeff1 * (start + np.arange(len(loglam))) - loglam).max()
-    return log_grid(coeff0, coeff1, len(loglam), start) if error < _ROUNDING * coeff1 else None
+    error = np.abs(coeff0 + coeff1 * np.arange(start, start + len(loglam)) - loglam).max()
+    return log_grid(coeff0, coeff1, len(loglam), start) if error < rounding * coeff1 else None
 
 
 def extended(wavelength: np.ndarray, pixels: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spectromer.arrays import inverse_variance, plain, scaled, wavelength_of
 from spectromer.errors import ArgumentError
+from spectromer.extension import _C
 from spectromer.grids import common_grid, extended, log_coefficients
 
 __all__ = ["Spectrum", "SpectrumBatch", "air_to_vacuum", "name_of"]
@@ -71,9 +72,8 @@ class Spectrum:
     @property
     def snr(self) -> float:
         """Median signal-to-noise ratio of the good pixels, 0 if there are none."""
-        flux, ivar = self.flux.numpy(), self.ivar.numpy()
-        good = ivar > 0
-        return float(np.median(flux[good] * np.sqrt(ivar[good]))) if good.any() else 0.0
+        flux, ivar = (values.detach().cpu().float().contiguous() for values in (self.flux, self.ivar))
+        return _C.median_snr(flux.data_ptr(), ivar.data_ptr(), len(self))
 
     @classmethod
     def from_arrays(

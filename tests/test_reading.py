@@ -43,7 +43,9 @@ def test_broken_files_are_named_and_the_others_arrive(sdss: list[Spectrum], tmp_
     reasons = {Path(e.path).name: e.reason for e in rejected}
     assert reasons["bad_empty.fits"] == "the file is empty"
     assert reasons["bad_zip.fits.gz"] == "its gzip stream is cut off"
-    assert reasons["bad_bomb.fits"] == "its gzip stream decompresses to more than 256 MiB"
+    assert reasons["bad_bomb.fits"] == (
+        "its gzip stream decompresses to more than 16 MiB; decompress it first if it holds spectra"
+    )
     assert "not a layout this reads" in reasons["bad_layout.fits"] and "(7, 9)" in reasons["bad_layout.fits"]
     with pytest.raises(ReadError, match="no such file"):
         spectromer.read(tmp_path / "absent.fits")
@@ -79,8 +81,7 @@ def test_real_files_agree_with_astropy_and_the_catalogue(survey_data: Path) -> N
             continue
         path = survey_data / row["path"]
         if row["format"] == "MRS-bintable":
-            with pytest.raises(ReadError, match="medium resolution"):
-                spectromer.read(path)
+            assert spectromer.read(path).id == "747412076"  # see test_lamost.py
             continue
         found = spectromer.read(path)
         flux, ivar, wavelength = astropys(path, row["format"])
@@ -122,7 +123,7 @@ def astropys(path: Path, layout: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
 @pytest.mark.survey
 def test_other_layouts_of_the_surveys_are_refused(survey_data: Path) -> None:
     spectra = survey_data / "spectra"
-    for pattern, reason in (("spPlate-*.fits", "not a layout this reads"), ("redrock-*.fits", "a redrock table")):
+    for pattern, reason in (("spPlate-*.fits", "an spPlate file"), ("redrock-*.fits", "a redrock table")):
         paths = list(spectra.rglob(pattern))
         assert paths
         for path in paths:

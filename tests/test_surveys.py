@@ -106,8 +106,8 @@ def test_messages_name_every_survey(pretend: Survey, tmp_path: Path) -> None:
     from astropy.io import fits
 
     fits.PrimaryHDU(np.zeros((7, 9))).writeto(tmp_path / "a.fits", overwrite=True)
-    layouts = "DESI coadd, LAMOST low resolution, PRETEND three-row images, SDSS spec and spSpec"
-    with pytest.raises(ValueError, match=rf"not a layout this reads \({layouts}\)"):
+    layouts = "DESI coadd, LAMOST low and medium resolution, PRETEND three-row images, SDSS spec and spSpec, a table"
+    with pytest.raises(ValueError, match=rf"not a layout this reads \({layouts} with wavelength and flux\)"):
         spectromer.read(tmp_path / "a.fits")
     (tmp_path / "a.csv").write_text("name\nx\n")
     with pytest.raises(

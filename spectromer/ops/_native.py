@@ -6,14 +6,7 @@ import torch
 from torch import Tensor
 
 from spectromer.errors import ArgumentError
-
-try:
-    from spectromer import _C
-except ImportError as error:
-    raise ImportError(
-        "spectromer's compiled extension was not found; install the package with `pip install .` from its source "
-        f"folder ({error})"
-    ) from error
+from spectromer.extension import _C
 
 __all__ = ["CACHES", "_C", "call", "capturing", "dense", "kept_for_graphs", "output"]
 

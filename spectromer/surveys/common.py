@@ -10,7 +10,11 @@ from spectromer.grids import log_coefficients
 from spectromer.labels import clean_labels
 from spectromer.spectra import Spectrum
 
-__all__ = ["build", "coefficients", "grid_to_write"]
+__all__ = ["build", "coefficients", "grid_to_write", "in_air"]
+
+_AIRORVAC = {"AIR": True, "VAC": False, "VACUUM": False}  # whether each spelling means air
+_VACUUM = _AIRORVAC | dict.fromkeys(("T", "TRUE", "1", "1.0", "Y", "YES"), False)
+_VACUUM |= dict.fromkeys(("F", "FALSE", "0", "0.0", "N", "NO"), True)
 
 
 def coefficients(header: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -20,6 +24,25 @@ def coefficients(header: Mapping[str, Any]) -> tuple[float, float] | None:
     except (KeyError, TypeError, ValueError):
         return None
     return (coeff0, coeff1) if coeff1 > 0 else None
+
+
+def in_air(header: Mapping[str, Any]) -> bool:
+    """Whether a header says that the wavelengths are in air, by VACUUM or AIRORVAC; False if it says neither.
+
+    Writers of FITS files spell these flags as logical values, numbers or text.
+
+    Raises
+    ------
+    LayoutError
+        When the flag has a value that cannot be understood.
+    """
+    for card, spellings in (("VACUUM", _VACUUM), ("AIRORVAC", _AIRORVAC)):
+        value = header.get(card)
+        if value is not None and (text := str(value).strip().upper()):
+            if text not in spellings:
+                raise LayoutError(f"its card {card} is {value!r}, which says neither vacuum nor air")
+            return spellings[text]
+    return False
 
 
 def grid_to_write(spectrum: Spectrum) -> tuple[float, float]:

@@ -11,6 +11,8 @@ from spectromer.errors import LayoutError
 from spectromer.labels import CLASSES, PARAMETERS
 from spectromer.spectra import Spectrum
 from spectromer.surveys.common import build
+from spectromer.surveys.content import open_content
+from spectromer.surveys.fits import open_by_astropy
 from spectromer.surveys.survey import REDSHIFT, Part, Survey
 from spectromer.surveys.tables import Columns, flags, text
 
@@ -119,7 +121,7 @@ class Desi(Survey):
         beside = next((found for other in names if (found := path.with_name(other)).is_file()), None)
         if "coadd" not in name or beside is None:
             return {}
-        with fits.open(beside, memmap=False) as hdus:
+        with open_by_astropy(open_content(beside), beside) as hdus:
             table = next((hdus[kind].data for kind in _REDSHIFT_TABLES if kind in hdus), None)
             if table is None:
                 raise LayoutError(f"{beside.name}, which belongs to it, has no table {' or '.join(_REDSHIFT_TABLES)}")
@@ -132,7 +134,11 @@ class Desi(Survey):
 
 def _grid(arms: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
     """The grid that covers all arms, and the indices of each arm's pixels on it."""
-    first = min(arm[0] for arm in arms)
+    if not all(arm.ndim == 1 and len(arm) and np.isfinite(arm).all() for arm in arms):
+        raise LayoutError("its arms have wavelengths that are not finite")
+    first, last = min(float(arm.min()) for arm in arms), max(float(arm.max()) for arm in arms)
+    if last - first > _STEP * sum(len(arm) for arm in arms):
+        raise LayoutError(f"its arms extend from {first:g} to {last:g} Angstrom, further than their pixels do")
     place = [np.rint((arm - first) / _STEP).astype(np.int64) for arm in arms]
     grid = first + _STEP * np.arange(max(pixels[-1] for pixels in place) + 1)
     for arm, pixels in zip(arms, place, strict=True):

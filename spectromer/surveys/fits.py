@@ -1,35 +1,34 @@
 """Headers, columns and images of FITS files, for the surveys' readers; parsed without astropy where that is safe.
 
-A survey consists of millions of small files, so `read_plain` parses plain files itself. Anything that is not plain
+A survey consists of millions of small files, so `plain_hdus` parses plain files itself. Anything that is not plain
 (scaled columns, variable-length arrays, long strings, compressed images, contradictions) raises `NotPlain`, and astropy
 then reads the file.
 """
 
+import io
 import math
-import os
+import mmap
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, overload
 
 import numpy as np
 from astropy.io import fits
 
 from spectromer.errors import LayoutError
+from spectromer.surveys.content import Content
+from spectromer.surveys.headers import BLOCK, CARD, NotPlain, PlainHeader, card_value, header_end, last_byte, whole_card
 
-try:
-    from isal.isal_zlib import decompressobj  # twice as fast
-except ImportError:
-    from zlib import decompressobj  # type: ignore[assignment]
+__all__ = ["AstropyHdu", "Hdu", "astropy_hdus", "open_by_astropy", "plain_hdus"]
 
-__all__ = ["FIRST_HDUS", "AstropyHdu", "Hdu", "NotPlain", "read_plain"]
-
-FIRST_HDUS = 3  # HDUs that are read of a file; no layout needs more
-_BLOCK, _CARD = 2880, 80
-_END = b"END" + b" " * 77
-_LARGEST = 1 << 24  # bytes; a larger file is no spectrum of one object, and astropy need not read all of it
-_LARGEST_UNPACKED = 1 << 28  # bytes; a stream that decompresses to more is not given to astropy either
+_GROUPS = (b"PCOUNT  =", b"GCOUNT  =", b"GROUPS  =")
+_SCALED = (b"BSCALE  =", b"BZERO   =", b"BLANK   =")
+_SIMPLE = b"SIMPLE  =                    T"
 _IMAGE_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _COLUMN_TYPES = {
     "L": "S1",
@@ -42,11 +41,6 @@ _COLUMN_TYPES = {
     "C": ">c8",
     "M": ">c16",
 }
-_NUMBER = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+|\d+)([ED][+-]?\d+)?)$")
-
-
-class NotPlain(Exception):
-    """The file has to be read by astropy."""
 
 
 class Hdu(Protocol):
@@ -75,6 +69,41 @@ class Hdu(Protocol):
         """The image. Its last axis is the first axis of the file."""
 
 
+class _Hdus(Sequence[Hdu]):
+    """The HDUs of a file, each parsed on first access, as most files are known by their first ones.
+
+    Parameters
+    ----------
+    parse : callable
+        A function that parses the HDU of a given index, given those before it; it raises IndexError if there is none.
+    """
+
+    def __init__(self, parse: Callable[[int, Sequence[Hdu]], Hdu]) -> None:
+        self._parse = parse
+        self._known: list[Hdu] = []
+        self._most = math.inf  # their number, once it is known
+
+    def _parsed(self, count: float) -> list[Hdu]:
+        """The known HDUs, after `count` of them have been parsed, or all if there are fewer."""
+        while len(self._known) < min(count, self._most):
+            try:
+                self._known.append(self._parse(len(self._known), self._known))
+            except IndexError:
+                self._most = len(self._known)
+        return self._known
+
+    @overload
+    def __getitem__(self, index: int) -> Hdu: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hdu]: ...
+    def __getitem__(self, index: int | slice) -> Hdu | Sequence[Hdu]:
+        stop = index.stop if isinstance(index, slice) else index + 1
+        return self._parsed(math.inf if stop is None or stop <= 0 else stop)[index]
+
+    def __len__(self) -> int:
+        return len(self._parsed(math.inf))
+
+
 class AstropyHdu:
     """An `Hdu` that wraps an HDU of astropy."""
 
@@ -90,7 +119,10 @@ class AstropyHdu:
         return len(self._hdu.data)
 
     def column(self, name: str) -> np.ndarray:
-        values = np.asarray(self._hdu.data[self.columns[name]])
+        name = self.columns[name]
+        if any(letter in str(self._hdu.columns[name].format) for letter in "PQ"):
+            raise LayoutError(f"its column {name} has arrays of variable length, which are not read")
+        values = np.asarray(self._hdu.data[name])
         return np.char.encode(values, "ascii", "replace") if values.dtype.kind == "U" else values
 
     def image(self) -> np.ndarray:
@@ -116,53 +148,6 @@ class _AstropyHeader(Mapping[str, Any]):
         return len(self._header)
 
 
-class _PlainHeader(Mapping[str, Any]):
-    """The cards of one header. A value is parsed on first access, as most are never needed."""
-
-    def __init__(self, cards: bytes) -> None:
-        self._cards = cards
-
-    @cached_property
-    def _places(self) -> dict[bytes, int]:
-        count = len(self._cards) // _CARD
-        keys = np.ndarray((count,), "S9", self._cards, strides=(_CARD,)).tolist()
-        return dict(zip(reversed(keys), range(count - 1, -1, -1), strict=True))  # the first of equal keywords
-
-    def __getitem__(self, key: str) -> Any:
-        at = _CARD * self._places[key.encode("ascii").ljust(8) + b"="]
-        value = _card_value(self._cards[at + 9 : at + _CARD])
-        if value is None:
-            raise KeyError(key)
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return (place[:8].decode("ascii").rstrip() for place in self._places if place.endswith(b"="))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def _card_value(field: bytes) -> str | bool | int | float | None:
-    """The value in the text after a card's "=" (FITS 4.0, section 4.2); None if there is none."""
-    text = field.decode("ascii").strip()
-    if text.startswith("'"):
-        end = text.find("'", 1)
-        while end >= 0 and text[end + 1 : end + 2] == "'":
-            end = text.find("'", end + 2)
-        if end < 0 or text[end - 1] == "&" or text[end + 1 :].lstrip()[:1] not in ("", "/"):
-            raise NotPlain
-        return text[1:end].replace("''", "'").rstrip()
-    text = text.split("/", 1)[0].strip()
-    if text in ("T", "F"):
-        return text == "T"
-    if not text:
-        return None
-    found = _NUMBER.match(text)
-    if found is None:
-        raise NotPlain
-    return int(text) if found[1] == text.lstrip("+-") and text.lstrip("+-").isdigit() else float(text.replace("D", "E"))
-
-
 @dataclass(frozen=True)
 class _Layout:
     """A table's name and columns, which are the same in many files of a survey."""
@@ -175,8 +160,8 @@ class _Layout:
 @lru_cache(maxsize=64)
 def _table_layout(cards: bytes) -> _Layout:
     """The layout that a table's header describes, without the number of rows (NAXIS2)."""
-    header = _PlainHeader(cards)
-    if "ZIMAGE" in header:
+    header = PlainHeader(cards, 2)
+    if "ZIMAGE" in header or header.repeated() or "NAXIS2" in header:  # a second one
         raise NotPlain
     names, types = [], []
     for i in range(1, int(header["TFIELDS"]) + 1):
@@ -206,47 +191,39 @@ def _table_layout(cards: bytes) -> _Layout:
     return _Layout(str(header.get("EXTNAME", "")).upper(), columns, row)
 
 
-def _mandatory(data: bytes, start: int, index: int, key: bytes) -> int:
-    """The integer value of a card whose position is fixed (FITS 4.0, sections 4.4.1 and 7.3.1)."""
-    at = start + index * _CARD
-    if not data.startswith(key.ljust(8) + b"=", at):
-        raise NotPlain
-    value = _card_value(data[at + 9 : at + _CARD])
-    if type(value) is not int:
-        raise NotPlain
-    return value
-
-
 class _PlainHdu:
     """The HDU that begins at byte `start` of a file; the next one begins at byte `end`."""
 
-    def __init__(self, data: bytes, start: int) -> None:
-        at = data.find(_END, start)
-        while at >= 0 and (at - start) % _CARD:
-            at = data.find(_END, at + 1)
-        if at < 0:
+    def __init__(self, data: Any, start: int, size: int) -> None:
+        at = header_end(data, start, size)
+        if at is None:
             raise NotPlain
-        self._data, self._begin = data, start + -(-(at + _CARD - start) // _BLOCK) * _BLOCK
-        self._cards = data[start:at]
-        self.header = _PlainHeader(self._cards)
-        self._bitpix, axes = _mandatory(data, start, 1, b"BITPIX"), _mandatory(data, start, 2, b"NAXIS")
-        shape = [_mandatory(data, start, 2 + i, b"NAXIS%d" % i) for i in range(1, axes + 1)]
+        self._data, self._begin = data, start + -(-(at + CARD - start) // BLOCK) * BLOCK
+        self._cards = bytes(data[start:at])
+        self._bitpix, axes = self._whole(1, b"BITPIX"), self._whole(2, b"NAXIS")
+        self.header = PlainHeader(self._cards, axes + 1)
+        shape = [self._whole(2 + i, b"NAXIS%d" % i) for i in range(1, axes + 1)]
         self._shape = tuple(reversed(shape))
         if self._bitpix not in _IMAGE_TYPES or min(shape, default=0) < 0:
             raise NotPlain
-        size = abs(self._bitpix) // 8 * math.prod(shape) if shape else 0
-        kind = _card_value(data[start + 9 : start + _CARD]) if data.startswith(b"XTENSION=", start) else None
-        self._is_table = kind == "BINTABLE"
+        length = abs(self._bitpix) // 8 * math.prod(shape) if shape else 0
+        kind = card_value(self._cards[9:CARD]) if self._cards.startswith(b"XTENSION=") else None
+        self._is_table = start > 0 and kind == "BINTABLE"
         if self._is_table:
-            if axes != 2 or self._bitpix != 8:
+            if axes != 2 or self._bitpix != 8 or self._whole(5, b"PCOUNT") != 0 or self._whole(6, b"GCOUNT") != 1:
                 raise NotPlain
-            if _mandatory(data, start, 5, b"PCOUNT") != 0 or _mandatory(data, start, 6, b"GCOUNT") != 1:
+        elif start > 0:
+            if kind != "IMAGE" or self._whole(3 + axes, b"PCOUNT") != 0 or self._whole(4 + axes, b"GCOUNT") != 1:
                 raise NotPlain
-        elif kind != "IMAGE" and not data.startswith(b"SIMPLE  =", start):
+        elif kind is not None or not self._cards.startswith(_SIMPLE) or any(card in self._cards for card in _GROUPS):
             raise NotPlain
-        self.end = self._begin + -(-size // _BLOCK) * _BLOCK
-        if self._begin + size > len(data):
+        self.end = self._begin + -(-length // BLOCK) * BLOCK
+        if self._begin + length > size:
             raise NotPlain
+
+    def _whole(self, index: int, key: bytes) -> int:
+        """The integer value of a card whose position is fixed (FITS 4.0, sections 4.4.1 and 7.3.1)."""
+        return whole_card(self._cards[index * CARD : (index + 1) * CARD], key)
 
     @cached_property
     def name(self) -> str:
@@ -262,7 +239,7 @@ class _PlainHdu:
 
     @cached_property
     def _layout(self) -> _Layout:
-        return _table_layout(self._cards[: 4 * _CARD] + self._cards[5 * _CARD :])
+        return _table_layout(self._cards[: 4 * CARD] + self._cards[5 * CARD :])
 
     @cached_property
     def _table(self) -> np.ndarray:
@@ -272,61 +249,52 @@ class _PlainHdu:
         values = self._table[self._layout.columns[name]]
         if values.dtype.kind == "V":
             raise NotPlain
+        if len(values) > 1 and values.dtype.kind in "iuf":  # in the order of the rows, every step would be slower
+            values = values.astype(values.dtype.newbyteorder("="))
         return values
 
     def image(self) -> np.ndarray:
-        if not self._shape or not {"BSCALE", "BZERO", "BLANK", "GROUPS"}.isdisjoint(self.header):
+        if not self._shape or any(card in self._cards for card in _SCALED):
             raise NotPlain
         kind = np.dtype(_IMAGE_TYPES[self._bitpix])
         return np.frombuffer(self._data, kind, math.prod(self._shape), self._begin).reshape(self._shape)
 
 
-def _content(path: Any) -> bytes:
-    """The bytes of a file, decompressed if the file is a gzip stream under any name.
+def plain_hdus(data: Any, size: int) -> Sequence[Hdu]:
+    """The HDUs of a plain file, given its content in the first `size` elements of `data`.
+
+    Access raises NotPlain when an HDU, or the part of it that is needed, is not plain. A broken file may raise any
+    other exception.
+    """
+
+    def parse(index: int, before: Sequence[Any]) -> Hdu:
+        start = before[-1].end if before else 0
+        if start >= size:
+            raise IndexError
+        return _PlainHdu(data, start, size)
+
+    return _Hdus(parse)
+
+
+@contextmanager
+def open_by_astropy(content: Content, path: Path) -> Iterator[fits.HDUList]:
+    """The HDUs of a file that `open_content` has opened, as those of astropy, after a check of all headers.
 
     Raises
     ------
-    NotPlain
-        When the file is large.
     LayoutError
-        When a gzip stream is truncated, or decompresses to more than the limit for files of spectra.
+        When a header describes what is not possible in the file.
     """
-    with open(path, "rb", buffering=0) as file:
-        if os.fstat(file.fileno()).st_size > _LARGEST:
-            raise NotPlain
-        data = file.read()
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    stream = decompressobj(wbits=31)
-    data = stream.decompress(data, _LARGEST)
-    size = len(data)
-    while not stream.eof:
-        more = len(stream.decompress(stream.unconsumed_tail, _LARGEST))
-        size += more
-        if not more and not stream.eof:
-            raise LayoutError("its gzip stream is cut off")
-        if size > _LARGEST_UNPACKED:
-            raise LayoutError(f"its gzip stream decompresses to more than {_LARGEST_UNPACKED >> 20} MiB")
-    if size > len(data) or stream.unused_data:
-        raise NotPlain
-    return data
+    last, mapped = last_byte(content.data, content.size), isinstance(content.data, mmap.mmap)
+    if mapped and last < content.size:
+        raise LayoutError("its last HDU is followed by bytes that are no HDU")
+    source = path if mapped else io.BytesIO(content.data[:last])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy warns of harmless oddities in headers
+        with fits.open(source, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
+            yield hdus
 
 
-def read_plain(path: Any) -> Sequence[Hdu]:
-    """The first HDUs of a plain file.
-
-    Raises
-    ------
-    NotPlain
-        When the file is not plain. Access to a part that is not plain may also raise it later. A broken file may raise
-        any other exception.
-    """
-    data = _content(path)
-    hdus: list[_PlainHdu] = []
-    start = 0
-    while start < len(data) and len(hdus) < FIRST_HDUS:
-        hdus.append(_PlainHdu(data, start))
-        start = hdus[-1].end
-    if not hdus:
-        raise NotPlain
-    return hdus
+def astropy_hdus(hdus: fits.HDUList) -> Sequence[Hdu]:
+    """The HDUs of a file that astropy has opened."""
+    return _Hdus(lambda index, _: AstropyHdu(hdus[index]))

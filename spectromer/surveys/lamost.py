@@ -1,4 +1,4 @@
-"""LAMOST low resolution: images (DR1 to DR8), one-row tables (from DR9 on), and the survey's catalogues."""
+"""LAMOST: images (DR1 to DR8) and one-row tables (from DR9 on) of low resolution, medium resolution, and catalogues."""
 
 import os
 import urllib.request
@@ -14,8 +14,9 @@ from spectromer.errors import ArgumentError, DownloadError, LayoutError
 from spectromer.grids import log_grid
 from spectromer.labels import PARAMETERS
 from spectromer.spectra import Spectrum
-from spectromer.surveys.common import build, coefficients, grid_to_write
+from spectromer.surveys.common import build, coefficients, grid_to_write, in_air
 from spectromer.surveys.fits import Hdu
+from spectromer.surveys.lamost_medium import is_medium, join_arms
 from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, REDSHIFT, Part, Survey
 from spectromer.surveys.tables import Columns, whole_numbers
 
@@ -23,7 +24,8 @@ __all__ = ["SURVEY"]
 
 ARCHIVE = "https://www.lamost.org"
 _RELEASE = "dr10/v2.0"
-_FIRST, _LAST = 2500.0, 11000.0  # Angstrom; the limits of valid LAMOST wavelengths
+_FIRST, _LAST = 300.0, 11000.0  # Angstrom; the limits of valid wavelengths, with those in the rest frame of quasars
+_ROUNDING = 0.05  # pixels; rounding of COEFF0 and of wavelengths in single precision causes smaller differences
 _IN_HEADERS = ("class", "subclass", "z", "z_err", "ra", "dec", *(f"snr_{band}" for band in "ugriz"))
 # The columns of the stellar parameters in catalogues of medium resolution.
 _MEDIUM = tuple(f"{name}_LASP{error}" for name in ("TEFF", "LOGG", "FEH") for error in ("", "_ERR"))
@@ -34,7 +36,7 @@ class Lamost(Survey):
     """The Large Sky Area Multi-Object Fiber Spectroscopic Telescope."""
 
     name = "LAMOST"
-    layouts = "LAMOST low resolution"
+    layouts = "LAMOST low and medium resolution"
     identities = (
         (Part(("OBSID",)),),
         (Part(("LMJD",)), Part(("PLANID",), whole=False), Part(("SPID",)), Part(("FIBERID",))),
@@ -55,22 +57,23 @@ class Lamost(Survey):
     download_columns = "OBSID"
 
     def read(self, hdus: Sequence[Hdu]) -> Spectrum | None:
-        """The spectrum of a low-resolution file. A medium-resolution file, which resembles SDSS's, is refused."""
-        if any(hdu.name.startswith(("COADD_B", "COADD_R")) for hdu in hdus[1:3]):
-            raise LayoutError("LAMOST medium resolution (two arms, COADD_B and COADD_R) is not supported")
+        """The spectrum of a file of low or medium resolution."""
         header = hdus[0].header
-        if len(hdus) > 1 and {"FLUX", "IVAR", "WAVELENGTH"} <= (columns := hdus[1].columns).keys():
-            return None if "LOGLAM" in columns else self._read_table(hdus[1], header)  # SDSS has LOGLAM
-        if header.get("NAXIS") != 2 or header["NAXIS2"] != 5:
-            return None
-        if "LAMOST" in f"{header.get('TELESCOP', '')} {header.get('ORIGIN', '')}".upper():
+        if is_medium(hdus):
+            flux, ivar, wavelength = join_arms(hdus)
+            return self._build(flux, ivar, wavelength, header)
+        table = next(iter(hdus[1:2]), None)
+        if table is not None and {"FLUX", "IVAR", "WAVELENGTH"} <= table.columns.keys():
+            marked = _is_marked(header) or {"ANDMASK", "ORMASK"} <= table.columns.keys()
+            return self._read_table(table, header) if marked and "LOGLAM" not in table.columns else None
+        if header.get("NAXIS") == 2 and header["NAXIS2"] == 5 and _is_marked(header):
             return self._read_image(hdus[0])
         return None
 
     def _read_image(self, hdu: Hdu) -> Spectrum:
         """Read an image whose rows are flux, inverse variance, wavelength (not in DR1), andmask and ormask."""
         rows = hdu.image()
-        return self._build(rows[0], rows[1], rows[2], hdu.header)
+        return self._build(rows[0], rows[1], _wavelength(rows[2], hdu.header), hdu.header)
 
     def _read_table(self, hdu: Hdu, header: Mapping[str, Any]) -> Spectrum:
         """Read a table of one row with the vectors FLUX, IVAR, WAVELENGTH, ANDMASK and ORMASK."""
@@ -78,16 +81,15 @@ class Lamost(Survey):
         if any(v.ndim != 2 or v.shape[0] != 1 for v in vectors):
             raise LayoutError(f"a LAMOST table has one row of vectors, here FLUX has shape {vectors[0].shape}")
         flux, ivar, wavelength = (v[0] for v in vectors)
-        return self._build(flux, ivar, wavelength, header)
+        return self._build(flux, ivar, _wavelength(wavelength, header), header)
 
-    def _build(self, flux: np.ndarray, ivar: np.ndarray, third: np.ndarray, header: Mapping[str, Any]) -> Spectrum:
+    def _build(self, flux: np.ndarray, ivar: np.ndarray, wavelength: np.ndarray, header: Mapping[str, Any]) -> Spectrum:
         labels = self.labels(header, _IN_HEADERS)
         fibre = str(header.get("FIBERTYP", header.get("FIB_TYPE", ""))).strip().upper()
         if "SKY" in (fibre, str(header.get("OBJTYPE", "")).strip().upper()):
             labels["sourcetype"] = "SKY"
-        air = header.get("VACUUM") is False
         identity = self.identity(header) or str(header.get("FILENAME", ""))
-        return build(flux, ivar, _wavelength(third, header), air, self.name, identity, labels)
+        return build(flux, ivar, wavelength, in_air(header), self.name, identity, labels)
 
     def file_name(self, identity: str) -> str:
         """The file name of a simulated spectrum in the style of the archive, with SIM as the observing plan."""
@@ -146,8 +148,17 @@ class Lamost(Survey):
         return {f"{obsid}.fits": partial(_fetch, address.format(obsid)) for obsid in obsids}
 
 
+def _is_marked(header: Mapping[str, Any]) -> bool:
+    """Whether a header says that the file is of LAMOST."""
+    return any("LAMOST" in str(header.get(card, "")).upper() for card in ("TELESCOP", "ORIGIN", "DATA_V"))
+
+
 def _wavelength(third: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
-    """The wavelengths: the log-linear grid of the header if it has one, otherwise the third row."""
+    """The wavelengths: the third row, or the log-linear grid of the header that it is rounded from.
+
+    The third row of DR1 holds no wavelengths, and the header's grid is used. Wavelengths that differ from the grid by
+    more than rounding, as those that were shifted to the rest frame, are used as they are.
+    """
     third = third.astype(np.float64)
     rises = len(third) > 0 and bool(third[0] > _FIRST and third[-1] < _LAST and (third[1:] > third[:-1]).all())
     found = coefficients(header)
@@ -156,10 +167,8 @@ def _wavelength(third: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
             return third
         raise LayoutError("it has neither COEFF0 and COEFF1 nor a row of wavelengths")
     grid = log_grid(*found, len(third))
-    if rises:
-        off = float(np.abs(third / grid - 1.0).max()) / (np.log(10.0) * found[1])
-        if off > 0.5:
-            raise LayoutError(f"its wavelengths differ from COEFF0 and COEFF1 by up to {off:.1f} pixels")
+    if rises and float(np.abs(third / grid - 1.0).max()) > _ROUNDING * np.log(10.0) * found[1]:
+        return third
     return grid
 
 

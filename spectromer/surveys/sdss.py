@@ -14,8 +14,9 @@ from spectromer.errors import ArgumentError, DependencyError, DownloadError, Lay
 from spectromer.grids import log_grid, survey_grid
 from spectromer.labels import MANY_OUTLIERS, is_sky
 from spectromer.spectra import Spectrum
-from spectromer.surveys.common import build, coefficients, grid_to_write
+from spectromer.surveys.common import build, coefficients, grid_to_write, in_air
 from spectromer.surveys.fits import Hdu
+from spectromer.surveys.sdss_other import refuse_other
 from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, REDSHIFT, Part, Survey
 from spectromer.surveys.tables import Columns, text
 
@@ -44,6 +45,9 @@ _NOQSO = {
 # Columns that only catalogues of quasars have. They give redshifts without a class.
 _QUASAR_CATALOG = ("Z_VI", "Z_PIPE", "Z_QN", "ZWARN_PIPE", "BI_CIV")
 _QUASAR_FLAG = "IS_QSO_FINAL"  # 1 for quasars, in catalogues of quasars and of other objects
+
+_MASKS = {"AND_MASK", "OR_MASK"}  # columns that only SDSS has
+_ROUNDING = 0.005  # pixels; the largest rounding error of a loglam in single precision is half of this
 
 # SDSS-V has fields instead of plates, and names a target by its catalogue number instead of by its fibre.
 _PLATE, _FIELD, _MJD = Part(("PLATE", "PLATEID"), digits=4), Part(("FIELD",), digits=4), Part(("MJD",))
@@ -83,12 +87,14 @@ class Sdss(Survey):
     download_columns = "PLATE, MJD, FIBERID, RUN2D or FIELD, MJD, CATALOGID, RUN2D"
 
     def read(self, hdus: Sequence[Hdu]) -> Spectrum | None:
-        """The spectrum of a `spec-*` or `spSpec-*` file."""
-        if len(hdus) > 1 and {"FLUX", "LOGLAM", "IVAR"} <= hdus[1].columns.keys():
-            return self._read_spec(hdus)
+        """The spectrum of a `spec-*` or `spSpec-*` file. Other files of the survey are refused."""
         header = hdus[0].header
+        columns = next((hdu.columns for hdu in hdus[1:2]), {})
+        if {"FLUX", "LOGLAM", "IVAR"} <= columns.keys() and (_is_marked(header) or columns.keys() >= _MASKS):
+            return self._read_spec(hdus)
         if header.get("NAXIS") == 2 and ("SPEC_CLN" in header or "ERROR" in str(header.get("ARRAY3", "")).upper()):
             return self._read_spspec(hdus[0])
+        refuse_other(hdus)
         return None
 
     def _read_spec(self, hdus: Sequence[Hdu]) -> Spectrum:
@@ -99,15 +105,12 @@ class Sdss(Survey):
         if not len(flux):
             raise LayoutError("its table of pixels is empty")
         header = hdus[0].header
-        row: Mapping[str, Any] = (
-            _FirstRow(hdus[2]) if len(hdus) > 2 and "CLASS" in hdus[2].columns and hdus[2].rows else {}
-        )
-        wavelength = _wavelength(loglam, header)
-        air = header.get("VACUUM") is False
+        row: Mapping[str, Any] = next((_FirstRow(hdu) for hdu in hdus[2:3] if "CLASS" in hdu.columns and hdu.rows), {})
         labels = self.labels(row, _IN_FILES)
         if any(is_sky(str(row.get(name, "")).strip()) for name in _TARGET_TYPES):
             labels["sourcetype"] = "SKY"
-        return build(flux, ivar, wavelength, air, self.name, self.identity(row, header), labels)
+        name, wavelength = self.identity(row, header), _wavelength(loglam, header)
+        return build(flux, ivar, wavelength, in_air(header), self.name, name, labels)
 
     def _read_spspec(self, hdu: Hdu) -> Spectrum:
         """Read a legacy `spSpec-*` image, whose rows are flux, continuum-subtracted flux, error and mask."""
@@ -127,8 +130,7 @@ class Sdss(Survey):
             "dec": header.get("DECOBJ"),
         }
         wavelength = log_grid(*found, flux.shape[0])
-        air = header.get("VACUUM") is False
-        return build(flux, ivar, wavelength, air, self.name, self.identity(header), labels)
+        return build(flux, ivar, wavelength, in_air(header), self.name, self.identity(header), labels)
 
     def catalog_labels(self, table: Columns) -> dict[str, np.ndarray]:
         """The labels of all rows.
@@ -218,10 +220,15 @@ class Sdss(Survey):
         return found
 
 
+def _is_marked(header: Mapping[str, Any]) -> bool:
+    """Whether a header says that the file is of SDSS."""
+    return "SDSS" in str(header.get("TELESCOP", "")).upper() or "PLATEID" in header
+
+
 def _wavelength(loglam: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
     """The log-linear grid of the survey that `loglam` (float32) is rounded from, if it is one; otherwise 10**loglam."""
     loglam = loglam.astype(np.float64)
-    grid = survey_grid(loglam, coefficients(header))
+    grid = survey_grid(loglam, coefficients(header), _ROUNDING)
     with np.errstate(over="ignore"):  # infinite wavelengths are refused later
         return 10.0**loglam if grid is None else grid
 

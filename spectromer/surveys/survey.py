@@ -105,7 +105,7 @@ class Survey:
     download_columns: str = ""
 
     def read(self, hdus: Sequence[Hdu]) -> Spectrum | None:
-        """The spectrum of a file, given its first HDUs; None if the file does not have a layout of this survey.
+        """The spectrum of a file, given its HDUs; None if the file does not have a layout of this survey.
 
         Raises
         ------
