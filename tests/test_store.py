@@ -14,8 +14,9 @@ import torch
 from spectromer import Spectrum, SpectrumBatch
 from spectromer.errors import ShardError
 from spectromer.ingest import IngestConfig, ingest
+from spectromer.shards.blocks import read_indexed, write_shard
 from spectromer.shards.schema import BLOCK_ROWS, block_of
-from spectromer.shards.store import ShardSet, read_indexed, write_shard
+from spectromer.shards.store import ShardSet
 from spectromer.surveys.simulated import simulate
 
 
@@ -27,12 +28,13 @@ def spectra() -> list[Spectrum]:
 
 def test_what_is_written_is_read_back(spectra: list[Spectrum], tmp_path: Path) -> None:
     blocks = [block_of(spectra[i : i + BLOCK_ROWS]) for i in range(0, len(spectra), BLOCK_ROWS)]
-    assert write_shard(blocks, tmp_path / "a.arrow") == 600
-    table = pa.ipc.open_file(tmp_path / "a.arrow").read_all()  # as anybody would
+    written = write_shard(blocks, tmp_path / "shard-a.arrow")
+    assert written.rows == 600 and len(written.blocks) == 3
+    table = pa.ipc.open_file(tmp_path / "shard-a.arrow").read_all()  # as anybody would
     assert table["flux"][7].as_py() == spectra[7].flux.tolist()
     assert table["class"].to_pylist() == [s.labels["class"] for s in spectra]
     assert table["teff"].to_pylist() == [s.labels.get("teff") for s in spectra]
-    indexed = read_indexed(tmp_path / "a.arrow")
+    indexed = read_indexed(tmp_path / "shard-a.arrow", written.indexed)
     assert indexed.equals(table.select(indexed.column_names)) and "flux" not in indexed.column_names
     shards = ShardSet.from_spectra(spectra)
     assert len(shards) == 600 and shards.grid is not None

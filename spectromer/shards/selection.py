@@ -1,8 +1,11 @@
-"""The criteria for the spectra in shards. Without heavy imports, as the command line parser imports this module."""
+"""The criteria for the spectra in shards, and the limits for their files.
+
+The command line parser imports this module, so it has no heavy imports.
+"""
 
 from dataclasses import dataclass
 
-__all__ = ["EVERYTHING", "Selection"]
+__all__ = ["EVERYTHING", "LIMITS", "Limits", "Selection"]
 
 
 @dataclass(frozen=True)
@@ -20,3 +23,22 @@ class Selection:
 
 
 EVERYTHING = Selection()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the reading of a file may take.
+
+    Attributes
+    ----------
+    seconds : float
+        The time for each spectrum of the file.
+    memory : int
+        The memory in MiB, of a child process beyond that of its supervisor.
+    """
+
+    seconds: float = 60.0
+    memory: int = 4096
+
+
+LIMITS = Limits()
