@@ -1,15 +1,16 @@
 """The supervisor of the processes that make shards: `python -m spectromer.shards.supervisor`, started by `workers`.
 
 It reads one job per line from standard input, as JSON, and answers each with a line on standard output. It never reads
-a survey file itself. For each job it forks a child, which makes the shard and notes in shared memory at which source it
-is. If the child dies, stands still, or takes too much memory while it reads a source, it is ended and the shard is made
-again from the beginning. A source at which this happens twice is rejected. One time may be an accident: another process
-has filled the memory, or a file system was absent.
+a survey file itself. It forks a child, which makes the shards and notes in shared memory at which source it is. If the
+child dies, stands still, or takes too much memory while it reads a source, it is ended, and another child makes the
+shard again from the beginning. A source at which this happens twice is rejected. One time may be an accident: another
+process has filled the memory, or a file system was absent.
 """
 
 import json
 import mmap
 import os
+import queue
 import select
 import signal
 import struct
@@ -30,6 +31,7 @@ _IDLE = 60.0  # seconds without a job after which a supervisor ends
 _POLL = 0.05  # seconds between two looks at the child
 _STRIKES = 2  # failures at a source after which it is rejected
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_PIECE = 1 << 16  # bytes of an answer that are read at a time
 _INPUT = 0  # the file descriptor of standard input
 
 
@@ -68,8 +70,9 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _work(job: dict[str, Any], refused: dict[int, str], position: Position) -> dict[str, Any]:
+def _work(job: dict[str, Any], position: Position) -> dict[str, Any]:
     """Make the shard, and return the answer for the ingestion."""
+    refused = {int(number): reason for number, reason in job["refused"].items()}
     options: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in job["select"].items()}
     try:
         catalogs = [Path(path) for path in job["catalogs"]]
@@ -83,83 +86,106 @@ def _work(job: dict[str, Any], refused: dict[int, str], position: Position) -> d
     return {"made": job["shard"]}
 
 
-def _be_child(job: dict[str, Any], refused: dict[int, str], position: Position, answer: int, parent: int) -> None:
-    """Make the shard in a forked child, which ends with its parent, and send the answer."""
+class _Child:
+    """A forked process that makes shards one after the other."""
 
-    def end_with_parent() -> None:
-        os.read(parent, 1)  # returns when the parent, which alone holds the other end, is dead
-        os._exit(1)
-
-    os.dup2(os.open(os.devnull, os.O_RDONLY), _INPUT)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    content = json.dumps(_work(job, refused, position)).encode() + b"\n"
-    with os.fdopen(answer, "wb") as pipe:
-        pipe.write(content)
-
-
-def _attempt(job: dict[str, Any], refused: dict[int, str]) -> dict[str, Any] | _Failure:
-    """Make the shard in a child, without the sources that are refused."""
-    position = _SharedPosition()
-    answers, answer = os.pipe()
-    parent, alive = os.pipe()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
+    def __init__(self) -> None:
+        self.position = _SharedPosition()
+        theirs, self._jobs = os.pipe()
+        self._answers, answers = os.pipe()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self._jobs)
+                os.close(self._answers)
+                _be_child(theirs, answers, self.position)
+            finally:
+                os._exit(0)
+        os.close(theirs)
         os.close(answers)
-        os.close(alive)
+
+    def attempt(self, job: dict[str, Any]) -> dict[str, Any] | _Failure:
+        """Have the shard made. After a failure, the process is dead."""
+        content, reason = b"", ""
         try:
-            _be_child(job, refused, position, answer, parent)
-        finally:
-            os._exit(0)
-    os.close(answer)
-    os.close(parent)
-    try:
-        content, reason = _watch(child, answers, position, job["limits"])
-    finally:
-        os.kill(child, signal.SIGKILL)
-        status = os.waitpid(child, 0)[1]
-        os.close(answers)
-        os.close(alive)
-    if content.endswith(b"\n"):
-        made: dict[str, Any] = json.loads(content)
-        return made
-    if not reason:
+            _send(self._jobs, job)
+            content, reason = self._wait(job["limits"])
+        except BrokenPipeError:
+            pass
+        if content.endswith(b"\n"):
+            made: dict[str, Any] = json.loads(content)
+            return made
+        status = self.end()
         by = f"signal {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else "itself"
-        reason = f"the process that read it was ended by {by}"
-    return _Failure(position.get()[0], reason)
+        return _Failure(self.position.get()[0], reason or f"the process that read it was ended by {by}")
+
+    def _wait(self, limits: dict[str, Any]) -> tuple[bytes, str]:
+        """Wait for the answer. Returns it, or the reason why the process has to be ended."""
+        content, seen, since = b"", self.position.get(), time.monotonic()
+        before, most = _resident(self.pid), limits["memory"] << 20
+        while not content.endswith(b"\n"):
+            ready = select.select([_INPUT, self._answers], [], [], _POLL)[0]
+            if self._answers in ready:
+                piece = os.read(self._answers, _PIECE)
+                if not piece:
+                    return content, ""
+                content += piece
+                continue
+            if _INPUT in ready:  # its end, as the next job comes after the answer: the ingestion is dead
+                self.end()
+                os._exit(1)
+            now = self.position.get()
+            if now != seen:
+                seen, since = now, time.monotonic()
+            if now[0] >= 0 and time.monotonic() - since > limits["seconds"]:
+                return content, f"no spectrum was read within {limits['seconds']:g} s"
+            if now[0] >= 0 and _resident(self.pid) - before > most:
+                return content, f"its reading took more than {limits['memory']} MiB of memory"
+        return content, ""
+
+    def end(self) -> int:
+        """End the process, and return its status."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.close(self._jobs)
+        os.close(self._answers)
+        return os.waitpid(self.pid, 0)[1]
 
 
-def _watch(child: int, answers: int, position: _SharedPosition, limits: dict[str, Any]) -> tuple[bytes, str]:
-    """Wait for the answer of a child. Returns it, or the reason why the child has to be ended."""
-    content, seen, since = b"", position.get(), time.monotonic()
-    before, most = _resident(os.getpid()), limits["memory"] << 20
+def _send(pipe: int, message: dict[str, Any]) -> None:
+    content = json.dumps(message).encode() + b"\n"
+    while content:
+        content = content[os.write(pipe, content) :]
+
+
+def _be_child(jobs: int, answers: int, position: Position) -> None:
+    """Make shards until the parent, which alone holds the other ends of the pipes, is dead."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), _INPUT)
+    waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read_jobs() -> None:
+        with os.fdopen(jobs, "rb") as pipe:
+            for line in pipe:
+                waiting.put(line)
+        os._exit(1)  # also in the middle of a shard
+
+    threading.Thread(target=read_jobs, daemon=True).start()
     while True:
-        ready = select.select([_INPUT, answers], [], [], _POLL)[0]
-        if answers in ready:
-            piece = os.read(answers, 1 << 16)
-            if not piece:
-                return content, ""
-            content += piece
-            continue
-        if _INPUT in ready:  # its end, as the ingestion sends the next job after the answer: the ingestion is dead
-            os.kill(child, signal.SIGKILL)
-            os._exit(1)
-        now = position.get()
-        if now != seen:
-            seen, since = now, time.monotonic()
-        if now[0] >= 0 and time.monotonic() - since > limits["seconds"]:
-            return b"", f"no spectrum was read within {limits['seconds']:g} s"
-        if now[0] >= 0 and _resident(child) - before > most:
-            return b"", f"its reading took more than {limits['memory']} MiB of memory"
+        _send(answers, _work(json.loads(waiting.get()), position))
+
+
+_CHILDREN: list[_Child] = []  # the idle one, if there is one
 
 
 def supervise(job: dict[str, Any]) -> dict[str, Any]:
     """Have a shard made, whatever its sources do to their readers, and return the answer."""
-    refused: dict[int, str] = {}
+    refused: dict[str, str] = {}  # by the number of the source, as a text for JSON
     strikes: Counter[int] = Counter()
     while True:
-        result = _attempt(job, refused)
+        child = _CHILDREN.pop() if _CHILDREN else _Child()
+        result = child.attempt(job | {"refused": refused})
         if not isinstance(result, _Failure):
+            _CHILDREN.append(child)
             return result
         strikes[result.source] += 1
         if strikes[result.source] < _STRIKES:
@@ -169,7 +195,7 @@ def supervise(job: dict[str, Any]) -> dict[str, Any]:
         source = job["sources"][result.source]
         if is_stream(source):
             return _error(f"{source}: {result.reason}")
-        refused[result.source] = result.reason
+        refused[str(result.source)] = result.reason
 
 
 def _error(reason: str) -> dict[str, Any]:
