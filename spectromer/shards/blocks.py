@@ -30,6 +30,7 @@ __all__ = [
     "read_block",
     "read_index",
     "read_indexed",
+    "sha256_of",
     "sums",
     "write_shard",
 ]
@@ -111,6 +112,12 @@ def _block_sums(path: Path, ends: list[int]) -> tuple[int, str, list[list[int]]]
             offset = end
         whole.update(file.read())
         return file.tell(), whole.hexdigest(), found
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sums(path: Path) -> dict[str, int]:

@@ -8,7 +8,6 @@ A spectrum that cannot be selected or stored, whatever is odd about it, is liste
 file is that cannot be read. It does not stop the ingestion.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -26,7 +25,7 @@ from spectromer.chunks import chunks
 from spectromer.errors import ReadError, ShardError
 from spectromer.files import alone, printable
 from spectromer.labels import believe
-from spectromer.shards.blocks import write_shard
+from spectromer.shards.blocks import sha256_of, write_shard
 from spectromer.shards.finish import finish
 from spectromer.shards.plan import plan, read_source
 from spectromer.shards.records import FORMAT, Record, read_settings, shard_path, write_settings
@@ -144,11 +143,6 @@ def _fits(row: _Row, record: Record) -> bool:
     return True
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def build_shard(
     out: Path,
     shard: int,
@@ -218,7 +212,7 @@ def _settle(
         "select": asdict(select),
         "shard_size": shard_size,
         "simulated": [simulated, seed],
-        "catalogs": [[path.name, _sha256(target)] for path, target in zip(catalogs, prepared, strict=True)],
+        "catalogs": [[path.name, sha256_of(target)] for path, target in zip(catalogs, prepared, strict=True)],
     }
     settings = json.loads(json.dumps(settings))  # turns tuples into lists, as in the saved settings
     begun = read_settings(out)

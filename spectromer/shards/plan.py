@@ -16,7 +16,7 @@ from spectromer.spectra import Spectrum
 from spectromer.surveys import find_files, multimodal, read_each
 from spectromer.surveys.simulated import CHUNK, simulate
 
-__all__ = ["PLAN", "is_stream", "plan", "read_plan", "read_source", "read_sources"]
+__all__ = ["PLAN", "is_file", "is_stream", "plan", "read_plan", "read_source", "read_sources"]
 
 PLAN = "files.parquet"
 #: Sources are bytes, as the name of a file need not be text.
@@ -188,6 +188,11 @@ def read_source(source: str) -> Iterator[tuple[str, Spectrum | ReadError]]:
             yield from ((source, result) for _, result in read_each([source]))
         except Exception as error:  # an odd file may make a reader raise anything
             yield source, ReadError(source, f"not readable ({type(error).__name__}: {error})")
+
+
+def is_file(source: str) -> bool:
+    """Tell whether a source is a file."""
+    return not source.startswith((_STREAM, _SIMULATED))
 
 
 def is_stream(source: str) -> bool:

@@ -231,12 +231,20 @@ class Record:
         ShardError
             When the record is damaged or of another version.
         """
-        path = shard_path(folder, shard)
-        record = path.with_suffix(".json")
-        if not record.is_file():
-            return None
-        found = cls(**_read(record, _RECORD, "remove it, and the shard is made again"))
-        return found if path.is_file() and path.stat().st_size == found.bytes else None
+        path, found = shard_path(folder, shard), cls.read_any(folder, shard)
+        return found if found is not None and path.is_file() and path.stat().st_size == found.bytes else None
+
+    @classmethod
+    def read_any(cls, folder: Path, shard: int) -> "Record | None":
+        """The record of a shard, whatever has become of its file; None if there is no record.
+
+        Raises
+        ------
+        ShardError
+            When the record is damaged or of another version.
+        """
+        path = shard_path(folder, shard).with_suffix(".json")
+        return cls(**_read(path, _RECORD, "remove it, and the shard is made again")) if path.is_file() else None
 
     def write(self, folder: Path, shard: int) -> None:
         """Write the record atomically. The shard is then finished."""

@@ -3,7 +3,9 @@
 The command line parser imports this module, so it has no heavy imports.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["EVERYTHING", "LIMITS", "Limits", "Selection"]
 
@@ -20,6 +22,12 @@ class Selection:
     """Minimum median S/N per pixel of the spectra that are kept; by default there is none."""
     trusted: bool = False
     """Keep only spectra with a reliable class: no sky fibres, no class Unknown, no ZWARNING."""
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> "Selection":
+        """The selection that was saved as JSON, which has lists for tuples."""
+        options: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()}
+        return cls(**options)
 
 
 EVERYTHING = Selection()

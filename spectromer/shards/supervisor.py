@@ -11,7 +11,6 @@ import json
 import mmap
 import os
 import queue
-import select
 import signal
 import struct
 import sys
@@ -20,6 +19,7 @@ import time
 import traceback
 from collections import Counter
 from pathlib import Path
+from select import select as wait_for
 from typing import Any, NamedTuple
 
 from spectromer.errors import ReadError, ShardError, SpectromerError
@@ -73,10 +73,11 @@ def _resident(pid: int) -> int:
 def _work(job: dict[str, Any], position: Position) -> dict[str, Any]:
     """Make the shard, and return the answer for the ingestion."""
     refused = {int(number): reason for number, reason in job["refused"].items()}
-    options: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in job["select"].items()}
     try:
         catalogs = [Path(path) for path in job["catalogs"]]
-        build_shard(Path(job["out"]), job["shard"], job["sources"], catalogs, Selection(**options), refused, position)
+        build_shard(
+            Path(job["out"]), job["shard"], job["sources"], catalogs, Selection.of(job["select"]), refused, position
+        )
     except ReadError as error:
         return {"error": ["ReadError", [error.path, error.reason]]}
     except SpectromerError as error:
@@ -125,7 +126,7 @@ class _Child:
         content, seen, since = b"", self.position.get(), time.monotonic()
         before, most = _resident(self.pid), limits["memory"] << 20
         while not content.endswith(b"\n"):
-            ready = select.select([_INPUT, self._answers], [], [], _POLL)[0]
+            ready = wait_for([_INPUT, self._answers], [], [], _POLL)[0]
             if self._answers in ready:
                 piece = os.read(self._answers, _PIECE)
                 if not piece:
@@ -209,7 +210,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # for whatever else prints
     with os.fdopen(_INPUT, "rb", closefd=False) as jobs:
-        while select.select([_INPUT], [], [], _IDLE)[0] and (line := jobs.readline()):
+        while wait_for([_INPUT], [], [], _IDLE)[0] and (line := jobs.readline()):
             answers.write(json.dumps(supervise(json.loads(line))).encode() + b"\n")
             answers.flush()
 
