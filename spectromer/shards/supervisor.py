@@ -188,6 +188,8 @@ def supervise(job: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(result, _Failure):
             _CHILDREN.append(child)
             return result
+        for part in Path(job["out"]).glob(f".*.part-{child.pid}.*"):
+            part.unlink(missing_ok=True)
         strikes[result.source] += 1
         if strikes[result.source] < _STRIKES:
             continue
