@@ -1,5 +1,6 @@
 """Labels of spectra: their names, how surveys mark missing values, and which values are reliable enough to learn."""
 
+import math
 import re
 import sys
 from array import array
@@ -9,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from spectromer.errors import ArgumentError
+from spectromer.errors import ArgumentError, LayoutError
 
 __all__ = [
+    "BUNDLES",
     "CATEGORIES",
     "CLASSES",
     "LABELS",
+    "MANY_OUTLIERS",
+    "PARAMETERS",
     "SCALARS",
     "SUBCLASSES",
     "TARGETS",
@@ -22,17 +26,27 @@ __all__ = [
     "believe",
     "check_targets",
     "clean_labels",
+    "is_sky",
+    "replace_labels",
     "subclass_type",
 ]
 
+#: Parameters of stars, with their errors.
+PARAMETERS = ("teff", "teff_err", "logg", "logg_err", "feh", "feh_err")
 #: Names of all labels, with the types of their values.
 LABELS: dict[str, type] = {
     **dict.fromkeys(("class", "subclass", "sourcetype"), str),
     **dict.fromkeys(("z", "z_err"), float),
     "zwarning": int,
     **dict.fromkeys(("ra", "dec", "snr", *(f"snr_{band}" for band in "ugriz")), float),
-    **dict.fromkeys(("teff", "teff_err", "logg", "logg_err", "feh", "feh_err"), float),
+    **dict.fromkeys(PARAMETERS, float),
 }
+#: Labels that one fit or one measurement gives together. They are replaced together, and never mixed.
+BUNDLES = (
+    ("class", "subclass", "z", "z_err", "zwarning"),
+    PARAMETERS,
+    ("ra", "dec"),
+)
 CLASSES = ("STAR", "GALAXY", "QSO")
 #: Subclasses that a model distinguishes: emission types of galaxies and quasars, and spectral types of stars.
 EMISSION = ("STARBURST", "STARFORMING", "AGN", "BROADLINE")
@@ -45,9 +59,22 @@ SCALARS = ("teff", "logg", "feh")
 TARGETS = (*CATEGORIES, "z", *SCALARS)
 
 _MISSING = -999.0  # Surveys mark missing numbers with -999, -9999 and the like.
-_MANY_OUTLIERS = 1 << 4  # the only bit of ZWARNING with which a redshift is still usable
+_MISSING_TEXTS = ("", "--", "nan", "none", "null", "n/a")
+_CLASS_SPELLINGS = {"QUASAR": "QSO"}
+# The possible values of numbers. What lies outside stands for a missing value, such as a declination of -99.
+_POSSIBLE = {
+    "z": (-0.9, 100.0),
+    "ra": (-360.0, 360.0),
+    "dec": (-90.0, 90.0),
+    "teff": (0.0, 1e6),
+    "logg": (-5.0, 15.0),
+    "feh": (-20.0, 20.0),
+}
+_FLAGS = {"true": 1, "t": 1, "false": 0, "f": 0}
+MANY_OUTLIERS = 1 << 4  # the only bit of ZWARNING with which a redshift is still usable
 # Prefixes for dwarfs, subdwarfs and giants may precede a spectral type.
 _STELLAR = re.compile(r"^(?:s?d|g|esd|usd)?(WD|CV|CARBON|OB|[OBAFGKMLTCS](?![a-z]{2,}))", re.IGNORECASE)
+_WHITE_DWARF = re.compile(r"^D[ABCOQXZ]")  # in capitals, as a dwarf carbon star is dC
 _SPELLINGS = {"CARBON": "C", "OB": "O"}
 
 
@@ -58,43 +85,115 @@ def check_targets(names: Sequence[str]) -> None:
 
 
 def clean_labels(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert labels to plain Python values, and drop missing ones, such as empty strings, NaN and -9999."""
+    """Convert labels to plain Python values, and drop missing ones, such as empty strings, NaN, -9999 and masked ones.
+
+    Numbers that are impossible, such as a declination of -99, count as missing. Classes are converted to the spelling
+    of `CLASSES`, letter case aside.
+
+    Raises
+    ------
+    LayoutError
+        When a text is a number, a number is not a single one, or a whole number is a fraction or exceeds 64 bits.
+    """
     labels: dict[str, Any] = {}
     for name, value in raw.items():
-        if isinstance(value, bytes):
-            value = value.decode("ascii", "replace")
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, str):
-            value = value.strip()
-            if LABELS.get(name) is str:
-                if value:
-                    labels[name] = value
-                continue
-            try:
-                value = float(value)
-            except ValueError:
-                continue
-        if value is None or isinstance(value, bool) or not np.isfinite(value) or value <= _MISSING:
-            continue
-        labels[name] = value
+        kind = LABELS.get(name, float)
+        cleaned = _text(name, value) if kind is str else _number(name, value, kind)
+        if cleaned is not None:
+            labels[name] = cleaned
     return labels
+
+
+def _text(name: str, value: Any) -> str | None:
+    """A label that is a text; None if it is missing."""
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    if value is None or value is np.ma.masked or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if not isinstance(value, str):
+        raise LayoutError(f"its {name} must be a text, got {value!r}")
+    value = value.strip()
+    if value.lower() in _MISSING_TEXTS:
+        return None
+    return class_of(value) if name == "class" else value
+
+
+def _number(name: str, value: Any, kind: type) -> float | int | None:
+    """A label that is a number; None if it is missing."""
+    if value is None or value is np.ma.masked:
+        return None
+    if isinstance(value, np.generic | np.ndarray):
+        if np.size(value) != 1:
+            raise LayoutError(f"its {name} must be one number, got {np.size(value)} of them")
+        value = value.item()
+    if isinstance(value, bool):  # a flag, but no measurement
+        return int(value) if kind is int else None
+    if isinstance(value, str | bytes):
+        value = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+        try:
+            value = _FLAGS.get(value.strip().lower(), value) if kind is int else value
+            value = float(value)
+        except ValueError:
+            return None
+    if not isinstance(value, int | float):
+        raise LayoutError(f"its {name} must be a number, got {value!r}")
+    number = _as_float(value)
+    if not math.isfinite(number) or number <= _MISSING:
+        return None
+    if kind is int:
+        if value != int(value) or not -(1 << 63) <= value < 1 << 63:
+            raise LayoutError(f"its {name} must be a whole number of 64 bits, got {value!r}")
+        return int(value)
+    low, high = _POSSIBLE.get(name, (-math.inf, math.inf))
+    return number if low <= number <= high else None
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return math.inf
+
+
+def class_of(text: str) -> str:
+    """A class in the spelling of `CLASSES`; any other text as it is."""
+    upper = text.upper()
+    upper = _CLASS_SPELLINGS.get(upper, upper)
+    return upper if upper in CLASSES else text
+
+
+def replace_labels(labels: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace labels by those of another source, for example of a catalogue.
+
+    Labels of one bundle belong together (see `BUNDLES`): if the other source has any label of a bundle, none of the
+    bundle's earlier labels is kept. The zwarning of a fit, for example, says nothing about a redshift by eye.
+    """
+    replaced = {name for bundle in BUNDLES if not more.keys().isdisjoint(bundle) for name in bundle}
+    return {name: value for name, value in labels.items() if name not in replaced} | dict(more)
 
 
 def subclass_type(labels: Mapping[str, Any]) -> str | None:
     """Map a survey's spelling of the subclass to one of `SUBCLASSES`; return None if none of them matches.
 
-    The subclass of a star is its spectral type: "A7V" is A, "dM5" and "M6III (148783)" are M, "WDhotter" is WD, "OB" is
-    O, and carbon stars are C. The subclass of a galaxy or quasar is the first emission type that the text contains.
+    The subclass of a star is its spectral type: "A7V" is A, "dM5" and "M6III (148783)" are M, "WDhotter" and "DA" are
+    WD, "OB" is O, and carbon stars are C. The subclass of a galaxy or quasar is the first emission type that the text
+    contains.
     """
     text = str(labels.get("subclass", "")).strip()
-    if labels.get("class") in ("GALAXY", "QSO"):
+    if class_of(str(labels.get("class", ""))) in ("GALAXY", "QSO"):
         return next((name for name in EMISSION if name in text.upper()), None)
+    if _WHITE_DWARF.match(text):
+        return "WD"
     match = _STELLAR.match(text)
     if match is None or text.lower() == "non":
         return None
     kind = match.group(1).upper()
     return _SPELLINGS.get(kind, kind)
+
+
+def is_sky(sourcetype: str) -> bool:
+    """Tell whether a type of target is that of a sky fibre, such as "Sky", or "ops_sky_boss" of SDSS-V."""
+    return "SKY" in sourcetype.upper().split("_")
 
 
 def believe(labels: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,13 +202,15 @@ def believe(labels: Mapping[str, Any]) -> dict[str, Any]:
     Sky fibres have no labels. The class "Unknown" is dropped, and z is dropped with it. Class and z are also dropped if
     the pipeline warns about the redshift, that is, if ZWARNING has a bit other than MANY_OUTLIERS.
     """
-    if str(labels.get("sourcetype", "")).upper() == "SKY":
+    if is_sky(labels.get("sourcetype", "")):
         return {}
     known = {name: labels[name] for name in TARGETS if name in labels and name != "subclass"}
-    if str(known.get("class", "Unknown")).upper() not in CLASSES:
+    if "class" in known:
+        known["class"] = class_of(str(known["class"]))
+    if known.get("class") not in CLASSES:
         known.pop("class", None)
         known.pop("z", None)
-    if int(labels.get("zwarning", 0)) & ~_MANY_OUTLIERS:
+    if int(labels.get("zwarning", 0)) & ~MANY_OUTLIERS:
         known.pop("z", None)
         known.pop("class", None)
     if known.get("teff", 1.0) <= 0.0:

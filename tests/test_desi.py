@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 import spectromer
 from spectromer import ReadError
+from spectromer.labels import believe
 
 
 def coadd_file(path: Path, targets: int = 3, shift: float = 0.0) -> dict[str, np.ndarray]:
@@ -59,6 +61,51 @@ def test_desi_coadd_files(tmp_path: Path) -> None:
     coadd_file(tmp_path / "coadd-2.fits", shift=0.3)
     with pytest.raises(ReadError, match=r"its arms do not share a grid of 0\.8 Angstrom"):
         spectromer.read(tmp_path / "coadd-2.fits")
+
+
+def table(path: Path, change: dict[str, object], hdu: str) -> None:
+    """Replace columns of a table in a file, or add them."""
+    with fits.open(path, memmap=False) as hdus:
+        columns = Table(hdus[hdu].data)
+        for name, values in change.items():
+            columns[name] = values
+        place = hdus.index_of(hdu)
+        hdus[place] = fits.BinTableHDU(columns, name=hdu)
+        hdus.writeto(path, overwrite=True)
+
+
+def test_bad_fibres_are_a_warning(tmp_path: Path) -> None:
+    """Redrock may fit their spectra well, so that ZWARN is 0."""
+    path = tmp_path / "coadd-1.fits"
+    coadd_file(path)
+    table(path, {"COADD_FIBERSTATUS": [1 << 16, 0, 0], "OBJTYPE": ["TGT", "TGT", "BAD"]}, "FIBERMAP")
+    table(tmp_path / "redrock-1.fits", {"ZWARN": [0, 0, 0], "SPECTYPE": ["GALAXY"] * 3}, "REDSHIFTS")
+    batch, _ = spectromer.read(path)
+    assert [believe(labels).get("z") for labels in batch.labels] == [None, 0.2, None]
+    assert batch.labels[1]["zwarning"] == 0
+
+
+@pytest.mark.parametrize("name", ["redrock-1.fits.gz", "zbest-1.fits", "zbest-1.fits.gz"])
+def test_every_companion_file_is_found(name: str, tmp_path: Path) -> None:
+    coadd_file(tmp_path / "coadd-1.fits")
+    with fits.open(tmp_path / "redrock-1.fits") as hdus:
+        if "zbest" in name:
+            hdus["REDSHIFTS"].name = "ZBEST"
+        hdus.writeto(tmp_path / name)
+    (tmp_path / "redrock-1.fits").unlink()
+    batch, rejected = spectromer.read(tmp_path)
+    assert batch.labels[0]["z"] == 0.1 and [Path(error.path).name for error in rejected] == [name]
+    assert "a redrock table of redshifts" in rejected[0].reason
+
+
+def test_one_odd_target_costs_that_target(tmp_path: Path) -> None:
+    coadd_file(tmp_path / "coadd-1.fits")
+    table(tmp_path / "redrock-1.fits", {"ZWARN": [0.0, 0.5, 0.0]}, "REDSHIFTS")
+    batch, rejected = spectromer.read(tmp_path / "coadd-1.fits")
+    assert batch.ids == ["39633345008634465", "39633345008634467"]
+    assert [e.reason for e in rejected] == [
+        "target 39633345008634466: its zwarning must be a whole number of 64 bits, got 0.5"
+    ]
 
 
 @pytest.mark.survey

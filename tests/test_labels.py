@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spectromer.errors import ArgumentError
+from spectromer.errors import ArgumentError, LayoutError
 from spectromer.labels import (
     CATEGORIES,
     CLASSES,
@@ -18,6 +18,8 @@ from spectromer.labels import (
     believe,
     check_targets,
     clean_labels,
+    is_sky,
+    replace_labels,
     subclass_type,
 )
 
@@ -29,6 +31,8 @@ from spectromer.labels import (
         ("G8V (101501)", "G"),
         ("WD", "WD"), ("WDhotter", "WD"), ("CV", "CV"), ("Carbon", "C"), ("OB", "O"), ("B6", "B"), ("A0p", "A"),
         ("L1", "L"), ("T2", "T"), ("Non", None), ("", None), ("DoubleStar", None),
+        ("DA", "WD"), ("DB", "WD"), ("DC", "WD"), ("DZ7.5", "WD"), ("DAH", "WD"), ("dC", "C"),
+        ("sdB", "B"), ("dA", "A"),
     ],
 )  # fmt: skip
 def test_stellar_types_of_the_surveys(subclass: str, kind: str | None) -> None:
@@ -123,6 +127,87 @@ def test_numbers_are_plain() -> None:
     found = clean_labels({"z": np.float32(0.5), "zwarning": np.int64(4), "teff": " 6120.5 "})
     assert found == {"z": 0.5, "zwarning": 4, "teff": 6120.5}
     assert [type(value) for value in found.values()] == [float, int, float]
+
+
+@pytest.mark.parametrize("value", [None, "--", " null ", "NaN", math.nan, np.nan, np.ma.masked, b""])
+def test_texts_that_stand_for_nothing(value: Any) -> None:
+    assert clean_labels({"class": value, "subclass": value, "z": value, "zwarning": value}) == {}
+
+
+def test_classes_have_one_spelling() -> None:
+    for name, spellings in {"GALAXY": ("galaxy", "Galaxy"), "STAR": (b"Star",), "QSO": ("qso", "Quasar")}.items():
+        for spelling in spellings:
+            assert clean_labels({"class": spelling}) == {"class": name}
+            text = spelling if isinstance(spelling, str) else spelling.decode()
+            assert believe({"class": text, "subclass": "agn"})["class"] == name
+    assert clean_labels({"class": "Unknown"}) == {"class": "Unknown"}
+    assert believe({"class": "galaxy", "subclass": "agn"}) == {"class": "GALAXY", "subclass": "AGN"}
+
+
+def test_impossible_numbers_are_missing() -> None:
+    assert clean_labels({"ra": 1e300, "dec": -99.0, "z": 2**64 - 1, "teff": 10**400, "snr": 5}) == {"snr": 5.0}
+    assert clean_labels({"z": -1, "teff": -99.0, "logg": -99.0, "feh": -99.0, "feh_err": -9999.0}) == {}
+    assert clean_labels({"ra": -10.0, "dec": 90.0, "z": 7.1}) == {"ra": -10.0, "dec": 90.0, "z": 7.1}
+
+
+def test_flags_are_numbers_or_true() -> None:
+    for value, want in (
+        (True, 1),
+        (np.bool_(False), 0),
+        (4.0, 4),
+        ("16", 16),
+        (np.int32(-5), -5),
+        (1 << 62, 1 << 62),
+        (" T", 1),
+        (b"false", 0),
+    ):
+        found = clean_labels({"zwarning": value})
+        assert found == {"zwarning": want} and type(found["zwarning"]) is int
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "message"),
+    [
+        ("class", 5, "its class must be a text, got 5"),
+        ("subclass", 1.5, "its subclass must be a text, got 1.5"),
+        ("class", True, "its class must be a text"),
+        ("zwarning", 0.5, "its zwarning must be a whole number of 64 bits, got 0.5"),
+        ("zwarning", 1 << 63, "its zwarning must be a whole number of 64 bits"),
+        ("zwarning", 1e30, "its zwarning must be a whole number of 64 bits"),
+        ("z", np.array([1.0, 2.0]), "its z must be one number, got 2 of them"),
+        ("z", 1j, "its z must be a number"),
+    ],
+)
+def test_labels_of_a_wrong_type_are_refused(label: str, value: Any, message: str) -> None:
+    with pytest.raises(LayoutError, match=message):
+        clean_labels({label: value})
+
+
+def test_a_bundle_is_replaced_and_never_mixed() -> None:
+    file = {
+        "class": "GALAXY",
+        "z": 0.3,
+        "z_err": 1e-4,
+        "zwarning": 4,
+        "teff": 5000.0,
+        "ra": 1.0,
+        "dec": 2.0,
+        "snr": 9.0,
+    }
+    by_eye = replace_labels(file, {"class": "QSO", "z": 2.31})
+    assert by_eye == {"class": "QSO", "z": 2.31, "teff": 5000.0, "ra": 1.0, "dec": 2.0, "snr": 9.0}
+    assert believe(by_eye) == {"class": "QSO", "z": 2.31, "teff": 5000.0}
+    assert replace_labels(file, {"logg": 4.0, "snr": 5.0}) == {
+        **{name: value for name, value in file.items() if name != "teff"},
+        "logg": 4.0,
+        "snr": 5.0,
+    }
+    assert replace_labels(file, {}) == file and replace_labels({}, file) == file
+
+
+@pytest.mark.parametrize("kind", ["SKY", "Sky", "sky_boss", "ops_sky_boss"])
+def test_sky_fibres_have_no_labels(kind: str) -> None:
+    assert believe({"class": "GALAXY", "z": 0.1, "sourcetype": kind}) == {} and not is_sky("SKYLINE")
 
 
 def test_targets_are_some_each_once() -> None:

@@ -56,3 +56,37 @@ def test_multimodal_universe_files_and_rows(sdss: list[Spectrum], lamost: list[S
     assert found.survey == "DESI" and found.ivar.tolist() == [1.0, 0.0, 1.0] and found.labels["zwarning"] == 1
     with pytest.raises(ValueError, match="a spectrum needs flux and lambda, this has flux"):
         from_multimodal({"spectrum_flux": [1.0]})
+
+
+PIXELS = {"flux": [1.0] * 9, "ivar": [4.0] * 9, "lambda": [4000.0 + i for i in range(9)]}
+
+
+def test_a_flag_means_what_its_dataset_says() -> None:
+    """ZWARNING = bool(flag) in the dataset of SDSS, ZWARN = not bool(flag) in that of DESI; numbers are flags."""
+    for flag, sdss, desi in ((False, 0, 1), (True, 1, 0), (np.bool_(True), 1, 0), (4, 4, 4), (0, 0, 0)):
+        found = from_multimodal({"spectrum": PIXELS, "ZWARNING": flag, "Z": 0.5})
+        assert (found.survey, found.labels["zwarning"], found.labels["z"]) == ("SDSS", sdss, 0.5)
+        assert from_multimodal({"spectrum": PIXELS, "ZWARN": flag}).labels["zwarning"] == desi
+
+
+def test_a_row_without_a_mark_is_of_no_survey() -> None:
+    found = from_multimodal({"spectrum": PIXELS, "object_id": 7, "redshift": 0.5, "class": "galaxy"})
+    assert (found.survey, found.id, found.labels["z"], found.labels["class"]) == ("", "7", 0.5, "GALAXY")
+
+
+@pytest.mark.parametrize(
+    "name", ["b' 461628614023079936'", 'b"461628614023079936 "', b" 461628614023079936", 461628614023079936]
+)
+def test_identities_in_every_form(name: object) -> None:
+    assert from_multimodal({"spectrum": PIXELS, "object_id": name}).id == "461628614023079936"
+
+
+def test_one_odd_row_costs_that_row(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["object_id"], file["ZWARNING"] = [1, 2, 3], [0.0, 0.5, 0.0]
+        for name, values in PIXELS.items():
+            file[f"spectrum_{name}"] = np.array([values] * 3)
+    batch, rejected = spectromer.read(tmp_path / "a.hdf5")
+    assert batch.ids == ["1", "3"]
+    assert [error.reason for error in rejected] == ["row 1: its zwarning must be a whole number of 64 bits, got 0.5"]

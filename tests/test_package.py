@@ -93,9 +93,9 @@ def test_help_is_light(verb: str) -> None:
 #: A module may import what stands in the rows above its own, and its own part. Verbs come last.
 LAYERS = (
     ("errors",),
-    ("files", "chunks", "picture", "labels", "grids"),
+    ("files", "chunks", "picture", "labels", "grids", "arrays"),
     ("config", "documents", "spectra"),
-    ("runs", "regions"),
+    ("runs", "regions", "forms"),
     ("ops", "surveys"),
     ("transforms", "shards", "reference"),
     ("learning",),

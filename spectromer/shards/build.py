@@ -24,7 +24,7 @@ from rich.text import Text
 from spectromer.chunks import chunks
 from spectromer.errors import ReadError, ShardError
 from spectromer.files import alone, printable
-from spectromer.labels import believe
+from spectromer.labels import believe, replace_labels
 from spectromer.shards.blocks import sha256_of, write_shard
 from spectromer.shards.finish import finish
 from spectromer.shards.plan import plan, read_source
@@ -93,8 +93,8 @@ def _chosen(
         labels: list[dict[str, Any]] = [dict(spectrum.labels) for _, spectrum in read]
         for table in tables:
             for keys in ([spectrum.name for _, spectrum in read], [path_key(path) for path, _ in read]):
-                for known, more in zip(labels, table.labels([printable(key) for key in keys]), strict=True):
-                    known.update(more)
+                found = table.labels([printable(key) for key in keys])
+                labels = [replace_labels(*pair) for pair in zip(labels, found, strict=True)]
         for (path, spectrum), known in zip(read, labels, strict=True):
             name = known.pop(OBJECT, None)
             spectrum = replace(spectrum, labels=known)

@@ -11,6 +11,7 @@ import numpy as np
 from rich.progress import track
 
 from spectromer.errors import ArgumentError, CatalogError, ReadError
+from spectromer.labels import replace_labels
 from spectromer.shards.records import MANIFEST
 from spectromer.shards.splits import name_objects, split_by_object
 from spectromer.shards.store import ShardSet
@@ -138,7 +139,7 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
     if catalog is not None:
         more = catalog.labels([path_key(path) for path in kept])
         given = [labels.pop(OBJECT, None) for labels in more]
-        spectra = [replace(s, labels=s.labels | labels) for s, labels in zip(spectra, more, strict=True)]
+        spectra = [replace(s, labels=replace_labels(s.labels, labels)) for s, labels in zip(spectra, more, strict=True)]
     ra, dec = (np.array([s.labels.get(name, np.nan) for s in spectra], float) for name in ("ra", "dec"))
     return ShardSet.from_spectra(spectra, kept, name_objects(ra, dec, given, kept)), rejected
 

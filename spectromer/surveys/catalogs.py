@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from spectromer.errors import CatalogError
+from spectromer.errors import CatalogError, LayoutError
 from spectromer.files import atomic
 from spectromer.labels import LABELS, clean_labels
 from spectromer.spectra import name_of
-from spectromer.surveys.survey import surveys
-from spectromer.surveys.tables import Columns, open_table, text
+from spectromer.surveys.survey import Survey, surveys
+from spectromer.surveys.tables import Columns, flags, numbers, open_table, text
 
 __all__ = ["OBJECT", "Catalog", "path_key", "prepare_catalog"]
 
@@ -31,23 +31,25 @@ def path_key(path: str | os.PathLike[str]) -> str:
     return f"{_PATH}{os.path.abspath(path)}"
 
 
-def _keys_and_labels(table: Columns, folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The keys [rows] of a catalogue, and each of its labels [rows]."""
+def _keys_and_labels(table: Columns, folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
+    """The keys [rows] of a catalogue, empty where missing, each of its labels [rows], and the rows to prefer."""
     if "PATH" in table:
-        keys = np.array([path_key(folder / path) for path in text(table["PATH"])], str)
-        labels = {name: table[name.upper()] for name in LABELS if name.upper() in table}
+        paths = text(table["PATH"])
+        keys = np.array([path_key(folder / path) if path else "" for path in paths.tolist()], str)
+        survey = Survey()
     else:
-        for survey in surveys():
-            names = survey.identity_column(table)
-            if names is not None:
-                keys, labels = np.char.add(name_of(survey.name, ""), names), survey.catalog_labels(table)
-                break
-        else:
+        names = {survey: column for survey in surveys() if (column := survey.identity_column(table)) is not None}
+        if len(names) > 1:
+            which = _and([survey.name for survey in names])
+            raise CatalogError(f"it names spectra of {which}; its labels can be those of one survey only")
+        if not names:
             raise CatalogError(f"a catalogue needs {_named_by()}; this has {table}")
-    labels = {name: values for name, values in labels.items() if values.ndim == 1}
+        ((survey, column),) = names.items()
+        keys = np.where(column == "", "", np.char.add(name_of(survey.name, ""), column))
+    labels = {name: values for name, values in survey.catalog_labels(table).items() if values.ndim == 1}
     if OBJECT.upper() in table:
         labels[OBJECT] = table[OBJECT.upper()]
-    return keys, labels
+    return keys, labels, survey.preferred(table)
 
 
 def _named_by() -> str:
@@ -70,7 +72,9 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
         SDSS specObj or spAll (FITS or CSV), a LAMOST catalogue (FITS, or CSV with "|" or ","), a DESI catalogue of
         redshifts, or a user's own table (CSV or Parquet). An own table has a column `path`, relative to the folder of
         the table, and columns named after labels. Its optional column `object_group` names the object that each
-        spectrum shows. For SDSS targets selected as galaxies, the labels come from the *_NOQSO columns.
+        spectrum shows. The names of columns are known in all spellings of the surveys, letter case aside; see
+        `Survey.label_columns`. For SDSS targets selected as galaxies, the labels come from the *_NOQSO columns. Missing
+        values (empty, masked, TNULL, NaN, -9999) are no labels, and a row without an identity is left out.
     out : Path
         The file to write. It is written completely or not at all.
 
@@ -82,21 +86,23 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
     Raises
     ------
     CatalogError
-        When the catalogue cannot be read, or none of its columns names spectra.
+        When the catalogue cannot be read, none of its columns names spectra, or its identifiers are rounded.
     """
     path = Path(path)
-    with open_table(path) as table:
-        keys, labels = _keys_and_labels(table, path.parent)
-    order = np.unique(keys, return_index=True)[1]  # sorted; of several rows with the same key, the first is kept
-    texts = [name for name in labels if name == OBJECT or LABELS[name] is str]
-    width = max(keys.dtype.itemsize // 4, 1)
-    sorted_keys = np.char.encode(keys[order], "utf-8").astype(f"S{width}") if len(keys) else np.empty(0, f"S{width}")
-    columns = {
-        "key": pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(order), [None, pa.py_buffer(sorted_keys)])
-    }
+    exact = {name for survey in surveys() for parts in survey.identities for part in parts for name in part.spellings}
+    with open_table(path, exact) as table:
+        keys, labels, preferred = _keys_and_labels(table, path.parent)
+    rows = np.flatnonzero(keys != "")
+    if preferred is not None:
+        rows = np.concatenate([rows[preferred[rows]], rows[~preferred[rows]]])
+    found, first = np.unique(keys[rows], return_index=True)  # sorted; of rows with the same key, the first is kept
+    order = rows[first]
+    encoded = np.array([os.fsencode(key) for key in found.tolist()] or [b"-"])[: len(order)]
+    width = encoded.dtype.itemsize
+    columns = {"key": pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(order), [None, pa.py_buffer(encoded)])}
     for name, values in labels.items():
-        kept = values[order]
-        columns[name] = pa.array(text(kept)) if name in texts else pa.array(_numbers(kept), from_pandas=True)
+        kept, kind = values[order], LABELS.get(name, str)
+        columns[name] = pa.array(text(kept)) if kind is str else _numbers(flags(kept) if kind is int else numbers(kept))
     with atomic(out) as part, pa.OSFile(str(part), "wb") as file:
         prepared = pa.table(columns)
         with pa.ipc.new_file(file, prepared.schema) as writer:
@@ -104,20 +110,10 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
     return len(order)
 
 
-def _numbers(values: np.ndarray) -> np.ndarray:
-    """Numbers in the machine's byte order; NaN where a value is not a number."""
-    if values.dtype.kind in "iu":
-        return values.astype(np.int64)
-    if values.dtype.kind == "f":
-        return values.astype(np.float64)
-    return np.array([_number(value) for value in text(values)], dtype=np.float64)
-
-
-def _number(value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        return np.nan
+def _numbers(values: np.ndarray) -> pa.Array:
+    """Numbers in the machine's byte order; missing where a value is masked or NaN."""
+    mask, values = np.ma.getmaskarray(values), np.ma.getdata(values)
+    return pa.array(values.astype(values.dtype.newbyteorder("=")), mask=mask, from_pandas=True)
 
 
 class Catalog:
@@ -134,7 +130,7 @@ class Catalog:
 
     def paths(self) -> list[str]:
         """The files by which the catalogue identifies spectra, in alphabetical order."""
-        keys = (key.decode() for key in self._keys.tolist())
+        keys = (os.fsdecode(key) for key in self._keys.tolist())
         return [key.removeprefix(_PATH) for key in keys if key.startswith(_PATH)]
 
     def labels(self, keys: Sequence[str]) -> list[dict[str, Any]]:
@@ -142,12 +138,20 @@ class Catalog:
         found: list[dict[str, Any]] = [{} for _ in keys]
         if not len(self._keys) or not keys:
             return found
-        wanted = np.array([key.encode() for key in keys])
+        wanted = np.array([os.fsencode(key) for key in keys])
         places = np.searchsorted(self._keys, wanted)
         places[places == len(self._keys)] = 0
         rows = np.flatnonzero(self._keys[places] == wanted)
         table = self._table.drop_columns(["key"]).take(pa.array(places[rows]))
-        for i, row in zip(rows, table.to_pylist(), strict=True):
+        for i, row in zip(rows, table.to_pylist() if table.num_columns else [{}] * len(rows), strict=True):
             group = row.pop(OBJECT, None)
-            found[i] = clean_labels(row) | ({OBJECT: group} if group else {})
+            found[i] = _clean(row) | ({OBJECT: group} if group else {})
         return found
+
+
+def _clean(row: dict[str, Any]) -> dict[str, Any]:
+    """The labels of a row; none if one of them has a wrong type."""
+    try:
+        return clean_labels(row)
+    except LayoutError:
+        return {}

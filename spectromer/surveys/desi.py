@@ -8,16 +8,21 @@ import numpy as np
 from astropy.io import fits
 
 from spectromer.errors import LayoutError
+from spectromer.labels import CLASSES, PARAMETERS
 from spectromer.spectra import Spectrum
 from spectromer.surveys.common import build
-from spectromer.surveys.survey import Part, Survey
+from spectromer.surveys.survey import REDSHIFT, Part, Survey
+from spectromer.surveys.tables import Columns, flags, text
 
 __all__ = ["SURVEY"]
 
 _ARMS = ("B", "R", "Z")
 _STEP = 0.8  # Angstrom; the three arms share one linear grid
-_CLASSES = ("GALAXY", "QSO", "STAR")
-_TARGET_COLUMNS = ("TARGETID", "TARGET_RA", "TARGET_DEC", "OBJTYPE")
+_REDSHIFT_TABLES = ("REDSHIFTS", "ZBEST")
+_STATUS = "COADD_FIBERSTATUS"  # not 0 for a fibre that is known to be bad
+_TARGET, _SKY = _OBJECT_TYPES = ("TGT", "SKY")  # values of OBJTYPE; other fibres are not placed on a target
+_BAD_TARGET, _POOR_DATA = 1 << 8, 1 << 11  # bits of ZWARN
+_TARGET_COLUMNS = ("TARGETID", "TARGET_RA", "TARGET_DEC", "OBJTYPE", _STATUS)
 _REDSHIFT_COLUMNS = ("TARGETID", "SPECTYPE", "SUBTYPE", "Z", "ZERR", "ZWARN")
 
 
@@ -30,29 +35,47 @@ class Desi(Survey):
     label_columns: Mapping[str, tuple[str, ...]] = {
         "class": ("SPECTYPE", "CLASS"),
         "subclass": ("SUBTYPE", "SUBCLASS"),
-        "z": ("Z",),
+        "z": REDSHIFT,
         "z_err": ("ZERR", "Z_ERR"),
         "zwarning": ("ZWARN", "ZWARNING"),
         "ra": ("TARGET_RA", "RA"),
         "dec": ("TARGET_DEC", "DEC"),
-        **{name: (name.upper(),) for name in ("teff", "teff_err", "logg", "logg_err", "feh", "feh_err")},
+        **{name: (name.upper(),) for name in PARAMETERS},
     }
     multimodal_mark = "ZWARN"
+    multimodal_warning = False  # its dataset has ZWARN = not bool(flag)
 
-    def read_many(self, hdus: fits.HDUList, path: Path) -> list[Spectrum] | None:
+    def catalog_labels(self, table: Columns) -> dict[str, np.ndarray]:
+        """The labels of all rows. A fibre that is bad or not placed on its target counts as a warning."""
+        labels = super().catalog_labels(table)
+        status = np.ma.filled(table[_STATUS], 0) if _STATUS in table else np.zeros(1, np.int64)
+        kinds = np.char.upper(text(table["OBJTYPE"])) if "OBJTYPE" in table else np.array([_TARGET])
+        warning = np.where(status != 0, _POOR_DATA, 0) | np.where(np.isin(kinds, _OBJECT_TYPES), 0, _BAD_TARGET)
+        if warning.any():
+            labels["zwarning"] = np.where(warning > 0, warning, np.ma.filled(labels.get("zwarning", 0), 0))
+        if "OBJTYPE" in table:
+            labels["sourcetype"] = np.where(kinds == _SKY, _SKY, "")
+        return labels
+
+    def preferred(self, table: Columns) -> np.ndarray | None:
+        """The rows of the best redshift of each target, which ZCAT_PRIMARY marks."""
+        return flags(table["ZCAT_PRIMARY"]) == 1 if "ZCAT_PRIMARY" in table else None
+
+    def read_many(self, hdus: fits.HDUList, path: Path) -> list[Spectrum | LayoutError] | None:
         """The spectra of a coadd file. A table of redshifts without spectra is refused."""
         names = {hdu.name for hdu in hdus}
         if {"FIBERMAP", *(f"{arm}_{part}" for arm in _ARMS for part in ("WAVELENGTH", "FLUX", "IVAR"))} <= names:
             return list(self._coadd(hdus, path))
-        if "REDSHIFTS" in names:
+        if not names.isdisjoint(_REDSHIFT_TABLES):
             raise LayoutError("a redrock table of redshifts, read with the coadd file that it belongs to")
         return None
 
-    def _coadd(self, hdus: fits.HDUList, path: Path) -> Iterator[Spectrum]:
+    def _coadd(self, hdus: fits.HDUList, path: Path) -> Iterator[Spectrum | LayoutError]:
         """The spectra of a coadd file, one after the other.
 
         Where two arms overlap, their pixels are averaged with inverse-variance weights, as in desispec's coadd_cameras.
-        Labels come from the file's FIBERMAP and, if it exists, from the redrock file of the same name.
+        Labels come from the file's FIBERMAP and, if it exists, from the redrock or zbest file of the same name. A fibre
+        that is bad or not placed on its target counts as a warning about the redshift.
         """
         wavelength, place = _grid([np.asarray(hdus[f"{arm}_WAVELENGTH"].data, np.float64) for arm in _ARMS])
         targets = hdus["FIBERMAP"].data
@@ -72,22 +95,39 @@ class Desi(Survey):
         for i, target in enumerate(_rows(targets, _TARGET_COLUMNS)):
             name = self.identity(target)
             labels = self.labels(target, ("ra", "dec")) | redshifts.get(name, {})
-            if str(target.get("OBJTYPE", "")).strip() == "SKY":
-                labels["sourcetype"] = "SKY"
-            yield build(flux[i], weight[i], wavelength, False, self.name, name, labels)
+            kind = str(target.get("OBJTYPE", _TARGET)).strip()
+            if kind == _SKY:
+                labels["sourcetype"] = _SKY
+            warning = (_POOR_DATA if target.get(_STATUS) else 0) | (0 if kind in _OBJECT_TYPES else _BAD_TARGET)
+            if warning:
+                labels["zwarning"] = warning
+            try:
+                yield build(flux[i], weight[i], wavelength, False, self.name, name, labels)
+            except LayoutError as error:
+                yield LayoutError(f"target {name}: {error}")
 
     def _redshifts(self, path: Path) -> dict[str, dict[str, Any]]:
-        """The labels of each target in the redrock file that belongs to a coadd file; empty if there is none."""
-        beside = path.with_name(path.name.replace("coadd", "redrock", 1))
-        if beside == path or not beside.is_file():
+        """The labels of each target in the redrock or zbest file that belongs to a coadd file; empty if there is none.
+
+        Raises
+        ------
+        LayoutError
+            When that file has no table of redshifts.
+        """
+        name = path.name.removesuffix(".gz")
+        names = [name.replace("coadd", kind, 1) + ending for kind in ("redrock", "zbest") for ending in ("", ".gz")]
+        beside = next((found for other in names if (found := path.with_name(other)).is_file()), None)
+        if "coadd" not in name or beside is None:
             return {}
         with fits.open(beside, memmap=False) as hdus:
-            rows = _rows(hdus["REDSHIFTS"].data, _REDSHIFT_COLUMNS)
-            found = {self.identity(row): self.labels(row) for row in rows}
-        for labels in found.values():
-            if str(labels.get("class")).strip() not in _CLASSES:
+            table = next((hdus[kind].data for kind in _REDSHIFT_TABLES if kind in hdus), None)
+            if table is None:
+                raise LayoutError(f"{beside.name}, which belongs to it, has no table {' or '.join(_REDSHIFT_TABLES)}")
+            redshifts = {self.identity(row): self.labels(row) for row in _rows(table, _REDSHIFT_COLUMNS)}
+        for labels in redshifts.values():
+            if str(labels.get("class")).strip() not in CLASSES:
                 labels["class"] = ""
-        return found
+        return redshifts
 
 
 def _grid(arms: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -103,9 +143,9 @@ def _grid(arms: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
 
 def _rows(table: fits.FITS_rec, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of a table, restricted to those of the given columns that it has."""
-    names = [name for name in columns if name in table.names]
+    names = {name.upper(): name for name in table.names}
     for row in table:
-        yield {name: row[name] for name in names}
+        yield {name: row[names[name]] for name in columns if name in names}
 
 
 SURVEY = Desi()

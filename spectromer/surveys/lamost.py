@@ -12,11 +12,11 @@ from astropy.io import fits
 
 from spectromer.errors import ArgumentError, DownloadError, LayoutError
 from spectromer.grids import log_grid
-from spectromer.labels import LABELS
+from spectromer.labels import PARAMETERS
 from spectromer.spectra import Spectrum
 from spectromer.surveys.common import build, coefficients, grid_to_write
 from spectromer.surveys.fits import Hdu
-from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, Part, Survey
+from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, REDSHIFT, Part, Survey
 from spectromer.surveys.tables import Columns, whole_numbers
 
 __all__ = ["SURVEY"]
@@ -25,6 +25,8 @@ ARCHIVE = "https://www.lamost.org"
 _RELEASE = "dr10/v2.0"
 _FIRST, _LAST = 2500.0, 11000.0  # Angstrom; the limits of valid LAMOST wavelengths
 _IN_HEADERS = ("class", "subclass", "z", "z_err", "ra", "dec", *(f"snr_{band}" for band in "ugriz"))
+# The columns of the stellar parameters in catalogues of medium resolution.
+_MEDIUM = tuple(f"{name}_LASP{error}" for name in ("TEFF", "LOGG", "FEH") for error in ("", "_ERR"))
 _VECTORS = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
 
 
@@ -38,9 +40,14 @@ class Lamost(Survey):
         (Part(("LMJD",)), Part(("PLANID",), whole=False), Part(("SPID",)), Part(("FIBERID",))),
     )
     label_columns: Mapping[str, tuple[str, ...]] = {
-        **{name: (name.upper(),) for name in LABELS},
+        "class": ("CLASS",),
+        "subclass": ("SUBCLASS",),
+        "z": REDSHIFT,
+        "z_err": ("Z_ERR", "ZERR"),
         "ra": ("RA", "OBJRA"),
         "dec": ("DEC", "OBJDEC"),
+        **{name: (name.upper(), medium) for name, medium in zip(PARAMETERS, _MEDIUM, strict=True)},
+        "snr": ("SNR",),
         **{f"snr_{band}": (f"SNR{band.upper()}",) for band in "ugriz"},
         "sourcetype": ("FIBERTYPE", "FIBERTYP"),
     }
@@ -135,7 +142,7 @@ class Lamost(Survey):
                 "downloads from LAMOST need --token, or LAMOST_TOKEN in the environment: see your account there"
             )
         address = f"{ARCHIVE}/{release or _RELEASE}/spectrum/fits/{{}}?token={token}"
-        obsids = whole_numbers(table["OBSID"]).tolist()
+        obsids = whole_numbers(table["OBSID"], "OBSID").tolist()
         return {f"{obsid}.fits": partial(_fetch, address.format(obsid)) for obsid in obsids}
 
 

@@ -1,6 +1,8 @@
 """Spectra of the Multimodal Universe, from HDF5 files or from its Hugging Face datasets."""
 
+import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,12 @@ STREAM = "hf"  # hf:NAME or hf:NAME:SPLIT is a Hugging Face dataset, hf:NAME:SPL
 _ROWS = 256  # rows that are read at a time
 _PIXELS = ("flux", "ivar", "mask", "lambda", "wavelength")
 _IDENTITY = "OBJECT_ID"
+_BYTES_TEXT = re.compile(r"b(['\"])(.*)\1")
 
 
-def _sets() -> list[Survey]:
-    """The surveys of which the Multimodal Universe has a dataset; the survey with the empty mark comes last."""
-    return sorted((s for s in surveys() if s.multimodal_mark is not None), key=lambda s: s.multimodal_mark == "")
+def _survey_of(row: Mapping[str, Any]) -> Survey | None:
+    """The survey of a row with upper-case names of columns; None if it has the mark of none."""
+    return next((survey for survey in surveys() if survey.multimodal_mark in row), None)
 
 
 def from_multimodal(example: Mapping[str, Any]) -> Spectrum:
@@ -34,19 +37,19 @@ def from_multimodal(example: Mapping[str, Any]) -> Spectrum:
     example : mapping
         A row with `spectrum`, a mapping of `flux`, `ivar`, `lambda` and optionally `mask`, which is True for bad
         pixels. The row may have separate columns `spectrum_flux`, ... instead. Wavelengths of 0 and less are padding.
-        LAMOST's dataset has no `ivar`; it is taken as 1 where the flux is not 0. In these datasets, a ZWARN of True
-        means that there is no warning.
+        LAMOST's dataset has no `ivar`; it is taken as 1 where the flux is not 0. A ZWARNING of True is a warning in
+        the dataset of SDSS; in that of DESI, a ZWARN of True means that there is none.
 
     Returns
     -------
     Spectrum
         The spectrum, with vacuum wavelengths. Its survey is LAMOST if the row has an `obsid`, DESI if it has a `ZWARN`,
-        and SDSS otherwise.
+        SDSS if it has a `ZWARNING` or other columns of that dataset, and empty otherwise.
 
     Raises
     ------
     LayoutError
-        When the row has no flux or no wavelengths, or they differ in length.
+        When the row has no flux or no wavelengths, they differ in length, or a label has a wrong type.
     """
     nested = example.get("spectrum")
     pixels = dict(nested) if isinstance(nested, Mapping) else {}
@@ -64,18 +67,24 @@ def from_multimodal(example: Mapping[str, Any]) -> Spectrum:
     flux, ivar, wavelength = flux[there], ivar[there], wavelength[there]
     exact = survey_grid(np.log10(wavelength)) if len(wavelength) else None
     row = {name.upper(): value for name, value in example.items()}
-    survey = next(s for s in _sets() if not s.multimodal_mark or s.multimodal_mark in row)
+    survey = _survey_of(row) or Survey()
     labels = survey.labels(row)
     flag = labels.get("zwarning")
     if isinstance(flag, bool | np.bool_):
-        labels["zwarning"] = 0 if flag else 1
+        labels["zwarning"] = int(bool(flag) == survey.multimodal_warning)
+    return build(flux, ivar, wavelength if exact is None else exact, False, survey.name, _identity(row), labels)
+
+
+def _identity(row: Mapping[str, Any]) -> str:
+    """The object_id of a row as text. Some datasets have it as the text of a bytes object, such as "b'461'"."""
     name = row.get(_IDENTITY, "")
-    name = name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
-    return build(flux, ivar, wavelength if exact is None else exact, False, survey.name, name.strip(), labels)
+    name = (name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)).strip()
+    quoted = _BYTES_TEXT.fullmatch(name)
+    return quoted[2].strip() if quoted else name
 
 
-def read_hdf5(path: Path) -> Iterator[Spectrum]:
-    """The spectra of an HDF5 file that the Multimodal Universe's scripts have written.
+def read_hdf5(path: Path) -> Iterator[Spectrum | LayoutError]:
+    """The spectra of an HDF5 file that the Multimodal Universe's scripts have written, and an error for each other row.
 
     Raises
     ------
@@ -92,17 +101,17 @@ def read_hdf5(path: Path) -> Iterator[Spectrum]:
         if "spectrum_flux" not in file:
             raise LayoutError(f"not of the Multimodal Universe's spectra; the file holds {', '.join(list(file)[:8])}")
         wanted = {_IDENTITY, *(f"SPECTRUM_{name.upper()}" for name in _PIXELS)}
-        for survey in _sets():
-            wanted |= {
-                survey.multimodal_mark or "",
-                *(name for names in survey.label_columns.values() for name in names),
-            }
+        for survey in (Survey(), *surveys()):
+            wanted |= {survey.multimodal_mark or "", *chain.from_iterable(survey.label_columns.values())}
         used = sorted(name for name in file if name.upper() in wanted)
         count = len(file["spectrum_flux"])
         for first in range(0, count, _ROWS):
             part = {name: file[name][first : first + _ROWS] for name in used}
             for i in range(min(_ROWS, count - first)):
-                yield from_multimodal({name: values[i] for name, values in part.items()})
+                try:
+                    yield from_multimodal({name: values[i] for name, values in part.items()})
+                except LayoutError as error:
+                    yield LayoutError(f"row {first + i}: {error}")
 
 
 def _stream(name: str, split: str) -> Any:

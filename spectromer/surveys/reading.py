@@ -20,8 +20,8 @@ _SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.b
 _DESCRIBED = 6  # HDUs that an error message describes
 
 
-def _read_file(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum]:
-    """The spectrum of a file, or the spectra of a file of many."""
+def _read_file(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum | LayoutError]:
+    """The spectrum of a file; or the spectra of a file of many, with an error for each that is inconsistent."""
     if not os.path.isfile(path):
         raise ReadError(path, "no such file")
     if os.path.getsize(path) == 0:
@@ -43,7 +43,7 @@ def _read_plainly(path: str | os.PathLike[str]) -> Spectrum | None:
         return None
 
 
-def _read_by_astropy(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum]:
+def _read_by_astropy(path: str | os.PathLike[str]) -> Spectrum | Iterable[Spectrum | LayoutError]:
     """The spectrum or the spectra of any FITS file, read by astropy."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy warns of harmless oddities in headers
@@ -76,7 +76,9 @@ def _reasons(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
         raise ReadError(path, f"not a readable {kind} file ({type(error).__name__}: {error})") from error
 
 
-def _each_of(path: str | os.PathLike[str], spectra: Iterator[Spectrum]) -> Iterator[Spectrum]:
+def _each_of(
+    path: str | os.PathLike[str], spectra: Iterator[Spectrum | LayoutError]
+) -> Iterator[Spectrum | LayoutError]:
     with _reasons(path, "HDF5"):
         yield from spectra
 
@@ -100,7 +102,7 @@ def read_each(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, S
         try:
             found = _read_file(path)
             for spectrum in [found] if isinstance(found, Spectrum) else found:
-                yield Path(path), spectrum
+                yield Path(path), spectrum if isinstance(spectrum, Spectrum) else ReadError(path, str(spectrum))
         except ReadError as error:
             yield Path(path), error
 
@@ -122,7 +124,7 @@ def read(
     Spectrum
         The spectrum of a file of one, with vacuum wavelengths and the labels of its header or table.
     SpectrumBatch, list of ReadError
-        The spectra of a folder, a list or a file of many, in order, and the files that could not be read, with reasons.
+        The spectra of a folder, a list or a file of many, in order, and what could not be read, with reasons.
 
     Raises
     ------
@@ -132,8 +134,14 @@ def read(
     if isinstance(path, str | os.PathLike):
         if not Path(path).is_dir():
             found = _read_file(path)
-            return found if isinstance(found, Spectrum) else (SpectrumBatch.from_spectra(list(found)), [])
+            if isinstance(found, Spectrum):
+                return found
+            return _divide(result if isinstance(result, Spectrum) else ReadError(path, str(result)) for result in found)
         path = find_files(path)
-    results = [result for _, result in read_each(path)]
+    return _divide(result for _, result in read_each(path))
+
+
+def _divide(found: Iterable[Spectrum | ReadError]) -> tuple[SpectrumBatch, list[ReadError]]:
+    results = list(found)
     spectra = [r for r in results if isinstance(r, Spectrum)]
     return SpectrumBatch.from_spectra(spectra), [r for r in results if isinstance(r, ReadError)]

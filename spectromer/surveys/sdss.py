@@ -12,26 +12,44 @@ from astropy.io import fits
 
 from spectromer.errors import ArgumentError, DependencyError, DownloadError, LayoutError
 from spectromer.grids import log_grid, survey_grid
+from spectromer.labels import MANY_OUTLIERS, is_sky
 from spectromer.spectra import Spectrum
 from spectromer.surveys.common import build, coefficients, grid_to_write
 from spectromer.surveys.fits import Hdu
-from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, Part, Survey
+from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, REDSHIFT, Part, Survey
 from spectromer.surveys.tables import Columns, text
 
 __all__ = ["SURVEY"]
 
 _SPSPEC_CLASSES = {1: "STAR", 2: "GALAXY", 3: "QSO", 4: "QSO", 6: "STAR"}  # SPEC_CLN; 0 unknown, 5 sky
+_TARGET_TYPES = ("OBJTYPE", "TARGETTYPE")  # columns that tell a sky fibre where SOURCETYPE does not
+_SPSPEC_FAILED = (0, 1, 2)  # Z_STATUS
 _IN_FILES = ("class", "subclass", "z", "z_err", "zwarning", "sourcetype", "ra", "dec")
 # Targets selected as galaxies (bits of BOSS_TARGET1: GAL_LOZ, GAL_CMASS, GAL_CMASS_COMM, GAL_CMASS_SPARSE,
 # GAL_CMASS_ALL; SOURCETYPE of eBOSS), whose redshifts without quasar templates are the survey's recommended ones.
 _GALAXY_TARGETS = sum(1 << bit for bit in (0, 1, 2, 3, 7))
 _GALAXY_SOURCES = ("LRG", "GALAXY")
-_NOQSO = ("class", "subclass", "z", "z_err", "zwarning")  # labels with a second column, named *_NOQSO
+# The labels of the pipeline's fit, with the spellings of specObj and spAll and those of SkyServer; and of its fit
+# without quasar templates.
+_FIT = {
+    "class": ("CLASS",),
+    "subclass": ("SUBCLASS",),
+    "z": REDSHIFT,
+    "z_err": ("Z_ERR", "ZERR"),
+    "zwarning": ("ZWARNING", "Z_WARNING"),
+}
+_NOQSO = {
+    label: tuple(f"{name}{mark}" for name in names for mark in ("_NOQSO", "NOQSO")) for label, names in _FIT.items()
+}
+# Columns that only catalogues of quasars have. They give redshifts without a class.
+_QUASAR_CATALOG = ("Z_VI", "Z_PIPE", "Z_QN", "ZWARN_PIPE", "BI_CIV")
+_QUASAR_FLAG = "IS_QSO_FINAL"  # 1 for quasars, in catalogues of quasars and of other objects
 
 # SDSS-V has fields instead of plates, and names a target by its catalogue number instead of by its fibre.
 _PLATE, _FIELD, _MJD = Part(("PLATE", "PLATEID"), digits=4), Part(("FIELD",), digits=4), Part(("MJD",))
 _PLATE_OR_FIELD = Part(_PLATE.spellings + _FIELD.spellings, digits=4)
-_FIBRE, _CATALOG_ID = Part(("FIBERID",), digits=4), Part(("CATALOGID",), digits=4)
+_FIBRE, _CATALOG_ID = Part(("FIBERID", "FIBER_ID"), digits=4), Part(("CATALOGID",), digits=4)
+_SPECTRUM_ID = Part(("SPECOBJID", "SPEC_OBJ_ID"))
 _CATALOG_DIGITS = 11  # digits of the catalogue number in the archive's file names
 # astroquery finds the files of fields only as of this data release and this major version of the reductions.
 _FIELD_RELEASE, _FIELD_VERSION = 18, 6
@@ -46,23 +64,22 @@ class Sdss(Survey):
     identities = (
         (_PLATE_OR_FIELD, _MJD, _FIBRE),
         (_PLATE_OR_FIELD, _MJD, _CATALOG_ID),
-        (_PLATE_OR_FIELD, _MJD, Part(("SPECOBJID",), whole=False)),
-        (Part(("SPECOBJID",), whole=False),),
+        (_PLATE_OR_FIELD, _MJD, _SPECTRUM_ID),
+        (_SPECTRUM_ID,),
     )
     label_columns: Mapping[str, tuple[str, ...]] = {
-        "class": ("CLASS",),
-        "subclass": ("SUBCLASS",),
-        "z": ("Z",),
-        "z_err": ("Z_ERR",),
-        "zwarning": ("ZWARNING",),
+        **_FIT,
         "sourcetype": ("SOURCETYPE",),
         "ra": ("PLUG_RA", "RACAT", "RA", "FIBER_RA"),
         "dec": ("PLUG_DEC", "DECCAT", "DEC", "FIBER_DEC"),
-        "teff": ("TEFF_ADOP", "TEFF"),
-        "logg": ("LOGG_ADOP", "LOGG"),
-        "feh": ("FEH_ADOP", "FEH"),
+        "teff": ("TEFF_ADOP", "TEFFADOP", "TEFF"),
+        "teff_err": ("TEFF_ADOP_UNC", "TEFFADOPUNC", "TEFF_ERR"),
+        "logg": ("LOGG_ADOP", "LOGGADOP", "LOGG"),
+        "logg_err": ("LOGG_ADOP_UNC", "LOGGADOPUNC", "LOGG_ERR"),
+        "feh": ("FEH_ADOP", "FEHADOP", "FEH"),
+        "feh_err": ("FEH_ADOP_UNC", "FEHADOPUNC", "FEH_ERR"),
     }
-    multimodal_mark = ""
+    multimodal_mark = "ZWARNING"
     download_columns = "PLATE, MJD, FIBERID, RUN2D or FIELD, MJD, CATALOGID, RUN2D"
 
     def read(self, hdus: Sequence[Hdu]) -> Spectrum | None:
@@ -82,10 +99,15 @@ class Sdss(Survey):
         if not len(flux):
             raise LayoutError("its table of pixels is empty")
         header = hdus[0].header
-        row = _FirstRow(hdus[2]) if len(hdus) > 2 and "CLASS" in hdus[2].columns and hdus[2].rows else {}
+        row: Mapping[str, Any] = (
+            _FirstRow(hdus[2]) if len(hdus) > 2 and "CLASS" in hdus[2].columns and hdus[2].rows else {}
+        )
         wavelength = _wavelength(loglam, header)
         air = header.get("VACUUM") is False
-        return build(flux, ivar, wavelength, air, self.name, self.identity(row, header), self.labels(row, _IN_FILES))
+        labels = self.labels(row, _IN_FILES)
+        if any(is_sky(str(row.get(name, "")).strip()) for name in _TARGET_TYPES):
+            labels["sourcetype"] = "SKY"
+        return build(flux, ivar, wavelength, air, self.name, self.identity(row, header), labels)
 
     def _read_spspec(self, hdu: Hdu) -> Spectrum:
         """Read a legacy `spSpec-*` image, whose rows are flux, continuum-subtracted flux, error and mask."""
@@ -100,7 +122,7 @@ class Sdss(Survey):
             "sourcetype": "SKY" if header.get("SPEC_CLN") == 5 else "",
             "z": header.get("Z"),
             "z_err": header.get("Z_ERR"),
-            "zwarning": header.get("Z_WARNIN"),
+            "zwarning": _spspec_warning(header),
             "ra": header.get("RAOBJ"),
             "dec": header.get("DECOBJ"),
         }
@@ -109,13 +131,25 @@ class Sdss(Survey):
         return build(flux, ivar, wavelength, air, self.name, self.identity(header), labels)
 
     def catalog_labels(self, table: Columns) -> dict[str, np.ndarray]:
-        """The labels of all rows; for targets selected as galaxies, those of the *_NOQSO columns."""
+        """The labels of all rows.
+
+        Targets selected as galaxies have those of the *_NOQSO columns. Catalogues of quasars have the class QSO.
+        """
         labels = super().catalog_labels(table)
+        kinds = next((text(table[name]) for name in _TARGET_TYPES if name in table), None)
+        if "sourcetype" not in labels and kinds is not None:
+            labels["sourcetype"] = kinds
         galaxies = _galaxy_targets(table)
         if galaxies is not None:
-            for label in _NOQSO:
+            for label, names in _NOQSO.items():
+                fit = next((table[name] for name in names if name in table), np.full(len(galaxies), np.nan))
                 if label in labels:
-                    labels[label] = np.where(galaxies, table[f"{label.upper()}_NOQSO"], labels[label])
+                    labels[label] = _where(galaxies, fit, labels[label])
+        if "z" in labels and "class" not in labels and not table.keys().isdisjoint(_QUASAR_CATALOG):
+            quasars = np.ones(len(labels["z"]), bool)
+            if _QUASAR_FLAG in table:
+                quasars = np.ma.filled(table[_QUASAR_FLAG], 0) == 1
+            labels["class"] = np.where(quasars, "QSO", "")
         return labels
 
     def file_name(self, identity: str) -> str:
@@ -211,18 +245,40 @@ class _FirstRow(Mapping[str, Any]):
         return len(self._table.columns)
 
 
+def _spspec_warning(header: Mapping[str, Any]) -> Any:
+    """Z_WARNIN, whose bits mean something else than those of ZWARNING; bit 0 is set where MANY_OUTLIERS would be read.
+
+    The warning is 1 if Z_STATUS says that the redshift was not measured, failed or is inconsistent.
+    """
+    warning = header.get("Z_WARNIN")
+    if header.get("Z_STATUS") in _SPSPEC_FAILED:
+        return 1
+    return warning | 1 if isinstance(warning, int) and warning & MANY_OUTLIERS else warning
+
+
 def _galaxy_targets(table: Columns) -> np.ndarray | None:
     """Mask [rows] of the rows whose recommended labels are in the *_NOQSO columns; None without such columns."""
-    if not {f"{label.upper()}_NOQSO" for label in _NOQSO} <= table.keys():
+    column = next((name for name in _NOQSO["class"] if name in table), None)
+    if column is None or table.keys().isdisjoint(_NOQSO["z"]):
         return None
-    fitted = text(table["CLASS_NOQSO"]) != ""
+    fitted = text(table[column]) != ""
     chosen = np.zeros(len(fitted), bool)
     if "BOSS_TARGET1" in table:
-        chosen |= (table["BOSS_TARGET1"].astype(np.int64) & _GALAXY_TARGETS) != 0
+        bits = np.nan_to_num(np.ma.filled(table["BOSS_TARGET1"], 0))
+        chosen |= (bits.astype(np.int64) & _GALAXY_TARGETS) != 0
     if "SOURCETYPE" in table:
         chosen |= np.isin(text(table["SOURCETYPE"]), _GALAXY_SOURCES)
     galaxies: np.ndarray = fitted & chosen
     return galaxies
+
+
+def _where(chosen: np.ndarray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
+    """Values [rows] of one of two columns, either of which may be text or a masked array."""
+    if not {yes.dtype.kind, no.dtype.kind} <= set("iuf"):
+        return np.where(chosen, text(yes), text(no))
+    mask = np.where(chosen, np.ma.getmaskarray(yes), np.ma.getmaskarray(no))
+    values = np.where(chosen, np.ma.getdata(yes), np.ma.getdata(no))
+    return np.ma.masked_array(values, mask) if mask.any() else values
 
 
 def _release_number(release: str | None, default: int) -> int:

@@ -6,23 +6,25 @@ that a new survey is one new file.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 
-from spectromer.errors import ArgumentError, DownloadError
+from spectromer.errors import ArgumentError, DownloadError, LayoutError
+from spectromer.labels import LABELS, PARAMETERS
 from spectromer.spectra import Spectrum
 from spectromer.surveys.fits import Hdu
-from spectromer.surveys.tables import Columns, text, whole_numbers
+from spectromer.surveys.tables import Columns, known_text, text, whole_numbers
 
-__all__ = ["DOWNLOAD_TIMEOUT", "Part", "Survey", "survey_named", "surveys"]
+__all__ = ["DOWNLOAD_TIMEOUT", "REDSHIFT", "Part", "Survey", "survey_named", "surveys"]
 
-_MISSING = ("", "-999")  # values that stand for an unknown part of an identity
+REDSHIFT = ("REDSHIFT", "Z")  # columns of the redshift; a column Z beside one named REDSHIFT is a magnitude
 DOWNLOAD_TIMEOUT = 60.0  # seconds to wait for an answer from an archive
 
 
@@ -49,16 +51,23 @@ class Part:
         for source in sources:
             for name in self.spellings:
                 value = source.get(name)
-                if value is not None and (found := str(value).strip()) not in _MISSING:
+                if value is not None and (found := known_text(str(value))):
                     return found.zfill(self.digits)
         return None
 
     def column(self, table: Columns) -> np.ndarray | None:
-        """The values of all rows of a table, as text [rows]; None if no column holds them."""
+        """The values of all rows of a table, as text [rows], empty if missing; None if no column holds them.
+
+        Raises
+        ------
+        CatalogError
+            When the column holds numbers that floating point has rounded.
+        """
         name = next((name for name in self.spellings if name in table), None)
         if name is None:
             return None
-        return np.char.zfill(whole_numbers(table[name]) if self.whole else text(table[name]), self.digits)
+        values = whole_numbers(table[name], name) if self.whole else text(table[name])
+        return np.where(values == "", "", np.char.zfill(values, self.digits))
 
 
 class Survey:
@@ -68,17 +77,30 @@ class Survey:
     return None or raise an error that says so.
     """
 
-    #: The name that its spectra carry.
-    name: str
+    #: The name that its spectra carry; empty for spectra of no survey.
+    name: str = ""
     #: The name of its file layouts in messages, such as "DESI coadd"; empty if none of its files can be read.
     layouts: str = ""
     #: The ways to name a spectrum. Each is a series of parts; the first way whose parts are all found counts.
     identities: tuple[tuple[Part, ...], ...] = ()
-    #: The columns that may hold each label in the survey's tables; the first one found counts.
-    label_columns: Mapping[str, tuple[str, ...]] = {}
-    #: The column that marks a row of the Multimodal Universe as one of this survey. "" is for the survey whose rows
-    #: have no such column, None for a survey of which the Multimodal Universe has no dataset.
+    #: The columns or cards that may hold each label, in upper case; the first one found counts. Coordinates that stand
+    #: at the same place of their lists belong together: both are taken from the place that has most of them. So are
+    #: the parameters of stars. These defaults are for a user's own table.
+    label_columns: Mapping[str, tuple[str, ...]] = {
+        "class": ("CLASS", "SPECTYPE"),
+        "subclass": ("SUBCLASS", "SUBTYPE"),
+        "z": REDSHIFT,
+        "z_err": ("Z_ERR", "ZERR", "REDSHIFT_ERR"),
+        "zwarning": ("ZWARNING", "ZWARN", "Z_WARNING"),
+        "ra": ("RA", "RAJ2000"),
+        "dec": ("DEC", "DEJ2000"),
+        **{name: (name.upper(),) for name in (*PARAMETERS, "sourcetype", "snr", *(f"snr_{band}" for band in "ugriz"))},
+    }
+    #: The column that marks a row of the Multimodal Universe as one of this survey; None for a survey of which the
+    #: Multimodal Universe has no dataset.
     multimodal_mark: str | None = None
+    #: The value of a true or false zwarning in the Multimodal Universe that stands for a warning.
+    multimodal_warning: bool = True
     #: The columns of a table of spectra to download, for messages; empty if downloads are not supported.
     download_columns: str = ""
 
@@ -92,8 +114,8 @@ class Survey:
         """
         return None
 
-    def read_many(self, hdus: fits.HDUList, path: Path) -> Iterable[Spectrum] | None:
-        """The spectra of a file of many; None if the file does not have such a layout of this survey.
+    def read_many(self, hdus: fits.HDUList, path: Path) -> Iterable[Spectrum | LayoutError] | None:
+        """The spectra of a file of many, and an error for each that is inconsistent; None for another layout.
 
         Raises
         ------
@@ -111,30 +133,53 @@ class Survey:
         return ""
 
     def identity_column(self, table: Columns) -> np.ndarray | None:
-        """The identities of all rows of a table, as text [rows]; None if the table does not give them."""
+        """The identities of all rows of a table, as text [rows], empty if missing; None if no column gives them.
+
+        Raises
+        ------
+        CatalogError
+            When a column holds numbers that floating point has rounded.
+        """
         for parts in self.identities:
             found = [column for part in parts if (column := part.column(table)) is not None]
             if len(found) == len(parts):
-                names = found[0]
+                names, known = found[0], found[0] != ""
                 for column in found[1:]:
-                    names = np.char.add(np.char.add(names, "-"), column)
-                return names
+                    names, known = np.char.add(np.char.add(names, "-"), column), known & (column != "")
+                return np.where(known, names, "")
         return None
 
-    def labels(self, row: Mapping[str, Any], wanted: Iterable[str] | None = None) -> dict[str, Any]:
+    def labels(self, row: Mapping[str, Any], wanted: Container[str] = LABELS) -> dict[str, Any]:
         """The labels, or some of them, in a row or header that maps upper-case names of columns or cards to values."""
-        found = {}
-        for label in self.label_columns if wanted is None else wanted:
-            for name in self.label_columns[label]:
-                value = row.get(name)
-                if value is not None:
-                    found[label] = value
+        found: dict[str, Any] = {}
+        for places in self._places:
+            best: dict[str, Any] = {}
+            for place in places:
+                asked = [(label, names) for label, names in place if label in wanted]
+                given = {label: value for label, names in asked if (value := _first(row, names)) is not None}
+                best = given if len(given) > len(best) else best
+                if len(best) == len(asked):
                     break
+            found |= best
         return found
 
+    @cached_property
+    def _places(self) -> list[list[list[tuple[str, tuple[str, ...]]]]]:
+        """For each group of labels that belong together, the places they may be taken from: labels with their names."""
+        bundles = [[label for label in bundle if label in self.label_columns] for bundle in (PARAMETERS, ("ra", "dec"))]
+        groups = [[[(label, names)]] for label, names in self.label_columns.items() if label not in chain(*bundles)]
+        for bundle in bundles:
+            count = max((len(self.label_columns[label]) for label in bundle), default=0)
+            groups.append([[(label, self.label_columns[label][i : i + 1]) for label in bundle] for i in range(count)])
+        return groups
+
     def catalog_labels(self, table: Columns) -> dict[str, np.ndarray]:
-        """The labels of a table, each [rows]."""
-        return self.labels(table)
+        """The labels of a table, each [rows]. Beside columns u, g, r and i, a column z is a magnitude, no redshift."""
+        return self.labels(table.without("Z") if {"U", "G", "R", "I"} <= table.keys() else table)
+
+    def preferred(self, table: Columns) -> np.ndarray | None:
+        """Mask [rows] of the rows to prefer where several have one identity; None if a table does not tell."""
+        return None
 
     def file_name(self, identity: str) -> str:
         """The name of the file that holds a spectrum.
@@ -175,6 +220,11 @@ class Survey:
             When no spectra of the survey are simulated.
         """
         raise ArgumentError(f"this package does not simulate spectra of {self.name}")
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The value of the first name that a row has; None if it has none."""
+    return next((value for name in names if (value := row.get(name)) is not None), None)
 
 
 def surveys() -> tuple[Survey, ...]:

@@ -1,7 +1,9 @@
 """FITS, CSV and Parquet tables, accessed by the upper-case names of their columns."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,17 @@ from astropy.io import fits
 
 from spectromer.errors import CatalogError, SpectromerError
 
-__all__ = ["Columns", "open_table", "text", "whole_numbers"]
+__all__ = ["Columns", "flags", "known_text", "numbers", "open_table", "text", "whole_numbers"]
 
 _NAMED = 12  # columns that an error message lists
-_FIRST_LINE = 4096  # bytes at the beginning of a text file that contain its first line
+_FIRST_LINES = 1 << 16  # bytes at the beginning of a text file that contain the line with the names of the columns
+_LARGEST = 10**20  # above all identifiers
+_EXACT = 2**53  # the whole number from which on float64 rounds
+_ROUNDED = (
+    "its column {} has identifiers as floating-point numbers, which are rounded; they must be whole numbers or text"
+)
+_MISSING_TEXTS = ("", "--", "nan", "none", "null", "n/a")
+_MISSING_NUMBERS = ("-9", "-99", "-999", "-9999", "-9999.0", "-999.0")
 
 
 class Columns(Mapping[str, np.ndarray]):
@@ -45,13 +54,23 @@ class Columns(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._names)
 
+    def without(self, name: str) -> "Columns":
+        """The columns other than the one with an upper-case name."""
+        return Columns({upper: original for upper, original in self._names.items() if upper != name}, self._get)
+
     def __str__(self) -> str:
         return ", ".join(list(self._names.values())[:_NAMED])
 
 
 @contextmanager
-def open_table(path: Path) -> Iterator[Columns]:
+def open_table(path: Path, exact: Collection[str] = ()) -> Iterator[Columns]:
     """Open a FITS, CSV or Parquet table, and close it when the block ends.
+
+    Parameters
+    ----------
+    path : Path
+    exact : collection of str
+        The upper-case names of columns of a CSV file that are not read as floating-point numbers.
 
     Raises
     ------
@@ -67,7 +86,7 @@ def open_table(path: Path) -> Iterator[Columns]:
             with fits.open(path) as hdus:
                 yield _fits_columns(hdus)
         else:
-            yield _arrow_columns(path, name)
+            yield _arrow_columns(path, name, exact)
     except (CatalogError, OSError, TypeError, LookupError, pa.ArrowException) as error:
         raise CatalogError(f"{path}: {error}") from error
     except ValueError as error:
@@ -81,45 +100,140 @@ def _fits_columns(hdus: fits.HDUList) -> Columns:
     table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
     if table is None:
         raise CatalogError("a FITS catalogue needs a table, this has none")
-    return Columns({name.upper(): name for name in table.columns.names}, lambda name: np.array(table.data[name]))
+    return Columns({name.upper(): name for name in table.columns.names}, partial(_fits_column, table))
 
 
-def _arrow_columns(path: Path, name: str) -> Columns:
-    """The columns of a Parquet file, or of a text file whose first line names them."""
+def _fits_column(table: fits.BinTableHDU, name: str) -> np.ndarray:
+    """A column. It is a masked array if TNULL marks missing values."""
+    values, null = np.array(table.data[name]), table.columns[name].null
+    return values if null is None or values.dtype.kind not in "iu" else np.ma.masked_equal(values, null)
+
+
+def _arrow_columns(path: Path, name: str, exact: Collection[str]) -> Columns:
+    """The columns of a Parquet file, or of a text file with a line that names them."""
     if name.endswith(".parquet"):
         table = pyarrow.parquet.read_table(path)
     elif name.endswith((".csv", ".txt", ".dat")):
-        with pa.input_stream(str(path)) as stream:
-            first = stream.read(_FIRST_LINE).split(b"\n", 1)[0]
-        delimiter = next((mark for mark in ("|", "\t", ";") if mark.encode() in first), ",")
-        table = pyarrow.csv.read_csv(
-            path,
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
-            convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True),
-        )
+        table = _read_text(path, exact)
     else:
         raise CatalogError("its ending must be one of .fits, .csv, .txt, .dat, .parquet, or these with .gz")
-    return Columns({c.strip().upper(): c for c in table.column_names}, lambda name: _numpy(table[name]))
+    return Columns({_upper(c): c for c in table.column_names}, lambda name: _numpy(table[name]))
+
+
+def _upper(name: str) -> str:
+    return name.strip("\ufeff# \t").upper()
+
+
+def _read_text(path: Path, exact: Collection[str]) -> pa.Table:
+    """Read a text table. Lines before the header that begin with # and name no columns are skipped."""
+    with pa.input_stream(str(path)) as stream:
+        lines = stream.read(_FIRST_LINES).split(b"\n")
+    skipped = 0
+    while skipped < len(lines) - 1 and lines[skipped].startswith(b"#") and not _delimiter(lines[skipped]):
+        skipped += 1
+    read = partial(
+        pyarrow.csv.read_csv,
+        path,
+        read_options=pyarrow.csv.ReadOptions(skip_rows=skipped),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=_delimiter(lines[skipped]) or ","),
+    )
+    table = read(convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True))
+    rounded = [c for c in table.column_names if _upper(c) in exact and pa.types.is_floating(table[c].type)]
+    if rounded:  # numbers beyond 64 bits, or written as 51602.0, are read again as they stand
+        types = dict.fromkeys(rounded, pa.string())
+        table = read(convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True, column_types=types))
+    return table
+
+
+def _delimiter(line: bytes) -> str:
+    """The character between the columns of a line; empty if the line has one column."""
+    return next((mark for mark in ("|", "\t", ";", ",") if mark.encode() in line), "")
 
 
 def _numpy(column: Any) -> np.ndarray:
+    """A column as an array. Integers with missing values become a masked array, not floats."""
+    if pa.types.is_integer(column.type) and column.null_count:
+        mask = column.is_null().to_numpy()
+        return np.ma.masked_array(column.fill_null(0).to_numpy(), mask)
     values: np.ndarray = column.to_numpy()
     return values
 
 
+def known_text(value: str) -> str:
+    """A text without blanks around it, or an empty string if it stands for a missing value, such as "-9999"."""
+    value = value.strip()
+    return "" if value.lower() in _MISSING_TEXTS or value in _MISSING_NUMBERS else value
+
+
 def text(values: np.ndarray) -> np.ndarray:
     """A column as text, stripped of blanks. A missing value becomes an empty string."""
-    if values.dtype.kind in "SU":
+    if values.dtype.kind in "SU" and not isinstance(values, np.ma.MaskedArray):
         return np.char.strip(values.astype(str))
-    return np.array(["" if v is None or v != v else str(v).strip() for v in values.tolist()], dtype=str)
+    decoded = (v.decode("ascii", "replace") if isinstance(v, bytes) else v for v in values.tolist())
+    return np.array(["" if v is None or v != v else str(v).strip() for v in decoded], dtype=str)
 
 
-def whole_numbers(values: np.ndarray) -> np.ndarray:
-    """A column of whole numbers as text, whether the table keeps them as integers, floats or text."""
+def numbers(values: np.ndarray) -> np.ndarray:
+    """A column of numbers; a column of text is read as float64, with NaN where it is no number."""
+    if values.dtype.kind in "iuf":
+        return values
+    return np.array([_number(value) for value in text(values).tolist()], dtype=np.float64)
+
+
+def _number(value: str) -> float:
     try:
-        whole = values.astype(np.int64)
-    except OverflowError:  # too large for 64 bits
-        return text(values)
-    except (TypeError, ValueError):  # such as "51602.0"
-        whole = values.astype(np.float64).astype(np.int64)
-    return np.char.mod("%d", whole)
+        return float(value)
+    except ValueError:
+        return np.nan
+
+
+def flags(values: np.ndarray) -> np.ndarray:
+    """A column of flags as numbers: 1 for true and 0 for false, also where these are words or the letters T and F."""
+    if values.dtype.kind in "iuf":
+        return values
+    words = np.char.lower(text(values))
+    return numbers(np.select([np.isin(words, ("true", "t")), np.isin(words, ("false", "f"))], ["1", "0"], words))
+
+
+def whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
+    """A column of whole numbers as text, whether the table keeps them as integers, floats or text.
+
+    A missing or negative number becomes an empty string.
+
+    Parameters
+    ----------
+    values : ndarray [rows]
+    name : str
+        The name of the column, for messages.
+
+    Raises
+    ------
+    CatalogError
+        When the numbers are floats, or are written as such, and so large that floats round whole numbers.
+    """
+    mask = np.ma.getmaskarray(values)
+    values = np.ma.getdata(values)
+    if values.dtype.kind in "iu":
+        return np.where(mask | (values < 0), "", np.char.mod("%d", values))
+    if values.dtype.kind == "f":
+        known = np.isfinite(values) & (values >= 0) & ~mask
+        if (values[known] >= 1.0 / np.finfo(values.dtype).eps).any():
+            raise CatalogError(_ROUNDED.format(name))
+        return np.where(known, np.char.mod("%d", np.where(known, values, 0).astype(np.int64)), "")
+    texts = np.array([_whole(value, name) for value in text(values).tolist()], dtype=str)
+    return np.where(mask, "", texts)
+
+
+def _whole(value: str, name: str) -> str:
+    """The digits of a whole number that is written in any way, such as "51602.0"; empty if it is none or negative."""
+    if value.isdecimal():
+        return value.lstrip("0") or "0"
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return ""
+    if not number.is_finite() or not 0 <= number < _LARGEST or number != int(number):
+        return ""
+    if number >= _EXACT:
+        raise CatalogError(_ROUNDED.format(name))
+    return str(int(number))
