@@ -17,7 +17,7 @@ import tyro
 
 from spectromer.errors import NothingError, SpectromerError, require
 
-__all__ = ["DONE", "INTERRUPTED", "NOTHING", "WRONG", "check_least", "exit_code", "parse"]
+__all__ = ["DONE", "INTERRUPTED", "NOTHING", "WRONG", "check_least", "exit_code", "parse", "refuse_empty"]
 
 DONE, NOTHING, WRONG, INTERRUPTED = 0, 1, 2, 130
 _T = TypeVar("_T")
@@ -44,11 +44,11 @@ def parse(kind: type[_T], verb: str, argv: Sequence[str] | None = None) -> _T:
         When the arguments are wrong, with exit code 2.
     """
     args = list(sys.argv[1:] if argv is None else argv)
-    _refuse_empty(args)
+    refuse_empty(args)
     return tyro.cli(kind, prog=f"spectromer {verb}", args=args)
 
 
-def _refuse_empty(args: Sequence[str]) -> None:
+def refuse_empty(args: Sequence[str]) -> None:
     """Exit with code 2 if one of the arguments is empty."""
     if not all(arg.strip() for arg in args):
         before = next((f" after {args[i - 1]!r}" for i, arg in enumerate(args) if i and not arg.strip()), "")

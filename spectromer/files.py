@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spectromer.errors import ArgumentError, ReadError, RunError, ShardError
+from spectromer.errors import ArgumentError, ReadError, RunError, ShardError, SpectromerError
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -25,6 +25,7 @@ __all__ = [
     "table_format",
     "write_rejected",
     "write_table",
+    "writing",
 ]
 
 _TABLE_FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".parquet": "parquet"}
@@ -43,15 +44,11 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     part = _part(path)
     try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except Exception as error:
-        reason = _unwritable(error, part)
-        if reason is None:
-            raise
-        raise ArgumentError(f"{path}: the file cannot be written ({reason})") from error
+        with writing(f"{path}: the file", part):
+            yield part
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -64,11 +61,36 @@ def _part(path: Path) -> Path:
     return path.with_name(f".{path.stem}.part-{os.getpid()}{path.suffix}")
 
 
-def _unwritable(error: Exception, part: Path) -> str | None:
-    """The reason why `part` could not be written, if the error says so; None if it concerns something else."""
+@contextmanager
+def writing(what: str, path: Path) -> Iterator[None]:
+    """Convert errors of the operating system while `path`, or a file in it, is written.
+
+    Parameters
+    ----------
+    what : str
+        What is written, for the message.
+    path : Path
+        A file or a folder.
+
+    Raises
+    ------
+    ArgumentError
+        When it cannot be written, for example because the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = None if isinstance(error, SpectromerError) else _unwritable(error, os.fspath(path))
+        if reason is None:
+            raise
+        raise ArgumentError(f"{what} cannot be written ({reason})") from error
+
+
+def _unwritable(error: Exception, path: str) -> str | None:
+    """The reason why `path` could not be written, if the error says so; None if it concerns something else."""
     if isinstance(error, OSError):
-        unnamed = error.filename is None and (error.errno in _FULL or os.fspath(part) in str(error))
-        if unnamed or error.filename in (part, os.fspath(part)):
+        unnamed = error.filename is None and (error.errno in _FULL or path in str(error))
+        if unnamed or os.fsdecode(error.filename or "").startswith(path):
             return os.strerror(error.errno) if error.errno else str(error)
         return None
     # Libraries of Rust and C++ raise errors of their own.

@@ -92,8 +92,8 @@ def _chosen(
         read = [(path, result) for path, result in part if isinstance(result, Spectrum)]
         labels: list[dict[str, Any]] = [dict(spectrum.labels) for _, spectrum in read]
         for table in tables:
-            for keys in ([spectrum.name for _, spectrum in read], [path_key(path) for path, _ in read]):
-                found = table.labels([printable(key) for key in keys])
+            for keys in ([printable(spectrum.name) for _, spectrum in read], [path_key(path) for path, _ in read]):
+                found = table.labels(keys)
                 labels = [replace_labels(*pair) for pair in zip(labels, found, strict=True)]
         for (path, spectrum), known in zip(read, labels, strict=True):
             name = known.pop(OBJECT, None)
