@@ -9,6 +9,7 @@ import spectromer
 VERBS = {
     "download": "download spectra from the archives of SDSS and LAMOST",
     "ingest": "convert survey files to shards, for data sets of any size",
+    "verify": "verify shards against their checksums, and repair them from their sources",
     "train": "train a model, and evaluate it on a test split",
     "evaluate": "evaluate a trained model on labelled spectra",
     "predict": "write the predictions of a trained model to a table",

@@ -3,15 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-import tyro
-
-from spectromer.cli import exit_code
+from spectromer.cli import exit_code, parse
 from spectromer.config import BaselineConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `spectromer baselines`."""
-    config = tyro.cli(BaselineConfig, prog="spectromer baselines", args=argv)
+    config = parse(BaselineConfig, "baselines", argv)
 
     def work() -> None:
         from rich.console import Console

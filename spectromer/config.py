@@ -110,6 +110,9 @@ class TrainConfig(DataConfig):
             value = getattr(self, name)
             require(value is None or 0.0 < value <= 1.0, f"{name} must lie in (0, 1], got {value}")
         require(0.0 <= self.weight_decay < math.inf, f"weight_decay must be at least 0, got {self.weight_decay}")
+        if self.model == SPECFORMER:
+            require(self.layer_decay is None, f"layer_decay is for Vision Transformers, and {SPECFORMER} is none")
+            require(self.keep_patches == 1.0, f"keep_patches is for Vision Transformers, and {SPECFORMER} is none")
         _check_count("workers", self.workers, least=0, limit=10)
         require(self.picture.dtype == "uint8", f"dtype must be uint8 for training, got {self.picture.dtype}")
 

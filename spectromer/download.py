@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from spectromer.cli import check_least, exit_code
+from spectromer.cli import check_least, exit_code, parse
 
 if TYPE_CHECKING:
     from spectromer.surveys.downloads import Downloaded
@@ -68,7 +68,7 @@ def _report(found: "Downloaded", out: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `python -m spectromer.download TABLE --out FOLDER`."""
-    config = tyro.cli(DownloadConfig, prog="spectromer download", args=argv)
+    config = parse(DownloadConfig, "download", argv)
     return exit_code(lambda: _report(download(config), config.out))
 
 

@@ -9,6 +9,7 @@ __all__ = [
     "DownloadError",
     "LayoutError",
     "ModelError",
+    "NothingError",
     "ReadError",
     "RunError",
     "ShardError",
@@ -70,6 +71,10 @@ class ShardError(SpectromerError):
 
 class ModelError(SpectromerError):
     """A model cannot be built as requested."""
+
+
+class NothingError(SpectromerError):
+    """A command has come to its end, but none of its inputs gave a result."""
 
 
 class RunError(SpectromerError):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from spectromer.cli import exit_code
+from spectromer.cli import exit_code, parse
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class EvaluateConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `spectromer evaluate`."""
-    config = tyro.cli(EvaluateConfig, prog="spectromer evaluate", args=argv)
+    config = parse(EvaluateConfig, "evaluate", argv)
 
     def work() -> None:
         from spectromer.learning.evaluation import evaluate_run

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from spectromer.cli import exit_code
-from spectromer.errors import require
+from spectromer.cli import exit_code, parse
+from spectromer.errors import NothingError, require
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class ExplainConfig:
 
     run: Annotated[Path, tyro.conf.Positional]
     """A run folder of `spectromer train`."""
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Survey files, or folders of survey files."""
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Survey files, folders of them, catalogues (.csv or .parquet) with a column `path`, or folders of shards."""
     out: Path
     """The folder for the plots, one for each spectrum, and for unreadable.csv."""
 
@@ -29,12 +29,17 @@ class ExplainConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `spectromer explain`."""
-    config = tyro.cli(ExplainConfig, prog="spectromer explain", args=argv)
+    config = parse(ExplainConfig, "explain", argv)
 
     def work() -> None:
-        from spectromer.learning.explanation import explain_files
+        from spectromer.learning.explanation import UNREADABLE, explain_files
 
-        explain_files(config.run, config.paths, config.out)
+        drawn, rejected = explain_files(config.run, config.paths, config.out)
+        print(f"{drawn} spectra explained in {config.out}")
+        if rejected:
+            print(f"{len(rejected)} files or spectra could not be explained; {config.out / UNREADABLE} lists them")
+        if not drawn:
+            raise NothingError(f"nothing was explained: {' '.join(config.paths)} holds no spectrum that can be read")
 
     return exit_code(work)
 

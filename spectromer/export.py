@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from spectromer.cli import exit_code
+from spectromer.cli import exit_code, parse
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ExportConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `spectromer export`, and print how well the programs agree with the model."""
-    config = tyro.cli(ExportConfig, prog="spectromer export", args=argv)
+    config = parse(ExportConfig, "export", argv)
 
     def work() -> None:
         from spectromer.learning.exporting import export

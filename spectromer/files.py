@@ -1,21 +1,36 @@
 """Files and folders: atomic writing, tables, and tensors that are checked when they are read."""
 
 import csv
+import errno
+import fcntl
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spectromer.errors import ArgumentError, ReadError, RunError
+from spectromer.errors import ArgumentError, ReadError, RunError, ShardError, SpectromerError
 
 if TYPE_CHECKING:
     from astropy.table import Table
     from torch import Tensor
 
-__all__ = ["atomic", "make_folder", "read_tensors", "table_format", "write_rejected", "write_table"]
+__all__ = [
+    "alone",
+    "atomic",
+    "check_writable",
+    "make_folder",
+    "printable",
+    "read_tensors",
+    "table_format",
+    "write_rejected",
+    "write_table",
+    "writing",
+]
 
 _TABLE_FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".parquet": "parquet"}
+#: What an operating system says when a file cannot be written any further; such errors need not name the file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextmanager
@@ -27,20 +42,77 @@ def atomic(path: Path) -> Iterator[Path]:
     ArgumentError
         If the file cannot be written.
     """
+    part = _part(path)
+    try:
+        with writing(f"{path}: the file", part):
+            yield part
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    """The temporary path beside `path`, under which a file is written."""
     if not path.name or path.is_dir():
         raise ArgumentError(f"{path}: the file cannot be written (it is a folder)")
-    part = path.with_name(f".{path.stem}.part-{os.getpid()}{path.suffix}")
+    return path.with_name(f".{path.stem}.part-{os.getpid()}{path.suffix}")
+
+
+@contextmanager
+def writing(what: str, path: Path) -> Iterator[None]:
+    """Convert errors of the operating system while `path`, or a file in it, is written.
+
+    Parameters
+    ----------
+    what : str
+        What is written, for the message.
+    path : Path
+        A file or a folder.
+
+    Raises
+    ------
+    ArgumentError
+        When it cannot be written, for example because the disk is full.
+    """
     try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        if error.filename not in (part, os.fspath(part)):
+        yield
+    except Exception as error:
+        reason = None if isinstance(error, SpectromerError) else _unwritable(error, os.fspath(path))
+        if reason is None:
             raise
+        raise ArgumentError(f"{what} cannot be written ({reason})") from error
+
+
+def _unwritable(error: Exception, path: str) -> str | None:
+    """The reason why `path` could not be written, if the error says so; None if it concerns something else."""
+    if isinstance(error, OSError):
+        unnamed = error.filename is None and (error.errno in _FULL or path in str(error))
+        if unnamed or os.fsdecode(error.filename or "").startswith(path):
+            return os.strerror(error.errno) if error.errno else str(error)
+        return None
+    # Libraries of Rust and C++ raise errors of their own.
+    full = os.strerror(errno.ENOSPC)
+    return full if full in str(error) else None
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written, before the work whose result it will hold. Its folder is made if necessary.
+
+    Raises
+    ------
+    ArgumentError
+        If it cannot be written.
+    """
+    make_folder(path.parent)
+    part = _part(path)
+    try:
+        part.touch()
+        part.unlink()
+    except OSError as error:
         raise ArgumentError(f"{path}: the file cannot be written ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
@@ -57,12 +129,49 @@ def make_folder(path: Path) -> None:
         raise ArgumentError(f"--out {path}: the folder cannot be made ({error.strerror})") from error
 
 
+@contextmanager
+def alone(folder: Path, work: str) -> Iterator[None]:
+    """Hold the lock of a folder, which is made if necessary, and remove incomplete files of a process that was killed.
+
+    Parameters
+    ----------
+    folder : Path
+    work : str
+        What the holder of the lock does there, such as "ingestion", for the message.
+
+    Raises
+    ------
+    ShardError
+        When another process holds the lock.
+    ArgumentError
+        When the folder cannot be written.
+    """
+    make_folder(folder)
+    try:
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise ArgumentError(f"--out {folder}: the folder cannot be written ({error.strerror})") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ShardError(f"--out {folder}: another {work} is at work there") from error
+        for part in folder.glob(".*.part-*"):
+            part.unlink(missing_ok=True)
+        yield
+
+
+def printable(text: str) -> str:
+    """The text, with what is no UTF-8 in the name of a file or in a label as backslash escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def write_rejected(rejected: Iterable[ReadError], path: Path) -> None:
     """Write a CSV file with the columns path and reason. Without errors it holds only the header."""
-    with atomic(path) as part, part.open("w", newline="") as file:
+    with atomic(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(("path", "reason"))
-        table.writerows((error.path, error.reason) for error in rejected)
+        table.writerows((printable(error.path), printable(error.reason)) for error in rejected)
 
 
 def table_format(path: Path) -> str:

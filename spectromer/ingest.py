@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from spectromer.cli import check_least, exit_code
-from spectromer.errors import ArgumentError
-from spectromer.shards.selection import EVERYTHING, Selection
+from spectromer.cli import check_least, exit_code, parse
+from spectromer.errors import ArgumentError, NothingError
+from spectromer.shards.selection import EVERYTHING, Limits, Selection
 
 __all__ = ["IngestConfig", "Selection", "ingest"]
 
@@ -42,6 +42,10 @@ class IngestConfig:
     """Number of processes on this machine."""
     scheduler: str | None = None
     """Address of a dask.distributed scheduler to use instead. Its workers must have access to the same files."""
+    file_timeout: float = 60.0
+    """Seconds for each spectrum of a file. A file that takes longer, twice, is rejected."""
+    file_memory: int = 4096
+    """Memory in MiB for the reading of a file. A file that takes more, twice, is rejected."""
 
 
 def ingest(config: IngestConfig) -> dict[str, Any]:
@@ -56,7 +60,7 @@ def ingest(config: IngestConfig) -> dict[str, Any]:
 
     if not config.paths and not config.simulated:
         raise ArgumentError("name files or folders to ingest, or --simulated N")
-    check_least(config, shard_size=1, workers=1, simulated=0, seed=0)
+    check_least(config, shard_size=1, workers=1, simulated=0, seed=0, file_timeout=0.1, file_memory=64)
     return build(
         config.paths,
         config.out,
@@ -67,13 +71,14 @@ def ingest(config: IngestConfig) -> dict[str, Any]:
         shard_size=config.shard_size,
         workers=config.workers,
         scheduler=config.scheduler,
+        limits=Limits(config.file_timeout, config.file_memory),
     )
 
 
 def _report(manifest: dict[str, Any], out: Path) -> None:
     from rich.console import Console
 
-    from spectromer.shards.build import REJECTED
+    from spectromer.shards.finish import REJECTED
 
     console = Console()
     kinds = ", ".join(f"{n} {name or 'without a class'}" for name, n in manifest["classes"].items())
@@ -84,12 +89,14 @@ def _report(manifest: dict[str, Any], out: Path) -> None:
     for reason, count in manifest["left_out"].items():
         console.print(f"left out for their {reason}: {count}")
     if manifest["rejected"]:
-        console.print(f"could not be read: {manifest['rejected']} files, listed in {out / REJECTED}")
+        console.print(f"rejected: {manifest['rejected']} files or spectra, listed with reasons in {out / REJECTED}")
+    if not manifest["spectra"]:
+        raise NothingError(f"--out {out}: no spectrum was ingested from {manifest['sources']} files")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `python -m spectromer.ingest PATH... --out SHARDS`."""
-    config = tyro.cli(IngestConfig, prog="spectromer ingest", args=argv)
+    config = parse(IngestConfig, "ingest", argv)
     return exit_code(lambda: _report(ingest(config), config.out))
 
 

@@ -8,18 +8,21 @@ from typing import Annotated
 
 import tyro
 
-from spectromer.cli import exit_code
-from spectromer.errors import require
+from spectromer.cli import exit_code, parse
+from spectromer.errors import NothingError, require
 
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Predict the labels of every spectrum in files or folders with a trained model."""
+    """Predict the labels of every spectrum in files or folders with a trained model.
+
+    If the command is interrupted, repeat it to continue.
+    """
 
     run: Annotated[Path, tyro.conf.Positional]
     """A run folder of `spectromer train`."""
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Survey files, folders of survey files, or folders of shards."""
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Survey files, folders of them, catalogues (.csv or .parquet) with a column `path`, or folders of shards."""
     out: Path
     """The table to write, as .csv, .ecsv, .fits or .parquet."""
     batch_size: int = 256
@@ -33,12 +36,15 @@ class PredictConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `spectromer predict`."""
-    config = tyro.cli(PredictConfig, prog="spectromer predict", args=argv)
+    config = parse(PredictConfig, "predict", argv)
 
     def work() -> None:
-        from spectromer.learning.prediction import predict_files
+        from spectromer.learning.prediction import describe, predict_files
 
-        predict_files(config.run, config.paths, config.out, config.batch_size)
+        found = predict_files(config.run, config.paths, config.out, config.batch_size)
+        print(describe(found, config.out))
+        if not found.spectra:
+            raise NothingError(f"nothing was predicted: {' '.join(config.paths)} holds no spectrum that can be read")
 
     return exit_code(work)
 

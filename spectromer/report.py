@@ -9,9 +9,9 @@ from typing import Annotated
 
 import tyro
 
-from spectromer.cli import exit_code
+from spectromer.cli import exit_code, parse
 from spectromer.errors import require
-from spectromer.files import atomic, make_folder
+from spectromer.files import atomic, check_writable
 from spectromer.runs import RunFolder
 
 
@@ -27,7 +27,7 @@ class ReportConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `spectromer report`."""
-    config = tyro.cli(ReportConfig, prog="spectromer report", args=argv)
+    config = parse(ReportConfig, "report", argv)
 
     def work() -> None:
         from rich.console import Console
@@ -35,10 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         from spectromer.learning.figures import compare, show_comparison
 
         require(bool(config.runs), "name at least one run to report")
+        if config.out is not None:
+            require(config.out.suffix == ".csv", f"--out {config.out}: the ending must be .csv")
+            check_writable(config.out)
         rows = compare([(run.name, RunFolder(run).read_metrics()["test"]) for run in config.runs])
         show_comparison(rows, Console())
         if config.out is not None:
-            make_folder(config.out.parent)
             with atomic(config.out) as part, part.open("w", newline="") as file:
                 csv.writer(file).writerows(rows)
 

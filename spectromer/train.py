@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from spectromer.cli import exit_code
+from spectromer.cli import exit_code, refuse_empty
 from spectromer.config import PRESETS, SPECFORMER, TrainConfig
 from spectromer.errors import RunError
 from spectromer.picture import STYLES, Picture
@@ -62,6 +62,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[TrainConfig, bool]:
         If an option breaks its rule.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    refuse_empty(args)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("preset", "style", "resume", "model", "size"):
         first.add_argument(f"--{name}", nargs="?")

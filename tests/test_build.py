@@ -41,7 +41,7 @@ def config(out: Path, *paths: Path, **options: object) -> IngestConfig:
 
 
 def content(out: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(out.glob("shard-*.arrow"))}  # indices too
+    return {path.name: path.read_bytes() for path in sorted(out.glob("*-?????.arrow"))}  # indices too
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +170,10 @@ def test_a_hugging_face_dataset_streams_in(tmp_path: Path) -> None:
         ingest(IngestConfig((f"hf:{tmp_path / 'nowhere'}",), out=tmp_path / "none", workers=1))
 
 
+def children(pid: str) -> list[str]:
+    return [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+
+
 def alive(pid: str) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
@@ -185,7 +189,8 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
     with subprocess.Popen([*command, "--out", str(killed)]) as process:
         while process.poll() is None and not list(killed.glob("shard-*.json")):
             time.sleep(0.01)
-        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = children(str(process.pid))
+        workers += [pid for worker in workers for pid in children(worker)]
         process.kill()
     until = time.monotonic() + 60
     while any(map(alive, workers)) and time.monotonic() < until:
@@ -221,10 +226,10 @@ def test_one_at_a_time(survey: Path, tmp_path: Path) -> None:
         ("files.parquet", b"PAR1", "not a whole Parquet file"),
         ("files.parquet", None, "not a plan of this version"),
         ("settings.json", b'{"select"', "not a whole JSON file"),
-        ("settings.json", b"{}", "settings lacks the key"),
+        ("settings.json", b"{}", "format 1 is not 2"),
         ("shard-00000.json", b'{"name": ', "not a whole JSON file"),
-        ("shard-00000.json", b'{"name": "a"}', "shard-00000 lacks the key"),
-        ("shard-00000.index.arrow", b"ARROW1", "not a whole Arrow file"),
+        ("shard-00000.json", b'{"name": "a", "checksum": ""}', "it is damaged"),
+        ("index-00000.arrow", b"ARROW1", "it is damaged"),
     ],
 )
 def test_a_damaged_folder_is_one_sentence(

@@ -1,14 +1,27 @@
 """Predicting files gives a row for each spectrum that can be read, and a reason for each file that cannot."""
 
 import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from small import read_table
 
+from spectromer import SpectrumBatch
+from spectromer.ingest import IngestConfig, ingest
+from spectromer.learning import prediction
+from spectromer.learning.predictor import Predictor
 from spectromer.predict import main as predict_main
+from spectromer.surveys.simulated import simulate
+from spectromer.surveys.write import write_survey
 
 pytestmark = pytest.mark.filterwarnings(
     "default"  # Lightning's, TensorBoard's and rich's own warnings are not this package's to mend
@@ -54,3 +67,111 @@ def test_what_cannot_be_predicted(
     box = error_box(predict_main, [str(run), str(survey), *table, "--batch-size", "0"])
     assert "batch_size must be at least 1, got 0" in box
     assert not list(tmp_path.iterdir())
+    assert "no such file or folder" in error_line(predict_main, [str(run), str(tmp_path / "nowhere"), *table])
+
+
+def test_what_cannot_be_written_is_told_before_the_model_is_loaded(
+    survey: Path, tmp_path: Path, error_line: Callable[..., str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for out, why in ((tmp_path / "file" / "a.csv", "File exists"), (Path("/proc/a.csv"), "No such file")):
+        assert why in error_line(predict_main, [str(tmp_path / "no run"), str(survey), "--out", str(out)])
+
+
+def test_inputs_of_every_kind(run: Path, tmp_path: Path) -> None:
+    """Shards, a catalogue, a folder and a file, in their order, as they are predicted one by one."""
+    spectra = list(simulate(12, seed=5))
+    for i in range(3):
+        write_survey(spectra[4 * i : 4 * i + 4], tmp_path / f"files{i}")
+    ingest(IngestConfig((str(tmp_path / "files0"),), out=tmp_path / "shards", workers=1))
+    single = sorted((tmp_path / "files2").glob("*.fits"))[0]
+    inputs = [tmp_path / "shards", tmp_path / "files1" / "catalog.csv", tmp_path / "files2", single]
+    tables = []
+    for paths in ([inputs], [[path] for path in inputs]):
+        for names in paths:
+            out = tmp_path / "out" / f"{len(tables)}.csv"
+            assert predict_main([str(run), *map(str, names), "--out", str(out)]) == 0
+            tables.append(out.read_text().splitlines())
+            assert not out.with_name(f"{out.name}.parts").exists()
+    assert len(tables[0]) == 1 + 13
+    assert [line.split(",")[:3] for line in tables[0][1:]] == [
+        line.split(",")[:3] for table in tables[1:] for line in table[1:]
+    ]
+
+
+def test_nothing_predicted_is_code_1(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.fits").write_text("no spectrum")
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out.csv"
+    for path in (tmp_path / "a.fits", tmp_path / "empty"):
+        assert predict_main([str(run), str(path), "--out", str(out)]) == 1
+        assert f"error: nothing was predicted: {path} holds no spectrum" in capsys.readouterr().err
+        assert not out.exists() and (tmp_path / "out.unreadable.csv").is_file()
+
+
+def test_a_spectrum_at_which_the_model_fails_costs_its_row(
+    run: Path, survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd, outputs = "9999-55000-0001", Predictor.outputs
+
+    def failing(self: Predictor, batch: SpectrumBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        if odd in batch.ids:
+            raise FloatingPointError("odd")
+        return outputs(self, batch)
+
+    monkeypatch.setattr(Predictor, "outputs", failing)
+    assert predict_main([str(run), str(survey), "--out", str(tmp_path / "a.csv"), "--batch-size", "16"]) == 0
+    assert len(read_table(tmp_path / "a.csv")) == 40
+    with (tmp_path / "a.unreadable.csv").open() as file:
+        rejected = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(file)}
+    assert rejected[f"spec-{odd}.fits"] == "it cannot be predicted (FloatingPointError: odd)" and len(rejected) == 3
+
+
+KILLED = """
+import sys, time
+from spectromer.learning import prediction
+prediction._PART_ROWS = 8
+made = prediction._rows
+prediction._rows = lambda *arguments: (time.sleep(0.2), made(*arguments))[1]
+from spectromer.predict import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_killed_it_goes_on(
+    ending: str, run: Path, survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed by -9 after some parts, it makes the others when it is repeated, and the same table."""
+    out, whole = tmp_path / f"a.{ending}", tmp_path / f"whole.{ending}"
+    options = [str(run), str(survey), "--batch-size", "8"]
+    parts = out.with_name(f"{out.name}.parts")
+    with subprocess.Popen([sys.executable, "-c", KILLED, *options, "--out", str(out)]) as process:
+        while process.poll() is None and not (parts / "part-1.json").exists():
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("part-?.json")}
+    assert 2 <= len(kept) < 6 and not out.exists()
+    monkeypatch.setattr(prediction, "_PART_ROWS", 8)
+    made: list[str] = []
+    write = prediction._Parts.write
+    monkeypatch.setattr(
+        prediction._Parts,
+        "write",
+        lambda self, number, *rest: (made.append(f"part-{number}.json"), write(self, number, *rest))[1],
+    )
+    assert predict_main([*options, "--out", str(out)]) == 0
+    assert not set(made) & kept.keys() and len(made) + len(kept) == 6
+    assert predict_main([*options, "--out", str(whole)]) == 0
+    assert out.read_bytes() == whole.read_bytes()
+    for name in ("a", "whole"):
+        assert len((tmp_path / f"{name}.unreadable.csv").read_text().splitlines()) == 3
+
+
+def test_parts_of_another_prediction_are_not_taken(run: Path, survey: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a.csv.parts"
+    folder.mkdir()
+    (folder / "key.txt").write_text("another")
+    shutil.copy(run / "model.json", folder / "part-0.json")
+    assert predict_main([str(run), str(survey), "--out", str(tmp_path / "a.csv")]) == 0
+    assert len(read_table(tmp_path / "a.csv")) == 41 and not folder.exists()

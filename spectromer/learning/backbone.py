@@ -94,10 +94,10 @@ def create_backbone(
     if size != native_size:
         options["img_size"] = size
     if checkpoint is not None:
-        if checkpoint.suffix != ".safetensors":
+        if not checkpoint.exists():
+            raise ModelError(f"--checkpoint {checkpoint}: no such file or folder")
+        if checkpoint.suffix != ".safetensors" or not checkpoint.is_file():
             raise ModelError(f"--checkpoint {checkpoint}: weights are read from .safetensors files alone")
-        if not checkpoint.is_file():
-            raise ModelError(f"--checkpoint {checkpoint}: no such file")
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(checkpoint)}}
     elif pretrained and has_published_weights(name):
         options["pretrained"] = True

@@ -93,7 +93,14 @@ def _classical(
         x, y = np.concatenate([spectra["train"], spectra["val"]])[known], encoded[name][fitted].numpy()[known]
         pipeline, grid = make(name, max(1, min(len(x) // 2, x.shape[1]) - 1))
         scoring = "f1_macro" if name in CATEGORIES else "neg_median_absolute_error"
-        search = GridSearchCV(pipeline, grid, scoring=scoring, cv=PredefinedSplit(held_out)).fit(x, y)
+        try:
+            search = GridSearchCV(pipeline, grid, scoring=scoring, cv=PredefinedSplit(held_out)).fit(x, y)
+        except ValueError as error:  # too few spectra, or all of one class
+            reason = f"{error}".splitlines()[-1].strip()
+            raise ArgumentError(
+                f"--max-train {max_train}: {folder.name} cannot learn {name} from {int((held_out < 0).sum())} training "
+                f"spectra ({reason})"
+            ) from error
         chosen[name] = {key: str(value) for key, value in search.best_params_.items()}
         predicted = search.predict(spectra["test"])
         table[name] = np.array(targets.vocabulary[name])[predicted] if name in CATEGORIES else predicted

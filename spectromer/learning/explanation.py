@@ -15,17 +15,24 @@ from matplotlib.figure import Figure
 from rich.progress import track
 from torch import Tensor
 
-from spectromer.errors import ArgumentError, ReadError
-from spectromer.files import make_folder, write_rejected
+from spectromer.errors import ArgumentError, ReadError, SpectromerError
+from spectromer.files import atomic, check_writable, write_rejected
 from spectromer.labels import CATEGORIES
 from spectromer.learning.calibration import catastrophic_limits
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.plots import STYLE
 from spectromer.learning.predictor import Predictor
+from spectromer.shards.feeds import in_order
+from spectromer.shards.sources import Input, open_inputs
+from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum, SpectrumBatch
-from spectromer.surveys import find_files, read_each
+from spectromer.surveys import read_each
 
-__all__ = ["attention", "draw", "explain_files", "occlusion"]
+__all__ = ["UNREADABLE", "attention", "draw", "explain_files", "occlusion"]
+
+UNREADABLE = "unreadable.csv"
+_BATCH = 64  # spectra of shards that are read at a time
+_LONGEST_NAME = 200  # letters of a plot's name, so that the file system accepts it
 
 #: Spectral lines to mark, by class. Vacuum wavelengths in Angstrom (NIST; Vanden Berk et al. 2001).
 LINES: dict[str, dict[str, float]] = {
@@ -239,39 +246,59 @@ def draw(predictor: Predictor, spectrum: Spectrum, path: Path) -> None:
         figure.savefig(path, bbox_inches="tight")
 
 
-def explain_files(run: Path, paths: Sequence[Path], out: Path) -> None:
-    """Plot the attribution of the predictions for each spectrum, and list the files that could not be read.
+def _spectra(inputs: Sequence[Input]) -> Iterator[tuple[str, Spectrum | ReadError]]:
+    """The spectra of shards and of files, each with its path."""
+    for data in inputs:
+        if isinstance(data, ShardSet):
+            paths = iter(data.index["path"].to_pylist())
+            yield from ((next(paths), spectrum) for batch in in_order(data, batch_size=_BATCH) for spectrum in batch)
+        else:
+            yield from ((str(path), result) for path, result in read_each(data))
+
+
+def explain_files(run: Path, paths: Sequence[str], out: Path) -> tuple[int, list[ReadError]]:
+    """Plot the attribution of the predictions for each spectrum, and list what could not be read or explained.
 
     Parameters
     ----------
     run : Path
         A run folder.
-    paths : sequence of Path
-        Survey files, or folders of survey files.
+    paths : sequence of str
+        Survey files, folders of survey files, catalogues of files with a column `path`, or folders of shards.
     out : Path
         The folder for the plots and for unreadable.csv.
+
+    Returns
+    -------
+    int, list of ReadError
+        The number of spectra explained, and the files and spectra that could not be, with reasons.
 
     Raises
     ------
     RunError
         If the run is not finished.
+    ArgumentError, CatalogError, ShardError
+        If an input does not exist or cannot be read, or `out` cannot be written.
     """
+    check_writable(out / UNREADABLE)  # before the work, not after it
     predictor = Predictor.load(run)
-    make_folder(out)
+    inputs = open_inputs(paths)
     rejected: list[ReadError] = []
     drawn = 0
-    files = [file for path in paths for file in find_files(path)]
-    for path, result in read_each(track(files, "explaining")):
+    for path, result in track(_spectra(inputs), "explaining", total=sum(map(len, inputs))):
         if isinstance(result, ReadError):
             rejected.append(result)
         elif not (result.ivar > 0).any():
             rejected.append(ReadError(path, "no good pixel"))
         else:
-            draw(
-                predictor,
-                result,
-                out / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', f'{result.survey}-{result.id}')}.png",
-            )
-            drawn += 1
-    write_rejected(rejected, out / "unreadable.csv")
-    print(f"{drawn} spectra explained in {out}" + (f", {len(rejected)} could not be explained" if rejected else ""))
+            name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{result.survey}-{result.id}")[:_LONGEST_NAME]
+            try:
+                with atomic(out / f"{name}.png") as part:
+                    draw(predictor, result, part)
+                drawn += 1
+            except SpectromerError:
+                raise
+            except Exception as error:  # a model may raise anything
+                rejected.append(ReadError(path, f"it cannot be explained ({type(error).__name__}: {error})"))
+    write_rejected(rejected, out / UNREADABLE)
+    return drawn, rejected

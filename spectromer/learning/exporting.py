@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader
 from safetensors.torch import save_file
 
 from spectromer.errors import ArgumentError, DependencyError, ModelError
+from spectromer.files import check_writable, writing
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.figures import figure, headlines
 from spectromer.learning.predictor import Predictor
@@ -59,12 +60,26 @@ def export(run: str | os.PathLike[str], out: Path, formats: Sequence[str] = ("on
     """
     if out.exists():
         raise ArgumentError(f"--out {out} exists already")
+    check_writable(out)
     source = RunFolder(run)
     predictor, metrics = Predictor.load(run, device="cpu"), source.read_metrics()
     if "onnx" in formats:
         _require_onnx()
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with writing(f"--out {out}: the folder", partial):
+            differences = _write(source, predictor, metrics, formats, partial)
+            partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return differences
+
+
+def _write(
+    source: RunFolder, predictor: Predictor, metrics: dict[str, Any], formats: Sequence[str], partial: Path
+) -> dict[str, float]:
+    """Write the files of the folder, and return the differences of the programs from the model."""
     target = RunFolder(partial)
     target.create()
     target.write_model(predictor.design)
@@ -92,9 +107,8 @@ def export(run: str | os.PathLike[str], out: Path, formats: Sequence[str] = ("on
         differences["model.onnx"] = _difference(_to_onnx(program, inputs, checked, partial / "model.onnx"), expected)
     wrong = {name: value for name, value in differences.items() if not value <= _TOLERANCE}
     if wrong:
-        raise ModelError(f"{run}: the exported programs do not agree with the model: {wrong}")
+        raise ModelError(f"{source.path}: the exported programs do not agree with the model: {wrong}")
     (partial / "README.md").write_text(_card(predictor, metrics, differences))
-    partial.rename(out)
     return differences
 
 

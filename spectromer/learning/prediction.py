@@ -1,78 +1,264 @@
-"""Prediction of the spectra in any number of files, written as a table."""
+"""Prediction of any number of spectra, written in parts, so that no finished work is lost.
 
-from collections.abc import Iterator, Sequence
+The parts lie in a folder beside the table that is to be written. Each covers some of the inputs. When all are there,
+the table is put together from them. A prediction that was interrupted goes on where it stopped when it is repeated.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from rich.progress import track
+import numpy as np
+import pyarrow as pa
+from rich.progress import Progress
 
+import spectromer
 from spectromer.chunks import chunks
-from spectromer.errors import ReadError
-from spectromer.files import make_folder, table_format, write_rejected, write_table
+from spectromer.errors import ReadError, SpectromerError
+from spectromer.files import alone, atomic, check_writable, printable, table_format, write_rejected
 from spectromer.learning.predictor import Predictor
+from spectromer.learning.tables import to_arrow, write_parts
+from spectromer.runs import RunFolder
 from spectromer.shards.feeds import in_order
-from spectromer.shards.sources import is_shards
+from spectromer.shards.records import MANIFEST
+from spectromer.shards.sources import Input, open_inputs
 from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum, SpectrumBatch
-from spectromer.surveys import find_files, read_each
+from spectromer.surveys import read_each
 
-__all__ = ["predict_files"]
+__all__ = ["Predicted", "describe", "predict_files"]
 
 _MAX_PRINTED = 20  # largest number of unreadable files to print
+_PART_ROWS = 1024  # approximate number of inputs of a part
 
 
-def predict_files(run: Path, paths: Sequence[Path], out: Path, batch_size: int = 256) -> None:
-    """Write a table of the predictions for each spectrum, and list the files that could not be read.
+class Predicted(NamedTuple):
+    """The result of a prediction: the number of rows of the table, and what could not be predicted, with reasons."""
+
+    spectra: int
+    rejected: list[ReadError]
+
+
+@dataclass
+class _Part:
+    """The predictions of some inputs.
+
+    Attributes
+    ----------
+    inputs : Input
+        The shards, or the files.
+    first, last : int
+        The range of their rows, or of the files; `last` is not included.
+    rejected : list of (str, str)
+        The files and spectra that could not be predicted, with reasons.
+    """
+
+    inputs: Input
+    first: int
+    last: int
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+
+    def batches(self, size: int) -> Iterator[tuple[list[str], SpectrumBatch]]:
+        """The batches of spectra, with the path of each spectrum."""
+        if isinstance(self.inputs, ShardSet):
+            rows = np.arange(self.first, self.last)
+            paths = self.inputs.index["path"].slice(self.first, len(rows)).to_pylist()
+            yield from zip(chunks(paths, size), in_order(self.inputs, rows, size), strict=True)
+            return
+        for read in chunks(self._readable(self.inputs[self.first : self.last]), size):
+            try:
+                yield [path for path, _ in read], SpectrumBatch.from_spectra([spectrum for _, spectrum in read])
+            except Exception:  # one of them is odd
+                for path, spectrum in read:
+                    with self._rejecting(path):
+                        yield [path], SpectrumBatch.from_spectra([spectrum])
+
+    def _readable(self, files: Sequence[str]) -> Iterator[tuple[str, Spectrum]]:
+        for path, result in read_each(files):
+            if isinstance(result, ReadError):
+                self.rejected.append((result.path, result.reason))
+            else:
+                yield str(path), result
+
+    @contextmanager
+    def _rejecting(self, path: str) -> Iterator[None]:
+        """Reject a spectrum if the work for it alone fails."""
+        try:
+            yield
+        except Exception as error:  # a model may raise anything
+            self.rejected.append((path, f"it cannot be predicted ({type(error).__name__}: {error})"))
+
+    def predict(self, predictor: Predictor, size: int) -> Iterator[pa.RecordBatch]:
+        """The predictions of all batches. A spectrum that the model fails at costs its own row alone."""
+        for paths, batch in self.batches(size):
+            rows: list[pa.RecordBatch] = []
+            try:
+                rows = [_rows(predictor, paths, batch)]
+            except Exception:
+                for i, path in enumerate(paths):
+                    with self._rejecting(path):
+                        rows.append(_rows(predictor, [path], batch.select([i])))
+            yield from rows
+
+
+def _rows(predictor: Predictor, paths: list[str], batch: SpectrumBatch) -> pa.RecordBatch:
+    table = predictor.predict(batch)
+    table.add_column([printable(path) for path in paths], index=0, name="path")
+    return to_arrow(table)
+
+
+class _Parts:
+    """The folder of the parts of one prediction.
+
+    Part N has a file of rows (`part-N.arrow`), and then a record (`part-N.json`). A part with a record is finished.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def begin(self, key: str) -> None:
+        """Keep the parts that are there if they belong to the prediction with this key; otherwise remove them."""
+        path = self.folder / "key.txt"
+        if path.is_file() and path.read_text() == key:
+            return
+        for old in self.folder.glob("part-*"):
+            old.unlink()
+        with atomic(path) as part:
+            part.write_text(key)
+
+    def record(self, number: int) -> dict[str, Any] | None:
+        """The number of rows, and the rejected inputs, of a finished part; None if it is not finished."""
+        path = self.folder / f"part-{number}.json"
+        try:
+            record: dict[str, Any] = json.loads(path.read_text())
+            rows = sum(batch.num_rows for batch in self.rows(number)) if record["rows"] else 0
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):  # it is absent or damaged
+            return None
+        return record if rows == record["rows"] else None
+
+    def write(self, number: int, batches: Iterable[pa.RecordBatch], rejected: list[tuple[str, str]]) -> dict[str, Any]:
+        """Write a part and its record."""
+        path, rows = self._path(number), 0
+        with atomic(path) as part, part.open("wb") as file:
+            writer = None
+            for batch in batches:
+                writer = writer or pa.ipc.new_file(file, batch.schema)
+                writer.write_batch(batch)
+                rows += batch.num_rows
+            if writer is not None:
+                writer.close()
+        record = {"rows": rows, "rejected": rejected}
+        with atomic(path.with_suffix(".json")) as part:
+            part.write_text(json.dumps(record))
+        return record
+
+    def rows(self, number: int) -> Iterator[pa.RecordBatch]:
+        """The rows of a part."""
+        with pa.OSFile(str(self._path(number))) as file:
+            reader = pa.ipc.open_file(file)
+            for i in range(reader.num_record_batches):
+                yield reader.get_batch(i)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"part-{number}.arrow"
+
+
+def _key(run: Path, inputs: Sequence[Input], paths: Sequence[str], batch_size: int) -> str:
+    """The SHA-256 of all that decides about the predictions: the model, the inputs, and the size of the batches."""
+    found = hashlib.sha256(f"{spectromer.__version__} {batch_size}".encode())
+    files = RunFolder(run)
+    for path in (files.model, files.weights, files.calibration):
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    for name, data in zip(paths, inputs, strict=True):
+        if isinstance(data, ShardSet):
+            found.update((Path(name) / MANIFEST).read_bytes())
+        else:
+            found.update("".join(f"{file}\n" for file in data).encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
+
+
+def predict_files(run: Path, paths: Sequence[str], out: Path, batch_size: int = 256) -> Predicted:
+    """Write a table of the predictions for each spectrum, and list what could not be read or predicted.
 
     Parameters
     ----------
     run : Path
         A run folder.
-    paths : sequence of Path
-        Survey files, folders of survey files, or folders of shards.
+    paths : sequence of str
+        Survey files, folders of survey files, catalogues of files with a column `path`, or folders of shards.
     out : Path
         The table to write, as .csv, .ecsv, .fits or .parquet. A second file next to it, named <stem>.unreadable.csv,
-        lists the files that could not be read, with reasons.
+        lists the files and spectra without a prediction, with reasons. Until the table is finished, its parts are in
+        the folder <name>.parts. If nothing can be predicted, no table is written.
     batch_size : int
         Number of spectra in a batch.
+
+    Returns
+    -------
+    Predicted
 
     Raises
     ------
     RunError
         If the run is not finished.
-    ArgumentError
-        If the suffix of `out` is another one.
+    ArgumentError, CatalogError
+        If the suffix of `out` is another one, `out` cannot be written, or an input does not exist or cannot be read.
+    ShardError
+        If shards are damaged, or if another prediction writes the same table. Finished parts are kept.
     """
     table_format(out)
+    check_writable(out)  # before the work, not after it
     predictor = Predictor.load(run)
-    make_folder(out.parent)  # before the work, not after it
-    rejected: list[ReadError] = []
-    read_paths: list[str] = []
+    inputs = open_inputs(paths)
+    step = -(-_PART_ROWS // batch_size) * batch_size
+    work = [_Part(data, i, min(i + step, len(data))) for data in inputs for i in range(0, len(data), step)]
+    folder = out.with_name(f"{out.name}.parts")
+    with alone(folder, "prediction"):
+        parts = _Parts(folder)
+        parts.begin(_key(run, inputs, paths, batch_size))
+        records = _finish_parts(parts, work, predictor, batch_size)
+        filled = [number for number, record in enumerate(records) if record["rows"]]
+        if filled:
+            write_parts(lambda: (batch for number in filled for batch in parts.rows(number)), out)
+        rejected = [ReadError(*reason) for record in records for reason in record["rejected"]]
+        write_rejected(rejected, out.with_name(f"{out.stem}.unreadable.csv"))
+        shutil.rmtree(folder)
+    return Predicted(sum(record["rows"] for record in records), rejected)
 
-    def readable(files: Sequence[Path]) -> Iterator[Spectrum]:
-        for path, result in read_each(track(files, "predicting")):
-            if isinstance(result, ReadError):
-                rejected.append(result)
-            else:
-                read_paths.append(str(path))
-                yield result
 
-    def batches() -> Iterator[SpectrumBatch]:
-        for path in paths:
-            if is_shards(path):
-                shards = ShardSet.open(path)
-                read_paths.extend(shards.index["path"].to_pylist())
-                total = -(-len(shards) // batch_size)
-                yield from track(in_order(shards, batch_size=batch_size), "predicting", total=total)
-        files = [file for path in paths if not is_shards(path) for file in find_files(path)]
-        yield from map(SpectrumBatch.from_spectra, chunks(readable(files), batch_size))
+def _finish_parts(parts: _Parts, work: Sequence[_Part], predictor: Predictor, size: int) -> list[dict[str, Any]]:
+    """Make the parts that are missing, and return the records of all."""
+    records = []
+    kept = 0
+    with Progress() as progress:
+        bar = progress.add_task("predicting", total=sum(part.last - part.first for part in work))
+        for number, part in enumerate(work):
+            record = parts.record(number)
+            kept += record is not None
+            if record is None:
+                try:
+                    record = parts.write(number, part.predict(predictor, size), part.rejected)
+                except (SpectromerError, KeyboardInterrupt):
+                    print(f"{number} of {len(work)} parts are kept in {parts.folder}: repeat the command to continue")
+                    raise
+            records.append(record)
+            progress.advance(bar, part.last - part.first)
+    if kept:
+        print(f"{kept} of {len(work)} parts were finished before")
+    return records
 
-    table = predictor.predict_batches(batches())
-    table.add_column(read_paths, index=0, name="path")
-    write_table(table, out)
-    unreadable = out.with_name(f"{out.stem}.unreadable.csv")
-    write_rejected(rejected, unreadable)
-    print(f"{out} holds the predictions of {len(table)} spectra")
-    for failure in rejected[:_MAX_PRINTED]:
-        print(f"unreadable: {failure}")
-    if rejected:
-        print(f"{len(rejected)} files could not be read; {unreadable} lists all of them")
+
+def describe(found: Predicted, out: Path) -> str:
+    """A summary of a prediction, in lines."""
+    lines = [f"{out} holds the predictions of {found.spectra} spectra"] if found.spectra else []
+    lines += [f"unreadable: {failure}" for failure in found.rejected[:_MAX_PRINTED]]
+    if found.rejected:
+        unreadable = out.with_name(f"{out.stem}.unreadable.csv")
+        lines.append(f"{len(found.rejected)} files or spectra without a prediction; {unreadable} lists all of them")
+    return "\n".join(lines)

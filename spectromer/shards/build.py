@@ -3,50 +3,55 @@
 The work is divided into shards. A shard depends on its sources alone, so that every process and every run makes the
 same one. It is finished when its record has been written. An ingestion that was interrupted makes only the missing
 shards when it is repeated.
+
+A spectrum that cannot be selected or stored, whatever is odd about it, is listed in rejected.csv with the reason, as a
+file is that cannot be read. It does not stop the ingestion.
 """
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-import spectromer
 from spectromer.chunks import chunks
 from spectromer.errors import ReadError, ShardError
-from spectromer.files import atomic, write_rejected
+from spectromer.files import alone, printable
 from spectromer.labels import believe, replace_labels
-from spectromer.shards.plan import plan, read_sources
-from spectromer.shards.records import (
-    FORMAT,
-    INDEX,
-    Record,
-    read_settings,
-    shard_path,
-    write_manifest,
-    write_settings,
-)
-from spectromer.shards.schema import BLOCK_ROWS, INDEX_SCHEMA, block_of, index_of
-from spectromer.shards.selection import EVERYTHING, Selection
-from spectromer.shards.splits import name_objects
-from spectromer.shards.store import read_arrow, read_indexed, write_shard
-from spectromer.shards.workers import alone, executor
-from spectromer.spectra import Spectrum, name_of
+from spectromer.shards.blocks import sha256_of, write_shard
+from spectromer.shards.finish import finish
+from spectromer.shards.plan import plan, read_source
+from spectromer.shards.records import FORMAT, Record, read_settings, shard_path, write_settings
+from spectromer.shards.schema import BLOCK_ROWS, block_of
+from spectromer.shards.selection import EVERYTHING, LIMITS, Limits, Selection
+from spectromer.shards.workers import executor, make_shard
+from spectromer.spectra import Spectrum
 from spectromer.surveys import survey_named
 from spectromer.surveys.catalogs import OBJECT, Catalog, path_key, prepare_catalog
 
-__all__ = ["REJECTED", "build", "build_shard", "reason_against"]
+__all__ = ["Position", "build", "build_shard", "reason_against"]
 
-REJECTED = "rejected.csv"
+
+class Position:
+    """The place of an ingestion in its sources. A subclass can pass it on; this class does nothing."""
+
+    def set(self, source: int) -> None:
+        """Note that the source with this number is read from now on, or none, if it is -1. Called for each spectrum."""
+
+
+class _Row(NamedTuple):
+    """A spectrum for a shard: its path, and the name of its object if a catalogue gives one."""
+
+    path: str
+    spectrum: Spectrum
+    object: str | None
 
 
 def reason_against(spectrum: Spectrum, select: Selection) -> str | None:
@@ -62,41 +67,91 @@ def reason_against(spectrum: Spectrum, select: Selection) -> str | None:
     return None
 
 
+def _read(
+    sources: Sequence[str], refused: Mapping[int, str], position: Position
+) -> Iterator[tuple[str, Spectrum | ReadError]]:
+    """Read all sources except for those that are refused, which become errors."""
+    for number, source in enumerate(sources):
+        if number in refused:
+            yield source, ReadError(source, refused[number])
+            continue
+        position.set(number)
+        for result in read_source(source):
+            position.set(-1)
+            yield result
+            position.set(number)
+        position.set(-1)
+
+
 def _chosen(
     results: Iterator[tuple[str, Spectrum | ReadError]], tables: Sequence[Catalog], select: Selection, record: Record
-) -> Iterator[tuple[str, Spectrum, str | None]]:
-    """The spectra that are kept, with the labels of the catalogues. The others are counted or listed in the record.
-
-    Yields
-    ------
-    str, Spectrum, str or None
-        The path, the spectrum, and the name of its object if a catalogue gives one.
-    """
+) -> Iterator[_Row]:
+    """The spectra that are kept, with the labels of the catalogues. The others are counted or listed in the record."""
     for part in chunks(results, BLOCK_ROWS):
         record.rejected += [(path, result.reason) for path, result in part if isinstance(result, ReadError)]
         read = [(path, result) for path, result in part if isinstance(result, Spectrum)]
         labels: list[dict[str, Any]] = [dict(spectrum.labels) for _, spectrum in read]
         for table in tables:
-            for keys in ([spectrum.name for _, spectrum in read], [path_key(path) for path, _ in read]):
-                labels = [replace_labels(*pair) for pair in zip(labels, table.labels(keys), strict=True)]
+            for keys in ([printable(spectrum.name) for _, spectrum in read], [path_key(path) for path, _ in read]):
+                found = table.labels(keys)
+                labels = [replace_labels(*pair) for pair in zip(labels, found, strict=True)]
         for (path, spectrum), known in zip(read, labels, strict=True):
             name = known.pop(OBJECT, None)
             spectrum = replace(spectrum, labels=known)
-            reason = reason_against(spectrum, select)
+            try:
+                reason = reason_against(spectrum, select)
+            except Exception as error:  # a label may be anything
+                record.rejected.append((path, f"its labels are odd ({type(error).__name__}: {error})"))
+                continue
             if reason is not None:
                 record.left_out[reason] += 1
                 continue
-            record.surveys[spectrum.survey] += 1
-            record.classes[known.get("class", "")] += 1
-            yield path, spectrum, name
+            yield _Row(path, spectrum, name)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _blocks(rows: Iterator[_Row], record: Record) -> Iterator[pa.RecordBatch]:
+    """Blocks of `BLOCK_ROWS` rows, and a shorter last one. A row that cannot be stored is rejected."""
+    waiting: list[_Row] = []
+    while True:
+        more = list(islice(rows, BLOCK_ROWS - len(waiting)))
+        waiting += more
+        if not waiting:
+            return
+        try:
+            block = _block(waiting)
+        except Exception:  # find the rows that are to blame
+            waiting = [row for row in waiting if _fits(row, record)]
+            continue
+        for kind, names in ((record.surveys, block["survey"]), (record.classes, block["class"])):
+            kind.update(name or "" for name in names.to_pylist())
+        yield block
+        waiting = []
 
 
-def build_shard(out: Path, shard: int, sources: Sequence[str], catalogs: Sequence[Path], select: Selection) -> int:
+def _block(rows: Sequence[_Row]) -> pa.RecordBatch:
+    paths, spectra, objects = zip(*rows, strict=True)
+    return block_of(spectra, paths, objects)
+
+
+def _fits(row: _Row, record: Record) -> bool:
+    """Tell whether a row can be stored. If not, it is listed in the record."""
+    try:
+        _block([row])
+    except Exception as error:
+        record.rejected.append((row.path, f"it cannot be stored ({type(error).__name__}: {error})"))
+        return False
+    return True
+
+
+def build_shard(
+    out: Path,
+    shard: int,
+    sources: Sequence[str],
+    catalogs: Sequence[Path],
+    select: Selection,
+    refused: Mapping[int, str] | None = None,
+    position: Position | None = None,
+) -> Record:
     """Write one shard and then its record.
 
     This may run in any process of any machine that can access the files. The result is always the same.
@@ -113,70 +168,30 @@ def build_shard(out: Path, shard: int, sources: Sequence[str], catalogs: Sequenc
         Prepared catalogues; the labels of later ones replace those of earlier ones.
     select : Selection
         The criteria for the spectra that are kept.
+    refused : mapping, optional
+        The numbers of the sources that are not to be read, with the reasons.
+    position : Position, optional
+        An object that is told which source is read.
 
     Returns
     -------
-    int
-        The number of sources.
+    Record
+        The description of the shard.
     """
     target = shard_path(out, shard)
     record = Record(target.name, sources=len(sources))
-    chosen = _chosen(read_sources(sources), [Catalog(path) for path in catalogs], select, record)
-
-    def blocks() -> Iterator[pa.RecordBatch]:
-        for rows in chunks(chosen, BLOCK_ROWS):
-            paths, spectra, objects = zip(*rows, strict=True)
-            yield block_of(spectra, paths, objects)
-
+    results = _read(sources, refused or {}, position or Position())
+    rows = _chosen(results, [Catalog(path) for path in catalogs], select, record)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the last bits of simulated spectra depend on it
     try:
-        record.rows = write_shard(blocks(), target)
+        written = write_shard(_blocks(rows, record), target)
     finally:
         torch.set_num_threads(threads)
-    record.bytes = target.stat().st_size
-    record.sha256 = _sha256(target)
+    record.rows, record.bytes, record.sha256, record.blocks, record.index = written
+    record.rejected = [(printable(path), printable(reason)) for path, reason in record.rejected]
     record.write(out, shard)
-    return len(sources)
-
-
-def _finish(out: Path, shards: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """Write the files that describe all shards: the index, the list of rejected files and finally the manifest."""
-    records = [record for i in range(shards) if (record := Record.read(out, i)) is not None]
-    tables = [read_indexed(out / record.name) for record in records]
-    rows = pa.concat_tables(tables) if tables else INDEX_SCHEMA.empty_table()
-    given = rows["object"].to_pylist()
-    if (out / INDEX).is_file():  # of an earlier ingestion; its names of objects are kept
-        named = read_arrow(out / INDEX, INDEX_SCHEMA)["object"].to_pylist()
-        given = named + given[len(named) :]
-    ra, dec = (rows[name].to_numpy() for name in ("ra", "dec"))
-    names = map(name_of, rows["survey"].to_pylist(), rows["object_id"].to_pylist())
-    objects = name_objects(ra, dec, given, list(names))
-    index = index_of(rows, objects)
-    with atomic(out / INDEX) as part, pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, INDEX_SCHEMA) as writer:
-        writer.write_table(index)
-    rejected = [ReadError(path, reason) for record in records for path, reason in record.rejected]
-    write_rejected(rejected, out / REJECTED)
-
-    def total(name: str) -> dict[str, int]:
-        return dict(sorted(sum((Counter(getattr(record, name)) for record in records), Counter()).items()))
-
-    manifest = {
-        "format": FORMAT,
-        "spectromer": spectromer.__version__,
-        "pyarrow": pa.__version__,
-        "spectra": len(rows),
-        "objects": len(set(objects)),
-        "surveys": total("surveys"),
-        "classes": total("classes"),
-        "sources": sum(record.sources for record in records),
-        "rejected": len(rejected),
-        "left_out": total("left_out"),
-        "settings": settings,
-        "shards": [{name: getattr(record, name) for name in ("name", "rows", "bytes", "sha256")} for record in records],
-    }
-    write_manifest(manifest, out)
-    return manifest
+    return record
 
 
 def _settle(
@@ -193,10 +208,11 @@ def _settle(
     for path, target in zip(catalogs, prepared, strict=True):
         prepare_catalog(path, target)
     settings: dict[str, Any] = {
+        "format": FORMAT,
         "select": asdict(select),
         "shard_size": shard_size,
         "simulated": [simulated, seed],
-        "catalogs": [[path.name, _sha256(target)] for path, target in zip(catalogs, prepared, strict=True)],
+        "catalogs": [[path.name, sha256_of(target)] for path, target in zip(catalogs, prepared, strict=True)],
     }
     settings = json.loads(json.dumps(settings))  # turns tuples into lists, as in the saved settings
     begun = read_settings(out)
@@ -228,6 +244,7 @@ def build(
     shard_size: int = 4096,
     workers: int = 1,
     scheduler: str | None = None,
+    limits: Limits = LIMITS,
 ) -> dict[str, Any]:
     """Convert files to shards.
 
@@ -243,12 +260,12 @@ def build(
     ArgumentError, CatalogError, DependencyError, ReadError
         When an option, a path or a catalogue is invalid, or a required package is not installed.
     ShardError
-        When the folder was begun with different settings or is damaged, or a worker process has died.
+        When the folder was begun with different settings or is damaged, or a shard cannot be made.
     """
     for name in select.surveys:
         survey_named(name)
     out = out.absolute()
-    with alone(out):
+    with alone(out, "ingestion"):
         settings, prepared = _settle(out, catalogs, select, shard_size, simulated, seed)
         shards = plan(out, paths, simulated=simulated, seed=seed, shard_size=shard_size)
         missing = [i for i in range(len(shards)) if Record.read(out, i) is None]
@@ -258,16 +275,11 @@ def build(
         with Progress(*columns) as progress:
             bar = progress.add_task("ingesting", total=total, completed=done)
             with executor(workers, scheduler) as pool:
-                work = [pool.submit(build_shard, out, i, shards[i], prepared, select) for i in missing]
+                work = [pool.submit(make_shard, out, i, shards[i], prepared, select, limits) for i in missing]
                 try:
                     for future in as_completed(work):
                         progress.advance(bar, future.result())
-                except BrokenProcessPool as error:
-                    raise ShardError(
-                        "a worker process has died (out of memory?); finished shards are kept: "
-                        "repeat the same command to continue"
-                    ) from error
                 finally:
                     for future in work:
                         future.cancel()  # after an error, do not start the rest
-        return _finish(out, len(shards), settings)
+        return finish(out, len(shards), settings)

@@ -169,7 +169,7 @@ class Feed:
             if len(value) != len(batches.shards):
                 raise ArgumentError(f"values[{name!r}] must have {len(batches.shards)} rows, got {len(value)}")
         self.batches, self.values, self.device, self.workers = batches, values or {}, torch.device(device), workers
-        self._read = self._by_torch if feed == "torch" else self._by_dali
+        self._feed = feed
         self._next = 0
         self._kept: tuple[int, Any] | None = None  # DALI's pipeline at the beginning of an epoch
 
@@ -186,7 +186,8 @@ class Feed:
         self._next = int(state["batch"])
 
     def __iter__(self) -> Iterator[tuple[SpectrumBatch, dict[str, Tensor]]]:
-        for spectra, rows in self._read(self._next):
+        read = self._by_torch if self._feed == "torch" else self._by_dali
+        for spectra, rows in read(self._next):
             self._next += 1
             if self._next == len(self.batches):
                 self._next = 0
@@ -215,13 +216,12 @@ class Feed:
             # Copied, as DALI reuses its memory for a later batch.
             flux, ivar, wavelength, rows = (from_dlpack(out.as_tensor()).clone() for out in pipeline.run())
             rows = rows[:, 0].cpu()
-            ids, surveys = shards.names(rows.numpy())
             if number == len(self.batches) - 1:
                 with suppress(StopIteration):
                     pipeline.run()  # raises StopIteration at the end of the epoch
                 pipeline.reset()
                 self._kept = epoch + 1, pipeline
-            yield SpectrumBatch(flux, ivar, wavelength if shared is None else shared, ids, surveys), rows
+            yield shards.named(flux, ivar, wavelength if shared is None else shared, rows.numpy()), rows
 
 
 def _dali_pipeline(batches: Batches, first: int, device: torch.device, workers: int) -> Any:

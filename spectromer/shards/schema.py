@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 
 from spectromer.errors import ArgumentError
+from spectromer.files import printable
 from spectromer.grids import log_coefficients
 from spectromer.labels import LABELS
 from spectromer.spectra import Spectrum
 
-__all__ = ["BLOCK_ROWS", "INDEX_SCHEMA", "SCHEMA", "block_of", "index_of"]
+__all__ = ["BLOCK_ROWS", "FIRST_INDEX_SCHEMA", "FIRST_SCHEMA", "INDEX_SCHEMA", "SCHEMA", "block_of", "index_of"]
 
 BLOCK_ROWS = 256
 
@@ -19,6 +20,7 @@ _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 _INDEXED = [
     *(pa.field(name, pa.string()) for name in ("object_id", "survey", "path", "object")),
     *(pa.field(name, _ARROW[kind]) for name, kind in LABELS.items()),
+    pa.field("flux_scale", pa.float64()),
     pa.field("coeff0", pa.float64()),
     pa.field("coeff1", pa.float64()),
     pa.field("pixels", pa.int32()),
@@ -28,8 +30,13 @@ _PIXELS = [
     pa.field("flux", pa.list_(pa.float32())),
     pa.field("ivar", pa.list_(pa.float32())),
 ]
-SCHEMA = pa.schema([*_INDEXED, *_PIXELS], metadata={"spectromer": "shard 1"})
-INDEX_SCHEMA = pa.schema(_INDEXED, metadata={"spectromer": "index 1"})
+SCHEMA = pa.schema([*_INDEXED, *_PIXELS], metadata={"spectromer": "shard 2"})
+INDEX_SCHEMA = pa.schema(_INDEXED, metadata={"spectromer": "index 2"})
+#: The schemas of format 1.
+FIRST_SCHEMA, FIRST_INDEX_SCHEMA = (
+    pa.schema([field for field in schema if field.name != "flux_scale"]) for schema in (SCHEMA, INDEX_SCHEMA)
+)
+MAX_PIXELS = 1 << 22  # of a spectrum; the offsets of the pixels of a block are 32-bit integers
 
 
 def block_of(
@@ -48,19 +55,22 @@ def block_of(
     Raises
     ------
     ArgumentError
-        When a spectrum has a label that is not in `LABELS`.
+        When a spectrum has a label that is not in `LABELS`, or too many pixels.
     """
     for s in spectra:
+        if len(s) > MAX_PIXELS:
+            raise ArgumentError(f"spectrum {s.id!r} has {len(s)} pixels; a shard holds spectra of at most {MAX_PIXELS}")
         for name in s.labels:
             if name not in LABELS:
                 raise ArgumentError(f"label {name!r} of spectrum {s.id!r} must be one of {', '.join(LABELS)}")
     grids = [log_coefficients(s.wavelength.numpy()) for s in spectra]
     columns: dict[str, Any] = {
-        "object_id": [s.id for s in spectra],
+        "object_id": [printable(s.id) for s in spectra],
         "survey": [s.survey for s in spectra],
-        "path": paths or [""] * len(spectra),
+        "path": [printable(path) for path in paths or [""] * len(spectra)],
         "object": objects or [None] * len(spectra),
         **{name: [s.labels.get(name) for s in spectra] for name in LABELS},
+        "flux_scale": [s.flux_scale for s in spectra],
         "coeff0": [None if g is None else g[0] for g in grids],
         "coeff1": [None if g is None else g[1] for g in grids],
         "pixels": [len(s) for s in spectra],

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,9 @@ from spectromer.surveys.simulated import simulate
 if TYPE_CHECKING:
     from spectromer.config import DataConfig
 
-__all__ = ["Division", "divide", "is_shards", "load", "load_simulated"]
+__all__ = ["Division", "Input", "divide", "is_shards", "load", "load_simulated", "open_inputs"]
+
+Input = ShardSet | list[str]  # shards, or survey files
 
 _CATALOGS = (".csv", ".parquet")  # endings of catalogues of files
 
@@ -44,6 +47,50 @@ def _catalog(path: Path) -> Catalog:
         prepared = Path(folder) / "catalog.arrow"
         prepare_catalog(path, prepared)
         return Catalog(prepared)
+
+
+def open_inputs(paths: Sequence[str]) -> list[Input]:
+    """Open shards, and find the files of folders and of catalogues.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Folders of shards, survey files, folders of them at any depth, or catalogues (.csv or .parquet) with a column
+        `path`.
+
+    Returns
+    -------
+    list of Input
+        The shards or the files of each path.
+
+    Raises
+    ------
+    ArgumentError
+        When a path does not exist.
+    CatalogError
+        When a catalogue cannot be read or has no column `path`.
+    ShardError
+        When shards are damaged.
+    """
+    found: list[Input] = []
+    for path in paths:
+        root = Path(path)
+        if not path or not root.exists():
+            raise ArgumentError(f"{path or 'an empty path'}: no such file or folder")
+        if is_shards(root):
+            found.append(ShardSet.open(root))
+        elif root.suffix.lower() in _CATALOGS:
+            found.append(_files_of(root, _catalog(root)))
+        else:
+            found.append([str(file) for file in find_files(root)])
+    return found
+
+
+def _files_of(path: Path, catalog: Catalog) -> list[str]:
+    files = catalog.paths()
+    if not files:
+        raise CatalogError(f"{path}: a catalogue of files needs a column path")
+    return files
 
 
 def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet, list[ReadError]]:
@@ -77,9 +124,7 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
     if is_shards(root):
         return ShardSet.open(root), []
     catalog = _catalog(root) if root.suffix.lower() in _CATALOGS else None
-    paths = find_files(root) if catalog is None else catalog.paths()
-    if catalog is not None and not paths:
-        raise CatalogError(f"--data {root}: a catalogue of files needs a column path")
+    paths: Sequence[str | Path] = find_files(root) if catalog is None else _files_of(root, catalog)
     results = read_each(track(paths, "reading") if progress else paths)
     rejected: list[ReadError] = []
     spectra: list[Spectrum] = []

@@ -9,6 +9,7 @@ __all__ = ["SPLITS", "name_objects", "split_by_object", "subsample"]
 
 SPLITS = ("train", "val", "test")
 _SAME_OBJECT_ARCSEC = 3.0
+_FULL_CIRCLE, _POLE = 360.0, 90.0  # degrees; beyond them a position is impossible, and counts as unknown
 
 
 def name_objects(
@@ -19,7 +20,8 @@ def name_objects(
 ) -> list[str]:
     """Name the object of each spectrum. All spectra of an object get the same name, except for names that are given.
 
-    Spectra within 3 arcsec of each other show the same object. This relation is transitive (friends of friends).
+    Spectra within 3 arcsec of each other show the same object. This relation is transitive (friends of friends). An
+    impossible position, such as a declination of -99, counts as unknown.
 
     Parameters
     ----------
@@ -38,7 +40,7 @@ def name_objects(
         the object. A spectrum without a position gets the name in `otherwise`.
     """
     names = [name or "" for name in given]
-    placed = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    placed = np.flatnonzero((np.abs(ra) <= _FULL_CIRCLE) & (np.abs(dec) <= _POLE))  # False for NaN
     if len(placed) and not all(names):
         import astropy.units as u
         from astropy.coordinates import SkyCoord

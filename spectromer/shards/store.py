@@ -1,21 +1,23 @@
 """Shards: any number of spectra as Arrow files, which can be read in parts.
 
-A folder of shards contains
+A folder of shards, in format 2, contains
 
 - `shard-00000.arrow`, ...: Arrow IPC files with one row per spectrum, in record batches ("blocks") of 256 rows. Any
   Arrow tool can read them (Hugging Face datasets, polars, DuckDB). The columns are `object_id`, `survey`, `path`,
-  `flux` and `ivar` as lists of float32, and the labels. Wavelengths are stored as `coeff0` and `coeff1`
-  (10 ** (coeff0 + coeff1 i) Angstrom) or, if they are not on such a grid, as the list `lambda`;
-- `shard-00000.index.arrow`, ...: the same rows without their pixels;
+  `flux` and `ivar` as lists of float32, the labels, and `flux_scale`, the factor of the flux. Wavelengths are stored as
+  `coeff0` and `coeff1` (10 ** (coeff0 + coeff1 i) Angstrom) or, if they are not on such a grid, as the list `lambda`;
+- `index-00000.arrow`, ...: the same rows without their pixels;
 - `index.arrow`: the rows of all shards without their pixels, with the name of the object that each spectrum shows;
 - `manifest.json`: counts, checksums, and the number of spectra left out, by reason.
+
+Every block and the index are read with their checksums. Format 1 has no checksums and no `flux_scale`. It is read
+with a warning.
 """
 
 import os
+import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,117 +25,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from spectromer.errors import ShardError
-from spectromer.files import atomic
-from spectromer.grids import LogGrid, common_grid, extended, log_grid
+from spectromer.grids import LogGrid, common_grid, extended
 from spectromer.labels import LABELS, BelievedLabels
+from spectromer.shards.blocks import Block, Place, places_of, read_block, read_index
 from spectromer.shards.records import INDEX, read_manifest
-from spectromer.shards.schema import BLOCK_ROWS, INDEX_SCHEMA, SCHEMA, block_of, index_of
+from spectromer.shards.schema import BLOCK_ROWS, SCHEMA, block_of, index_of
 from spectromer.spectra import Spectrum, SpectrumBatch
 
-__all__ = ["Block", "BlockCache", "ShardSet", "read_arrow", "read_indexed", "write_shard"]
+__all__ = ["BlockCache", "ShardSet"]
 
 
-def write_shard(blocks: Iterable[pa.RecordBatch], path: Path) -> int:
-    """Write record batches to an Arrow IPC file, and the rows without pixels to a second one; return their number."""
-    rows = 0
-    with ExitStack() as stack:
-        index, pixels = (_writer(stack, *to) for to in ((_indexed_path(path), INDEX_SCHEMA), (path, SCHEMA)))
-        for block in blocks:
-            pixels.write_batch(block)
-            index.write_batch(block.select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA))
-            rows += block.num_rows
-    return rows
-
-
-def _writer(stack: ExitStack, path: Path, schema: pa.Schema) -> Any:
-    file = stack.enter_context(pa.OSFile(str(stack.enter_context(atomic(path))), "wb"))
-    return stack.enter_context(pa.ipc.new_file(file, schema))
-
-
-def _indexed_path(path: Path) -> Path:
-    return path.with_suffix(".index.arrow")
-
-
-@dataclass(frozen=True)
-class Block:
-    """The pixels of one record batch.
-
-    Attributes
-    ----------
-    ends : ndarray [rows + 1] int32
-        The offsets of the spectra in `flux` and `ivar`, including the end of the last one.
-    flux, ivar : ndarray [pixels of all] float32
-    coeff0, coeff1 : ndarray [rows] float64
-        The logarithmic grid of each spectrum; NaN if its wavelengths are listed instead.
-    wavelength : ndarray float64
-        The listed wavelengths in Angstrom, concatenated.
-    wavelength_ends : ndarray [rows + 1] int32
-        The offsets of the spectra in `wavelength`, including the end of the last one.
-    """
-
-    ends: np.ndarray
-    flux: np.ndarray
-    ivar: np.ndarray
-    coeff0: np.ndarray
-    coeff1: np.ndarray
-    wavelength: np.ndarray
-    wavelength_ends: np.ndarray
-
-    @classmethod
-    def from_arrow(cls, batch: pa.RecordBatch) -> "Block":
-        """Make a block of views into a record batch."""
-
-        def flat(name: str) -> tuple[np.ndarray, np.ndarray]:
-            lists = batch.column(name)
-            return lists.values.to_numpy(zero_copy_only=False), lists.offsets.to_numpy()
-
-        (flux, ends), (ivar, _), (wavelength, listed) = flat("flux"), flat("ivar"), flat("lambda")
-        coeff0, coeff1 = (batch.column(name).to_numpy(zero_copy_only=False) for name in ("coeff0", "coeff1"))
-        return cls(ends, flux, ivar, coeff0, coeff1, wavelength, listed)
-
-    def wavelengths(self, row: int) -> np.ndarray:
-        """The wavelengths of one spectrum, [N] Angstrom, float64."""
-        if np.isnan(self.coeff1[row]):
-            return self.wavelength[self.wavelength_ends[row] : self.wavelength_ends[row + 1]]
-        return log_grid(self.coeff0[row], self.coeff1[row], int(self.ends[row + 1] - self.ends[row]))
-
-
-def _reader(file: pa.NativeFile, path: Path, schema: pa.Schema) -> pa.ipc.RecordBatchFileReader:
-    """Open a reader of an Arrow file, which must have the columns of `schema`."""
-    try:
-        reader = pa.ipc.open_file(file)
-    except (OSError, pa.ArrowException) as error:
-        raise ShardError(f"{path}: not a whole Arrow file ({error})") from error
-    if not reader.schema.equals(schema):
-        wrong = [field.name for field in schema if field not in list(reader.schema)]
-        wrong = wrong or [field.name for field in reader.schema if field not in list(schema)]
-        raise ShardError(f"{path}: its columns are not those of this version of Spectromer ({', '.join(wrong)})")
-    return reader
-
-
-def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read an Arrow file by mapping it into memory.
-
-    Raises
-    ------
-    ShardError
-        When the file is missing, is not a complete Arrow file, or has columns other than those of `schema`.
-    """
-    try:
-        with pa.memory_map(str(path)) as file:
-            return _reader(file, path, schema).read_all()
-    except (OSError, pa.ArrowException) as error:
-        raise ShardError(f"{path}: not a whole Arrow file ({error})") from error
-
-
-def read_indexed(path: Path) -> pa.Table:
-    """The rows of a shard without their pixels; see `read_arrow`."""
-    return read_arrow(_indexed_path(path), INDEX_SCHEMA)
-
-
-def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[torch.Tensor, ...]:
+def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[Tensor, ...]:
     """Stack rows of blocks as the flux, ivar and wavelength of a SpectrumBatch, on `grid` if it is given."""
     counts = [int(block.ends[row + 1] - block.ends[row]) for block, row in parts]
     if grid is None and parts:
@@ -160,16 +65,14 @@ class ShardSet:
     Attributes
     ----------
     index : pyarrow.Table
-        One row per spectrum: object_id, survey, path, object, labels, coeff0, coeff1, pixels.
+        One row per spectrum: object_id, survey, path, object, labels, flux_scale, coeff0, coeff1, pixels.
     block_starts : ndarray [blocks + 1] int64
         The first row of each block.
     grid : LogGrid or None
         The common grid of all spectra, which is then the wavelength axis of every batch; None if there is none.
     """
 
-    def __init__(
-        self, index: pa.Table, block_starts: np.ndarray, places: Sequence[tuple[Path, int] | pa.RecordBatch]
-    ) -> None:
+    def __init__(self, index: pa.Table, block_starts: np.ndarray, places: Sequence[Place | pa.RecordBatch]) -> None:
         self.index, self.block_starts, self._places = index, block_starts, places
         self.grid = common_grid(*(index[name].to_numpy() for name in ("coeff0", "coeff1", "pixels")))
 
@@ -183,21 +86,17 @@ class ShardSet:
             When the manifest is missing, or a file is missing, damaged or different from the manifest's description.
         """
         folder = Path(folder)
-        places: list[tuple[Path, int]] = []
+        manifest = read_manifest(folder)
+        if manifest["format"] == 1:
+            warnings.warn(f"{folder} has no checksums, as it is of format 1: it is read unchecked", stacklevel=2)
+        places: list[Place] = []
         starts = [0]
-        for shard in read_manifest(folder)["shards"]:
-            path = folder / shard["name"]
-            if not path.is_file() or path.stat().st_size != shard["bytes"]:
-                raise ShardError(f"{path}: the manifest says {shard['bytes']} bytes; the file is missing or differs")
-            blocks = -(-shard["rows"] // BLOCK_ROWS)
-            with pa.OSFile(str(path)) as file:
-                found = _reader(file, path, SCHEMA).num_record_batches
-            if found != blocks:
-                raise ShardError(f"{path}: it must have {blocks} blocks for {shard['rows']} rows, it has {found}")
-            for first in range(0, shard["rows"], BLOCK_ROWS):
-                places.append((path, first // BLOCK_ROWS))
-                starts.append(starts[-1] + min(BLOCK_ROWS, shard["rows"] - first))
-        index = read_arrow(folder / INDEX, INDEX_SCHEMA)
+        for shard in manifest["shards"]:
+            found = places_of(folder, shard)
+            places += found
+            first = starts[-1]
+            starts += [first + min(BLOCK_ROWS * (i + 1), shard["rows"]) for i in range(len(found))]
+        index = read_index(folder / INDEX, manifest.get("index"))
         if len(index) != starts[-1]:
             raise ShardError(f"{folder}: the index has {len(index)} rows, the shards {starts[-1]}")
         return cls(index, np.array(starts), places)
@@ -230,13 +129,22 @@ class ShardSet:
         place = self._places[block]
         if isinstance(place, pa.RecordBatch):
             return Block.from_arrow(place)
-        # Read instead of mapped: a block is contiguous on disk, and mapped pages would count as resident memory.
-        path, number = place
-        try:
-            with pa.OSFile(str(path)) as file:
-                return Block.from_arrow(pa.ipc.open_file(file).get_batch(number))
-        except (OSError, pa.ArrowException) as error:
-            raise ShardError(f"{path}: block {number} cannot be read ({error})") from error
+        found = read_block(place)
+        rows = slice(self.block_starts[block], self.block_starts[block + 1])
+        if not np.array_equal(np.diff(found.ends), self._pixels[rows]):
+            raise ShardError(f"{place.path}: block {place.number} does not hold the spectra that the index lists")
+        return found
+
+    @cached_property
+    def _pixels(self) -> np.ndarray:
+        pixels: np.ndarray = self.index["pixels"].to_numpy()
+        return pixels
+
+    @cached_property
+    def _scales(self) -> np.ndarray | None:
+        """The flux_scale of each spectrum; None if all are 1."""
+        scales: np.ndarray = self.index["flux_scale"].to_numpy()
+        return scales if (scales != 1.0).any() else None
 
     def labels(self, rows: Sequence[int] | np.ndarray | None = None) -> Iterator[dict[str, Any]]:
         """The labels of the given rows, or of all rows, in order. Unknown labels are absent."""
@@ -260,7 +168,13 @@ class ShardSet:
         for i in np.argsort(blocks, kind="stable"):
             parts[i] = (cache[int(blocks[i])], int(rows[i] - self.block_starts[blocks[i]]))
         flux, ivar, wavelength = _stack(parts, self.grid)
-        return SpectrumBatch(flux, ivar, wavelength, *self.names(rows))
+        return self.named(flux, ivar, wavelength, rows)
+
+    def named(self, flux: Tensor, ivar: Tensor, wavelength: Tensor, rows: np.ndarray) -> SpectrumBatch:
+        """The batch of the given rows with their ids, surveys and flux_scale, given their pixels."""
+        ids, surveys = self.names(rows)
+        scales = [] if self._scales is None else self._scales[rows].tolist()
+        return SpectrumBatch(flux, ivar, wavelength, ids, surveys, flux_scale=scales)
 
     def names(self, rows: np.ndarray) -> tuple[list[str], list[str]]:
         """The ids and surveys of the given rows."""
