@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from spectromer import Spectrum, SpectrumBatch
+from spectromer import Spectrum, SpectrumBatch, render, resample
 from spectromer.errors import ArgumentError
 from spectromer.forms import batch_of
 
@@ -52,6 +52,46 @@ def test_specutils_of_every_dimension() -> None:
         assert found.wavelength.tolist() == axis.value.tolist()
     mixed = batch_of([each[0], Spectrum.from_specutils(each[1])])
     assert mixed.flux.tolist() == flux.value[:2].tolist()
+
+
+def test_operators_take_spectra_in_any_form() -> None:
+    """Whatever the form, the values and the pictures are those of the plain tensors."""
+    u = pytest.importorskip("astropy.units")
+    rng = np.random.default_rng(3)
+    flux, ivar, waves = rng.normal(size=(2, 300)), rng.uniform(0.5, 2.0, (2, 300)), np.linspace(4000.0, 9000.0, 300)
+    grid = np.linspace(4500.0, 8500.0, 50)
+    tensors = [torch.from_numpy(values) for values in (flux, ivar, waves)]
+    want, drawn = resample(*tensors, torch.from_numpy(grid)), render(SpectrumBatch(*tensors), size=32)
+    made = [Spectrum.from_arrays(f, v, waves) for f, v in zip(flux, ivar, strict=True)]
+    for spectra in (made, SpectrumBatch.from_spectra(made), iter(made)):
+        kept = list(spectra) if not isinstance(spectra, SpectrumBatch) else spectra
+        for found in (
+            resample(kept, grid),
+            resample(kept, grid=torch.from_numpy(grid)),
+            resample(kept, grid / 10 * u.nm),
+        ):
+            torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-6)
+        assert int((render(kept, size=32).int() - drawn.int()).abs().max()) <= 1
+    assert torch.equal(resample(made[0], grid)[0], resample(made, grid)[0][:1])
+    with_units = resample(flux * u.Jy, ivar / u.Jy**2, waves / 1e4 * u.um, grid)
+    torch.testing.assert_close(with_units, want, rtol=1e-5, atol=1e-6)
+    masked = np.ma.masked_array(flux, np.broadcast_to((waves > 6000) & (waves < 7000), flux.shape))
+    _, weight = resample(masked, ivar, waves, grid)
+    assert not weight[:, (grid > 6100) & (grid < 6900)].any() and bool(weight[:, grid < 5900].all())
+    one = render(flux[0], ivar=ivar[0], wavelength=waves * u.AA, size=32)
+    assert int((one[0].int() - drawn[0].int()).abs().max()) <= 1
+    assert torch.equal(resample(flux, None, waves, grid)[0], resample(flux, np.ones_like(flux), waves, grid)[0])
+
+
+def test_what_operators_refuse() -> None:
+    waves = torch.linspace(4000.0, 5000.0, 9)
+    with pytest.raises(ArgumentError, match="grid is missing: resample takes flux, ivar, wavelength and grid"):
+        resample(torch.ones(1, 9), torch.ones(1, 9), waves)
+    with pytest.raises(ArgumentError, match="grid is missing"):
+        resample(Spectrum.from_arrays(np.ones(9), None, waves))
+    for call in (render, lambda spectra: resample(spectra, waves)):
+        with pytest.raises(ArgumentError, match="or a flux with its wavelength; got Tensor"):
+            call(torch.ones(1, 9))
 
 
 def test_what_is_no_spectrum_is_refused() -> None:

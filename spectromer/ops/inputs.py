@@ -6,9 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spectromer.arrays import plain, wavelength_of
 from spectromer.errors import ArgumentError
+from spectromer.forms import batch_of
+from spectromer.spectra import SpectrumBatch
 
-__all__ = ["single_ivar", "tensor_of"]
+__all__ = ["single_ivar", "spectra_of", "tensor_of"]
 
 
 def tensor_of(values: Any, name: str, device: torch.device | None = None) -> Tensor:
@@ -32,7 +35,7 @@ def tensor_of(values: Any, name: str, device: torch.device | None = None) -> Ten
         if values.is_complex():
             raise ArgumentError(f"{name} must be real, got {values.dtype}")
         return values
-    if hasattr(values, "unit") or isinstance(values, np.ma.MaskedArray):
+    if _has_mask_or_unit(values):
         raise ArgumentError(
             f"{name} must be plain numbers, got {type(values).__name__}; Spectrum.from_arrays takes units and masks"
         )
@@ -44,6 +47,40 @@ def tensor_of(values: Any, name: str, device: torch.device | None = None) -> Ten
         raise ArgumentError(f"{name} must be a tensor or an array of real numbers, got {type(values).__name__}")
     kinds = {"f": np.dtype(f"f{min(array.dtype.itemsize, 8)}"), "b": np.dtype(bool)}
     return torch.from_numpy(np.array(array, kinds.get(array.dtype.kind, np.dtype(np.int64)), order="C")).to(device)
+
+
+def _has_mask_or_unit(values: Any) -> bool:
+    """Tell whether values are a masked array, a column or quantity of astropy, or an uncertainty."""
+    marks = ("unit", "unmasked", "uncertainty_type")
+    return not isinstance(values, Tensor) and (
+        any(hasattr(values, mark) for mark in marks) or isinstance(values, np.ma.MaskedArray)
+    )
+
+
+def spectra_of(flux: Any, ivar: Any, wavelength: Any, grid: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The tensors of spectra and of a grid in any form; see `spectromer.resample`.
+
+    Raises
+    ------
+    ArgumentError
+        When a form is unknown, or the grid is missing.
+    """
+    if wavelength is None:  # spectra, and then the grid
+        grid = ivar if grid is None else grid
+        flux, ivar = batch_of(flux), None
+    elif ivar is None or any(map(_has_mask_or_unit, (flux, ivar, wavelength))):
+        flux = batch_of(flux, ivar, wavelength)
+    if grid is None:
+        raise ArgumentError("grid is missing: resample takes flux, ivar, wavelength and grid, or spectra and grid")
+    if isinstance(flux, SpectrumBatch):
+        flux, ivar, wavelength = flux.flux, flux.ivar, flux.wavelength
+    flux = tensor_of(flux, "flux")
+    grid = wavelength_of(plain(grid, "grid")) if _has_mask_or_unit(grid) else grid
+    ivar, wavelength, grid = (
+        tensor_of(values, name, flux.device)
+        for name, values in (("ivar", ivar), ("wavelength", wavelength), ("grid", grid))
+    )
+    return flux, ivar, wavelength, grid
 
 
 def single_ivar(ivar: Tensor) -> Tensor:

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from spectromer.errors import ArgumentError
+from spectromer.forms import batch_of
 from spectromer.ops._native import _C, CACHES, dense, kept_for_graphs, output
+from spectromer.ops.checks import check_spectra
 from spectromer.ops.composite import composite
 from spectromer.ops.inputs import tensor_of
 from spectromer.ops.raster import COVERAGES
-from spectromer.ops.resample import MAX_GAP, ResampleCall, check_spectra
+from spectromer.ops.resample import MAX_GAP, ResampleCall
 from spectromer.ops.tables import DTYPES, Tables, wavelength_grid
 from spectromer.picture import Picture, hashable
 from spectromer.regions import mark_regions
@@ -21,18 +23,20 @@ if TYPE_CHECKING:
 
 
 def render(
-    batch: "SpectrumBatch",
+    spectra: Any,
     *,
     style: str = "plot",
     size: int = 224,
+    ivar: Any = None,
+    wavelength: Any = None,
     **options: Any,
 ) -> Tensor:  # [B, C, size, size]
-    """Draw every spectrum of a batch as an image.
+    """Draw spectra as images.
 
     Parameters
     ----------
-    batch : SpectrumBatch
-        B spectra.
+    spectra : SpectrumBatch, Spectrum, object of specutils, list of these, or array-like [N] or [B, N]
+        B spectra, or their flux; see `spectromer.forms.batch_of`.
     style : str
         The kind of picture. It sets the defaults of the options below.
 
@@ -52,6 +56,8 @@ def render(
             and its two derivatives as channels; or with flux and spectral lines as channels.
     size : int
         Height and width of the image in pixels.
+    ivar, wavelength : array-like [N] or [B, N], optional
+        The inverse variance and the wavelength of a flux.
     **options
         The fields of `spectromer.Picture`, which explains them: channels, panels, layout, wavelength_range, axis,
         scale, percentiles, per_panel, margin, side_margin, points, linewidth, coverage, subcolumns, block, order,
@@ -68,9 +74,9 @@ def render(
     Raises
     ------
     ArgumentError
-        When the style or an option is unknown, or a value is invalid.
+        When the style or an option is unknown, a value is invalid, or `spectra` has another form.
     """
-    return draw(batch, _checked(style, size, **options))
+    return draw(batch_of(spectra, ivar, wavelength), _checked(style, size, **options))
 
 
 def draw(batch: "SpectrumBatch", options: str) -> Tensor:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from spectromer.errors import ArgumentError, require
 from spectromer.ops._native import _C, CACHES, call, dense, output
-from spectromer.ops.inputs import single_ivar, tensor_of
+from spectromer.ops.checks import check_grid, check_spectra
+from spectromer.ops.inputs import single_ivar, spectra_of, tensor_of
 from spectromer.ops.plans import bin_plans
 
 METHODS = dict(_C.Method.__members__)
@@ -18,10 +19,10 @@ MAX_GAP = 5.0
 
 
 def resample(
-    flux: Tensor,  # [B, N]
-    ivar: Tensor,  # [B, N]
-    wavelength: Tensor,  # [N] or [B, N]
-    grid: Tensor,  # [M] or [B, M]
+    flux: Any,  # [B, N]
+    ivar: Any = None,  # [B, N]
+    wavelength: Any = None,  # [N] or [B, N]
+    grid: Any = None,  # [M] or [B, M]
     *,
     method: str = "flux_conserving",
     coverage: float = 0.0,
@@ -30,6 +31,9 @@ def resample(
     shift: Tensor | None = None,  # [B]
 ) -> tuple[Tensor, Tensor]:
     r"""Resample spectra to other wavelength bins.
+
+    It is called as ``resample(flux, ivar, wavelength, grid)``, or as ``resample(spectra, grid)`` with a SpectrumBatch,
+    a Spectrum, spectra of specutils or a list of these.
 
     With top-hat pixels and overlaps :math:`w_i` (Angstrom) of a bin with the good pixels,
 
@@ -41,12 +45,13 @@ def resample(
 
     Parameters
     ----------
-    flux : Tensor [B, N] or [T]
+    flux : Tensor or array-like [B, N] or [T]
         Flux density. It is converted to float32, the type of the result; a flux beyond its range masks the pixel. Sums
         are in double precision where single precision would not do. All arguments may be arrays or lists instead of
-        tensors, of any strides and any real type.
-    ivar : Tensor [B, N] or [T]
-        Inverse variance of flux; 0 masks a pixel. Values beyond the range of float32 become its ends.
+        tensors, of any strides and any real type. Masks and units of arrays are honoured as by `Spectrum.from_arrays`.
+    ivar : Tensor or array-like [B, N] or [T], optional
+        Inverse variance of flux; 0 masks a pixel. Values beyond the range of float32 become its ends. By default it is
+        1 where the flux is finite.
     wavelength : Tensor [N], [B, N] or [T]
         Pixel centres in Angstrom, increasing; N >= 2. Wavelengths shared by all rows are several times faster, as the
         weights are then computed once. If each row has its own, the CPU keeps 48 bits of an edge, so that an overlap
@@ -85,74 +90,13 @@ def resample(
     ArgumentError
         When a shape, the method, the coverage or, on the CPU, wavelengths, offsets or shifts are invalid.
     """
-    flux = tensor_of(flux, "flux")
-    ivar, wavelength, grid = (
-        tensor_of(values, name, flux.device)
-        for name, values in (("ivar", ivar), ("wavelength", wavelength), ("grid", grid))
-    )
+    flux, ivar, wavelength, grid = spectra_of(flux, ivar, wavelength, grid)
     offsets = None if offsets is None else tensor_of(offsets, "offsets", flux.device)
     shift = None if shift is None else tensor_of(shift, "shift", flux.device)
     resampled: tuple[Tensor, Tensor] = torch.ops.spectromer.resample(
         flux, ivar, wavelength, grid, method, coverage, offsets, shift, math.inf if max_gap is None else max_gap
     )
     return resampled
-
-
-def check_spectra(
-    flux: Tensor, ivar: Tensor, wavelength: Tensor, offsets: Tensor | None, shift: Tensor | None
-) -> tuple[int, bool]:
-    """The number of rows of a dense or ragged batch, and whether its wavelength is shared."""
-    # (Messages are formatted only when they are needed: for a few spectra this would take longer than the resampling.)
-    if offsets is None:
-        if flux.ndim != 2:
-            raise ArgumentError(f"flux must have shape [B, N], or [T] with offsets; got {tuple(flux.shape)}")
-        rows = flux.shape[0]
-    else:
-        if flux.ndim != 1:
-            raise ArgumentError(f"flux must have shape [T] where offsets are given, got {tuple(flux.shape)}")
-        if offsets.ndim != 1 or offsets.shape[0] < 1 or offsets.dtype != torch.int64:
-            raise ArgumentError(f"offsets must be int64 of shape [B + 1], got {offsets.dtype} {tuple(offsets.shape)}")
-        rows = offsets.shape[0] - 1
-    if ivar.shape != flux.shape:
-        raise ArgumentError(f"ivar must have the shape of flux, {tuple(flux.shape)}, got {tuple(ivar.shape)}")
-    if shift is not None:
-        if tuple(shift.shape) != (rows,) or shift.dtype != torch.int64:
-            raise ArgumentError(
-                f"shift must be int64 of shape [B] with B = {rows}, got {shift.dtype} {tuple(shift.shape)}"
-            )
-        if wavelength.ndim != 1:
-            raise ArgumentError(f"wavelength must have shape [N] with shift, got {tuple(wavelength.shape)}")
-        shared = True
-    elif offsets is None:
-        shared = wavelength.ndim == 1
-        if wavelength.shape not in (flux.shape[1:], flux.shape):
-            raise ArgumentError(
-                f"wavelength must have shape [N] or [B, N] with flux [B, N] = {tuple(flux.shape)}, "
-                f"got {tuple(wavelength.shape)}"
-            )
-    else:
-        shared = False
-        if wavelength.shape != flux.shape:
-            raise ArgumentError(
-                f"wavelength must have the shape of flux, {tuple(flux.shape)}, or come with shift; "
-                f"got {tuple(wavelength.shape)}"
-            )
-    if (offsets is None or shared) and wavelength.shape[-1] < 2:
-        raise ArgumentError(f"wavelength must have at least 2 centres (edges lie between), got {wavelength.shape[-1]}")
-    for name, tensor in (("ivar", ivar), ("wavelength", wavelength), ("offsets", offsets), ("shift", shift)):
-        if tensor is not None and tensor.device != flux.device:
-            raise ArgumentError(f"{name} must be on flux's device, {flux.device}, got {tensor.device}")
-    return rows, shared
-
-
-def check_grid(flux: Tensor, grid: Tensor, rows: int) -> None:
-    """Raise ArgumentError unless the grid is [M] or [B, M] and on the device of the spectra."""
-    if grid.ndim not in (1, 2) or (grid.ndim == 2 and grid.shape[0] != rows):
-        raise ArgumentError(f"grid must have shape [M] or [B, M] with B = {rows}, got {tuple(grid.shape)}")
-    if grid.shape[-1] < 2:
-        raise ArgumentError(f"grid must have at least 2 centres (edges lie between), got {grid.shape[-1]}")
-    if grid.device != flux.device:
-        raise ArgumentError(f"grid must be on flux's device, {flux.device}, got {grid.device}")
 
 
 def _check(

@@ -26,6 +26,7 @@ _UNIT_IN_NAME = re.compile(r"^(.*?)\s*[(\[]\s*([^()\[\]]*)\s*[)\]]$")  # such as
 _UNITS = {"A": "Angstrom", "ANG": "Angstrom", "ANGSTROMS": "Angstrom", "MICRONS": "um", "NANOMETERS": "nm"}
 _LEAST, _MOST = 1000.0, 1e6  # Angstrom; the limits of the last of plausible wavelengths without a unit
 _IMAGE_AXES = ("", "WAVE", "AWAV", "WAVELENGTH", "LAMBDA", "LINEAR", "PIXEL")
+_LEAST_PIXELS = 3  # of fewer, nobody can tell whether they are evenly spaced, or a spectrum at all
 _SHOWN = 12  # columns that a message lists
 
 
@@ -97,9 +98,9 @@ def from_columns(
         for role, (_, column) in roles.items()
     }
     wavelength, flux = found["wavelength"], found["flux"]
-    if len({len(values) for values in found.values()}) > 1 or len(flux) < 2:
+    if len({len(values) for values in found.values()}) > 1 or len(flux) < _LEAST_PIXELS:
         counts = ", ".join(str(len(values)) for values in found.values())
-        raise LayoutError(f"its columns must have equally many values, at least 2; got {counts}")
+        raise LayoutError(f"its columns must have equally many values, at least {_LEAST_PIXELS}; got {counts}")
     axis, unit = wavelength.values, wavelength.unit
     if roles["wavelength"][0] == "logarithm":
         if unit.strip() and "ang" not in unit.lower() and unit.strip().upper() not in ("A", "AA"):

@@ -90,7 +90,9 @@ class Sdss(Survey):
         """The spectrum of a `spec-*` or `spSpec-*` file. Other files of the survey are refused."""
         header = hdus[0].header
         columns = next((hdu.columns for hdu in hdus[1:2]), {})
-        if {"FLUX", "LOGLAM", "IVAR"} <= columns.keys() and (_is_marked(header) or columns.keys() >= _MASKS):
+        if {"FLUX", "LOGLAM", "IVAR"} <= columns.keys() and (
+            _is_marked(header) or columns.keys() >= _MASKS or _is_fit(hdus[2:3])
+        ):
             return self._read_spec(hdus)
         if header.get("NAXIS") == 2 and ("SPEC_CLN" in header or "ERROR" in str(header.get("ARRAY3", "")).upper()):
             return self._read_spspec(hdus[0])
@@ -223,6 +225,11 @@ class Sdss(Survey):
 def _is_marked(header: Mapping[str, Any]) -> bool:
     """Whether a header says that the file is of SDSS."""
     return "SDSS" in str(header.get("TELESCOP", "")).upper() or "PLATEID" in header
+
+
+def _is_fit(hdus: Sequence[Hdu]) -> bool:
+    """Tell whether an HDU is the pipeline's fit, as in the second table of a spec file."""
+    return any({"CLASS", "Z", "ZWARNING"} <= hdu.columns.keys() for hdu in hdus)
 
 
 def _wavelength(loglam: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
