@@ -1,7 +1,6 @@
 """LAMOST low resolution: images (DR1 to DR8), one-row tables (from DR9 on), and the survey's catalogues."""
 
 import os
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,9 @@ from spectromer.grids import log_grid
 from spectromer.labels import PARAMETERS
 from spectromer.spectra import Spectrum
 from spectromer.surveys.common import build, coefficients, grid_to_write
+from spectromer.surveys.fetching import fetch
 from spectromer.surveys.fits import Hdu
-from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, REDSHIFT, Part, Survey
+from spectromer.surveys.survey import REDSHIFT, Part, Survey
 from spectromer.surveys.tables import Columns, whole_numbers
 
 __all__ = ["SURVEY"]
@@ -143,7 +143,7 @@ class Lamost(Survey):
             )
         address = f"{ARCHIVE}/{release or _RELEASE}/spectrum/fits/{{}}?token={token}"
         obsids = whole_numbers(table["OBSID"], "OBSID").tolist()
-        return {f"{obsid}.fits": partial(_fetch, address.format(obsid)) for obsid in obsids}
+        return {f"{obsid}.fits": partial(fetch, address.format(obsid)) for obsid in obsids}
 
 
 def _wavelength(third: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
@@ -161,12 +161,6 @@ def _wavelength(third: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
         if off > 0.5:
             raise LayoutError(f"its wavelengths differ from COEFF0 and COEFF1 by up to {off:.1f} pixels")
     return grid
-
-
-def _fetch(address: str) -> bytes:
-    with urllib.request.urlopen(address, timeout=DOWNLOAD_TIMEOUT) as answer:
-        content: bytes = answer.read()
-    return content
 
 
 SURVEY = Lamost()

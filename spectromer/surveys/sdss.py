@@ -15,6 +15,7 @@ from spectromer.grids import log_grid, survey_grid
 from spectromer.labels import MANY_OUTLIERS, is_sky
 from spectromer.spectra import Spectrum
 from spectromer.surveys.common import build, coefficients, grid_to_write
+from spectromer.surveys.fetching import fetch
 from spectromer.surveys.fits import Hdu
 from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, REDSHIFT, Part, Survey
 from spectromer.surveys.tables import Columns, text
@@ -308,8 +309,7 @@ def _fetch(row: Mapping[str, Any], release: int) -> bytes:
         show_progress=False,
         timeout=DOWNLOAD_TIMEOUT,
     )
-    content: bytes = file.get_string()
-    return content
+    return fetch(file._target)  # its own methods have no limits
 
 
 SURVEY = Sdss()
