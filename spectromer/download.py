@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from spectromer.cli import check_least, exit_code, parse
+from spectromer.errors import NothingError
 
 if TYPE_CHECKING:
     from spectromer.surveys.downloads import Downloaded
@@ -64,6 +65,8 @@ def _report(found: "Downloaded", out: Path) -> None:
     print(f"{found.fetched} files fetched, {found.present} existed already, {failed} failed: {out}")
     if failed:
         print(f"the reasons: {out / FAILED}")
+    if not found.fetched and not found.present:
+        raise NothingError(f"nothing was downloaded: {failed} files failed")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -56,7 +56,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 def _part(path: Path) -> Path:
     """The temporary path beside `path`, under which a file is written."""
-    if not path.name or path.is_dir():
+    if not path.name or os.path.isdir(path):
         raise ArgumentError(f"{path}: the file cannot be written (it is a folder)")
     return path.with_name(f".{path.stem}.part-{os.getpid()}{path.suffix}")
 

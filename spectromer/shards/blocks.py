@@ -79,8 +79,8 @@ def write_shard(blocks: Iterable[pa.RecordBatch], path: Path) -> Written:
     """Write record batches to an Arrow IPC file, and the rows without pixels to a second one."""
     rows, ends = 0, []
     with ExitStack() as stack:
-        part = stack.enter_context(atomic(path))
         index_part = stack.enter_context(atomic(indexed_path(path)))
+        part = stack.enter_context(atomic(path))
         with _writer(index_part, INDEX_SCHEMA) as (index, _), _writer(part, SCHEMA) as (pixels, file):
             for block in blocks:
                 pixels.write_batch(block)

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from spectromer.chunks import chunks
-from spectromer.errors import ReadError, ShardError
+from spectromer.errors import ReadError, ShardError, SpectromerError
 from spectromer.files import alone, printable
 from spectromer.labels import believe, replace_labels
 from spectromer.shards.blocks import sha256_of, write_shard
@@ -138,7 +138,8 @@ def _fits(row: _Row, record: Record) -> bool:
     try:
         _block([row])
     except Exception as error:
-        record.rejected.append((row.path, f"it cannot be stored ({type(error).__name__}: {error})"))
+        kind = "" if isinstance(error, SpectromerError) else f"{type(error).__name__}: "
+        record.rejected.append((row.path, f"it cannot be stored ({kind}{error})"))
         return False
     return True
 

@@ -1,10 +1,12 @@
 """The Arrow schema of spectra in shards, with one row per spectrum."""
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from spectromer.errors import ArgumentError
 from spectromer.files import printable
@@ -16,6 +18,7 @@ __all__ = ["BLOCK_ROWS", "FIRST_INDEX_SCHEMA", "FIRST_SCHEMA", "INDEX_SCHEMA", "
 
 BLOCK_ROWS = 256
 
+_PYTHON = {str: str, int: Integral, float: Real}
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 _INDEXED = [
     *(pa.field(name, pa.string()) for name in ("object_id", "survey", "path", "object")),
@@ -55,21 +58,19 @@ def block_of(
     Raises
     ------
     ArgumentError
-        When a spectrum has a label that is not in `LABELS`, or too many pixels.
+        When a spectrum has a label that is not in `LABELS` or of another type, too many pixels, or arrays that differ
+        in length or are not in single precision.
     """
     for s in spectra:
-        if len(s) > MAX_PIXELS:
-            raise ArgumentError(f"spectrum {s.id!r} has {len(s)} pixels; a shard holds spectra of at most {MAX_PIXELS}")
-        for name in s.labels:
-            if name not in LABELS:
-                raise ArgumentError(f"label {name!r} of spectrum {s.id!r} must be one of {', '.join(LABELS)}")
+        _check(s)
     grids = [log_coefficients(s.wavelength.numpy()) for s in spectra]
     columns: dict[str, Any] = {
         "object_id": [printable(s.id) for s in spectra],
         "survey": [s.survey for s in spectra],
         "path": [printable(path) for path in paths or [""] * len(spectra)],
-        "object": objects or [None] * len(spectra),
-        **{name: [s.labels.get(name) for s in spectra] for name in LABELS},
+        "object": [_text(name) for name in objects or [None] * len(spectra)],
+        **{name: [s.labels.get(name) for s in spectra] for name, kind in LABELS.items() if kind is not str},
+        **{name: [_text(s.labels.get(name)) for s in spectra] for name, kind in LABELS.items() if kind is str},
         "flux_scale": [s.flux_scale for s in spectra],
         "coeff0": [None if g is None else g[0] for g in grids],
         "coeff1": [None if g is None else g[1] for g in grids],
@@ -82,6 +83,23 @@ def block_of(
         values = np.concatenate([getattr(s, name).numpy() for s in spectra] or [np.empty(0, np.float32)])
         arrays[name] = pa.ListArray.from_arrays(ends, pa.array(values))
     return pa.record_batch([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _check(s: Spectrum) -> None:
+    """Raise ArgumentError unless a shard can hold a spectrum as it is."""
+    if len(s) > MAX_PIXELS:
+        raise ArgumentError(f"spectrum {s.id!r} has {len(s)} pixels; a shard holds spectra of at most {MAX_PIXELS}")
+    if not (s.flux.shape == s.ivar.shape == s.wavelength.shape and s.flux.dtype == s.ivar.dtype == torch.float32):
+        raise ArgumentError(f"spectrum {s.id!r} must have float32 flux and ivar, and as many wavelengths")
+    for name, value in s.labels.items():
+        if name not in LABELS:
+            raise ArgumentError(f"label {name!r} of spectrum {s.id!r} must be one of {', '.join(LABELS)}")
+        if not isinstance(value, _PYTHON[LABELS[name]]):
+            raise ArgumentError(f"label {name!r} of spectrum {s.id!r} must be a {LABELS[name].__name__}, got {value!r}")
+
+
+def _text(value: str | None) -> str | None:
+    return None if value is None else printable(value)
 
 
 def index_of(rows: pa.Table, objects: Sequence[str]) -> pa.Table:

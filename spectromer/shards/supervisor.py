@@ -22,6 +22,7 @@ from pathlib import Path
 from select import select as wait_for
 from typing import Any, NamedTuple
 
+from spectromer import surveys
 from spectromer.errors import ReadError, ShardError, SpectromerError
 from spectromer.shards.build import Position, build_shard
 from spectromer.shards.plan import is_stream
@@ -72,6 +73,7 @@ def _resident(pid: int) -> int:
 
 def _work(job: dict[str, Any], position: Position) -> dict[str, Any]:
     """Make the shard, and return the answer for the ingestion."""
+    surveys.__path__ = job["surveys"]  # the folders of further surveys
     refused = {int(number): reason for number, reason in job["refused"].items()}
     try:
         catalogs = [Path(path) for path in job["catalogs"]]

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spectromer import errors
+from spectromer import errors, surveys
 from spectromer.errors import ArgumentError, DependencyError, ShardError
 from spectromer.shards.selection import Limits, Selection
 
@@ -117,7 +117,8 @@ def make_shard(
         On any other exception in the process, with its traceback.
     """
     job = {"out": str(out), "shard": shard, "sources": list(sources), "catalogs": [str(path) for path in catalogs]}
-    answer = _POOL.run(job | {"select": asdict(select), "limits": asdict(limits)})
+    job |= {"select": asdict(select), "limits": asdict(limits), "surveys": list(surveys.__path__)}
+    answer = _POOL.run(job)
     if "bug" in answer:
         raise RuntimeError(answer["bug"])
     if "error" in answer:

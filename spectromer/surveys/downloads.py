@@ -10,7 +10,8 @@ from typing import NamedTuple
 from rich.progress import track
 
 from spectromer.errors import DownloadError, ReadError
-from spectromer.files import atomic, make_folder, write_rejected
+from spectromer.files import atomic, check_writable, write_rejected
+from spectromer.surveys.fetching import FITS_STARTS, check_fits
 from spectromer.surveys.survey import surveys
 from spectromer.surveys.tables import open_table
 
@@ -18,7 +19,6 @@ __all__ = ["FAILED", "Downloaded", "download"]
 
 FAILED = "failed.csv"
 _PAUSE = 1.0  # seconds before the second attempt, twice as long before each further one
-_FITS_STARTS = (b"SIMPLE", b"\x1f\x8b")  # the first bytes of a FITS file, and of a gzip stream
 
 
 class Downloaded(NamedTuple):
@@ -78,7 +78,10 @@ def download(
             known = ", or ".join(survey.download_columns for survey in surveys() if survey.download_columns)
             raise DownloadError(f"{table}: it needs columns {known}; it has {columns}")
         wanted = survey.downloads(columns, release, token)
-    make_folder(out)
+    check_writable(out / FAILED)  # before the work, not after it
+    for name in wanted:
+        if Path(name).name != name or "\0" in name:
+            raise DownloadError(f"{table}: it names the file {name!r}, which cannot be the name of a file in {out}")
     missing = {name: get for name, get in wanted.items() if not (out / name).exists()}
     with ThreadPoolExecutor(connections) as pool:
         results = pool.map(lambda item: _fetch(item[1], out / item[0], attempts), missing.items())
@@ -95,13 +98,14 @@ def _fetch(get: Callable[[], bytes], path: Path, attempts: int) -> ReadError | N
             time.sleep(_PAUSE * 2 ** (attempt - 1))
         try:
             content = get()
+            if not content.startswith(FITS_STARTS):
+                return ReadError(path, "the server sent something else than a FITS file (is the token right?)")
+            check_fits(content)
         except Exception as error:  # anything may fail on the network or at the archive
-            reason = f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, DownloadError) else f"{type(error).__name__}: {error}"
             if isinstance(error, urllib.error.HTTPError):
                 error.close()  # it holds the connection
             continue
-        if not content.startswith(_FITS_STARTS):
-            return ReadError(path, "the server sent something else than a FITS file (is the token right?)")
         with atomic(path) as part:
             part.write_bytes(content)
         return None

@@ -1,7 +1,6 @@
 """LAMOST: images (DR1 to DR8) and one-row tables (from DR9 on) of low resolution, medium resolution, and catalogues."""
 
 import os
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,17 @@ from spectromer.errors import ArgumentError, DownloadError, LayoutError
 from spectromer.grids import log_grid
 from spectromer.labels import PARAMETERS
 from spectromer.spectra import Spectrum
+<<<<<<< HEAD
 from spectromer.surveys.common import build, coefficients, grid_to_write, in_air
 from spectromer.surveys.fits import Hdu
 from spectromer.surveys.lamost_medium import is_medium, join_arms
 from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, REDSHIFT, Part, Survey
+=======
+from spectromer.surveys.common import build, coefficients, grid_to_write
+from spectromer.surveys.fetching import fetch
+from spectromer.surveys.fits import Hdu
+from spectromer.surveys.survey import REDSHIFT, Part, Survey
+>>>>>>> shards
 from spectromer.surveys.tables import Columns, whole_numbers
 
 __all__ = ["SURVEY"]
@@ -145,7 +151,7 @@ class Lamost(Survey):
             )
         address = f"{ARCHIVE}/{release or _RELEASE}/spectrum/fits/{{}}?token={token}"
         obsids = whole_numbers(table["OBSID"], "OBSID").tolist()
-        return {f"{obsid}.fits": partial(_fetch, address.format(obsid)) for obsid in obsids}
+        return {f"{obsid}.fits": partial(fetch, address.format(obsid)) for obsid in obsids}
 
 
 def _is_marked(header: Mapping[str, Any]) -> bool:
@@ -170,12 +176,6 @@ def _wavelength(third: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
     if rises and float(np.abs(third / grid - 1.0).max()) > _ROUNDING * np.log(10.0) * found[1]:
         return third
     return grid
-
-
-def _fetch(address: str) -> bytes:
-    with urllib.request.urlopen(address, timeout=DOWNLOAD_TIMEOUT) as answer:
-        content: bytes = answer.read()
-    return content
 
 
 SURVEY = Lamost()

@@ -14,7 +14,12 @@ from spectromer.errors import ArgumentError, DependencyError, DownloadError, Lay
 from spectromer.grids import log_grid, survey_grid
 from spectromer.labels import MANY_OUTLIERS, is_sky
 from spectromer.spectra import Spectrum
+<<<<<<< HEAD
 from spectromer.surveys.common import build, coefficients, grid_to_write, in_air
+=======
+from spectromer.surveys.common import build, coefficients, grid_to_write
+from spectromer.surveys.fetching import fetch
+>>>>>>> shards
 from spectromer.surveys.fits import Hdu
 from spectromer.surveys.sdss_other import refuse_other
 from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, REDSHIFT, Part, Survey
@@ -322,8 +327,7 @@ def _fetch(row: Mapping[str, Any], release: int) -> bytes:
         show_progress=False,
         timeout=DOWNLOAD_TIMEOUT,
     )
-    content: bytes = file.get_string()
-    return content
+    return fetch(file._target)  # its own methods have no limits
 
 
 SURVEY = Sdss()
