@@ -13,17 +13,11 @@ from spectromer.errors import ArgumentError, DownloadError, LayoutError
 from spectromer.grids import log_grid
 from spectromer.labels import PARAMETERS
 from spectromer.spectra import Spectrum
-<<<<<<< HEAD
 from spectromer.surveys.common import build, coefficients, grid_to_write, in_air
-from spectromer.surveys.fits import Hdu
-from spectromer.surveys.lamost_medium import is_medium, join_arms
-from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, REDSHIFT, Part, Survey
-=======
-from spectromer.surveys.common import build, coefficients, grid_to_write
 from spectromer.surveys.fetching import fetch
 from spectromer.surveys.fits import Hdu
+from spectromer.surveys.lamost_medium import is_medium, join_arms
 from spectromer.surveys.survey import REDSHIFT, Part, Survey
->>>>>>> shards
 from spectromer.surveys.tables import Columns, whole_numbers
 
 __all__ = ["SURVEY"]

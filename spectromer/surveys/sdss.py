@@ -14,12 +14,8 @@ from spectromer.errors import ArgumentError, DependencyError, DownloadError, Lay
 from spectromer.grids import log_grid, survey_grid
 from spectromer.labels import MANY_OUTLIERS, is_sky
 from spectromer.spectra import Spectrum
-<<<<<<< HEAD
 from spectromer.surveys.common import build, coefficients, grid_to_write, in_air
-=======
-from spectromer.surveys.common import build, coefficients, grid_to_write
 from spectromer.surveys.fetching import fetch
->>>>>>> shards
 from spectromer.surveys.fits import Hdu
 from spectromer.surveys.sdss_other import refuse_other
 from spectromer.surveys.survey import DOWNLOAD_TIMEOUT, REDSHIFT, Part, Survey
