@@ -108,6 +108,9 @@ def _split(line: str, delimiter: str | None) -> list[str]:
 
 
 def _is_number(word: str) -> bool:
+    """Whether a word is a number, a missing number or a logical value."""
+    if word.lower() in ("true", "false", "null", "none", "n/a", "--"):
+        return True
     try:
         float(word or "nan")
     except ValueError:
