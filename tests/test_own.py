@@ -81,7 +81,7 @@ def test_tables_of_every_kind_are_read(name: str, tmp_path: Path) -> None:
     assert isinstance(batch, SpectrumBatch) and len(batch) == 1 and errors == []
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.parquet", "a.fits", "a.ecsv", "a.vot"])
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "commented.dat", "a.parquet", "a.fits", "a.ecsv", "a.vot"])
 @pytest.mark.parametrize(
     ("columns", "ivar"),
     [
@@ -100,7 +100,6 @@ def test_tables_of_every_kind_are_read(name: str, tmp_path: Path) -> None:
 )
 def test_columns_are_known_by_their_names(name: str, columns: dict[str, Any], ivar: Any, tmp_path: Path) -> None:
     if ivar is None:
-        columns = columns | {"mask": columns["mask"].astype(np.int16)}
         ivar = np.where(np.arange(PIXELS) % 5 == 2, 0.0, 4.0)
     elif ivar == "one":
         ivar = np.where(np.arange(PIXELS) == 0, 4.0, 0.0)

@@ -215,7 +215,7 @@ class _PlainHdu:
         elif start > 0:
             if kind != "IMAGE" or self._whole(3 + axes, b"PCOUNT") != 0 or self._whole(4 + axes, b"GCOUNT") != 1:
                 raise NotPlain
-        elif kind is not None or not self._cards.startswith(_SIMPLE) or any(card in self._cards for card in _GROUPS):
+        elif kind is not None or not self._cards.startswith(_SIMPLE) or self.header.has_any(_GROUPS):
             raise NotPlain
         self.end = self._begin + -(-length // BLOCK) * BLOCK
         if self._begin + length > size:
@@ -254,7 +254,7 @@ class _PlainHdu:
         return values
 
     def image(self) -> np.ndarray:
-        if not self._shape or any(card in self._cards for card in _SCALED):
+        if not self._shape or self.header.has_any(_SCALED):
             raise NotPlain
         kind = np.dtype(_IMAGE_TYPES[self._bitpix])
         return np.frombuffer(self._data, kind, math.prod(self._shape), self._begin).reshape(self._shape)

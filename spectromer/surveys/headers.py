@@ -65,6 +65,10 @@ class Header(Mapping[str, Any]):
             raise KeyError(key)
         return value
 
+    def has_any(self, heads: tuple[bytes, ...]) -> bool:
+        """Whether there is one of several cards, each given by its first nine bytes, such as b"BZERO   ="."""
+        return not self._places.keys().isdisjoint(heads)
+
     def repeated(self) -> str:
         """A card that describes the structure of the HDU and occurs more than once; empty if there is none."""
         keys = np.ndarray((len(self._cards) // CARD,), "S8", self._cards, strides=(CARD,)).tolist()

@@ -22,6 +22,7 @@ _IVAR = ("ivar", "inverse_variance")
 _ERROR = ("error", "err", "sigma", "uncertainty", "flux_error", "flux_err", "err_flux", "e_flux", "std")
 _VARIANCE = ("variance", "var")
 _MASK = ("mask", "bad_pixel", "badpix", "dq", "qual")
+_FLAGS = {"true": True, "t": True, "false": False, "f": False}
 _UNIT_IN_NAME = re.compile(r"^(.*?)\s*[(\[]\s*([^()\[\]]*)\s*[)\]]$")  # such as "wavelength (nm)"
 _UNITS = {"A": "Angstrom", "ANG": "Angstrom", "ANGSTROMS": "Angstrom", "MICRONS": "um", "NANOMETERS": "nm"}
 _LEAST, _MOST = 1000.0, 1e6  # Angstrom; the limits of the last of plausible wavelengths without a unit
@@ -135,6 +136,10 @@ class _Values:
         values = np.asarray(getattr(column, "unmasked", column))
         if values.ndim == 2 and len(values) == 1:  # one row of vectors
             values, mask = values[0], None if mask is None else np.broadcast_to(mask, values.shape)[0]
+        if values.dtype.kind in "SU":  # a mask in a table of text, or a logical column of a FITS table
+            words = np.char.lower(values.astype(str))
+            if np.isin(words, list(_FLAGS)).all():
+                values = np.isin(words, [word for word, true in _FLAGS.items() if true])
         if values.ndim != 1 or values.dtype.kind not in "biuf":
             raise LayoutError(
                 f"its column {name} must hold one number per pixel, it has shape {values.shape} of {values.dtype}"

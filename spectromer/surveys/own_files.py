@@ -51,9 +51,11 @@ def holds_spectrum(path: Path) -> bool:
     """Whether a table in a folder is a spectrum.
 
     It is one if it names a wavelength and a flux, or if it has no names, and two or three columns of numbers of which
-    the first increases or decreases.
+    the first increases or decreases. A large file is none, and is not opened.
     """
     try:
+        if path.stat().st_size > _LARGEST:
+            return False
         content = open_content(path)
         if content.kind == "Parquet":
             return is_spectrum(_parquet_file(content.data).schema_arrow.names)
@@ -108,6 +110,9 @@ def _split(line: str, delimiter: str | None) -> list[str]:
 
 
 def _is_number(word: str) -> bool:
+    """Whether a word is a number, a missing number or a logical value."""
+    if word.lower() in ("true", "false", "null", "none", "n/a", "--"):
+        return True
     try:
         float(word or "nan")
     except ValueError:
