@@ -6,9 +6,9 @@ that a new survey is one new file.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -149,29 +149,37 @@ class Survey:
                 return np.where(known, names, "")
         return None
 
-    def labels(self, row: Mapping[str, Any], wanted: Container[str] = LABELS) -> dict[str, Any]:
+    def labels(self, row: Mapping[str, Any], wanted: tuple[str, ...] = tuple(LABELS)) -> dict[str, Any]:
         """The labels, or some of them, in a row or header that maps upper-case names of columns or cards to values."""
+        single, groups = self._columns_of(wanted)
         found: dict[str, Any] = {}
-        for places in self._places:
+        for label, names in single:
+            for name in names:
+                if (value := row.get(name)) is not None:
+                    found[label] = value
+                    break
+        for places in groups:
             best: dict[str, Any] = {}
             for place in places:
-                asked = [(label, names) for label, names in place if label in wanted]
-                given = {label: value for label, names in asked if (value := _first(row, names)) is not None}
+                given = {label: value for label, name in place if (value := row.get(name)) is not None}
                 best = given if len(given) > len(best) else best
-                if len(best) == len(asked):
+                if len(best) == len(place):
                     break
             found |= best
         return found
 
-    @cached_property
-    def _places(self) -> list[list[list[tuple[str, tuple[str, ...]]]]]:
-        """For each group of labels that belong together, the places they may be taken from: labels with their names."""
-        bundles = [[label for label in bundle if label in self.label_columns] for bundle in (PARAMETERS, ("ra", "dec"))]
-        groups = [[[(label, names)]] for label, names in self.label_columns.items() if label not in chain(*bundles)]
+    @lru_cache(maxsize=64)  # noqa: B019 - there are few surveys, and they are never deleted
+    def _columns_of(
+        self, wanted: tuple[str, ...]
+    ) -> tuple[list[tuple[str, tuple[str, ...]]], list[list[list[tuple[str, str]]]]]:
+        """Labels with their names; and for each bundle of labels, the places that may give it: labels with one name."""
+        columns = {label: names for label, names in self.label_columns.items() if label in wanted}
+        bundles = [[label for label in bundle if label in columns] for bundle in (PARAMETERS, ("ra", "dec"))]
+        groups = []
         for bundle in bundles:
-            count = max((len(self.label_columns[label]) for label in bundle), default=0)
-            groups.append([[(label, self.label_columns[label][i : i + 1]) for label in bundle] for i in range(count)])
-        return groups
+            count = max((len(columns[label]) for label in bundle), default=0)
+            groups.append([[(n, columns[n][i]) for n in bundle if i < len(columns[n])] for i in range(count)])
+        return [item for item in columns.items() if item[0] not in chain(*bundles)], groups
 
     def catalog_labels(self, table: Columns) -> dict[str, np.ndarray]:
         """The labels of a table, each [rows]. Beside columns u, g, r and i, a column z is a magnitude, no redshift."""
@@ -220,11 +228,6 @@ class Survey:
             When no spectra of the survey are simulated.
         """
         raise ArgumentError(f"this package does not simulate spectra of {self.name}")
-
-
-def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """The value of the first name that a row has; None if it has none."""
-    return next((value for name in names if (value := row.get(name)) is not None), None)
 
 
 def surveys() -> tuple[Survey, ...]:
