@@ -70,6 +70,7 @@ _POSSIBLE = {
     "logg": (-5.0, 15.0),
     "feh": (-20.0, 20.0),
 }
+_LARGEST = 10**300  # larger whole numbers may exceed the range of float
 _FLAGS = {"true": 1, "t": 1, "false": 0, "f": 0}
 MANY_OUTLIERS = 1 << 4  # the only bit of ZWARNING with which a redshift is still usable
 # Prefixes for dwarfs, subdwarfs and giants may precede a spectral type.
@@ -120,6 +121,21 @@ def _text(name: str, value: Any) -> str | None:
 
 def _number(name: str, value: Any, kind: type) -> float | int | None:
     """A label that is a number; None if it is missing."""
+    number = value if type(value) is float else _parsed(name, value, kind)
+    if number is None or not math.isfinite(number) or number <= _MISSING:
+        return None
+    if kind is int:
+        if number != int(number) or not -(1 << 63) <= number < 1 << 63:
+            raise LayoutError(f"its {name} must be a whole number of 64 bits, got {value!r}")
+        return int(number)
+    if name in _POSSIBLE:
+        low, high = _POSSIBLE[name]
+        return float(number) if low <= number <= high else None
+    return float(number)
+
+
+def _parsed(name: str, value: Any, kind: type) -> float | int | None:
+    """The number in a value of any type; None if it is missing, or is text that is no number."""
     if value is None or value is np.ma.masked:
         return None
     if isinstance(value, np.generic | np.ndarray):
@@ -131,28 +147,12 @@ def _number(name: str, value: Any, kind: type) -> float | int | None:
     if isinstance(value, str | bytes):
         value = value.decode("ascii", "replace") if isinstance(value, bytes) else value
         try:
-            value = _FLAGS.get(value.strip().lower(), value) if kind is int else value
-            value = float(value)
+            return float(_FLAGS.get(value.strip().lower(), value) if kind is int else value)
         except ValueError:
             return None
     if not isinstance(value, int | float):
         raise LayoutError(f"its {name} must be a number, got {value!r}")
-    number = _as_float(value)
-    if not math.isfinite(number) or number <= _MISSING:
-        return None
-    if kind is int:
-        if value != int(value) or not -(1 << 63) <= value < 1 << 63:
-            raise LayoutError(f"its {name} must be a whole number of 64 bits, got {value!r}")
-        return int(value)
-    low, high = _POSSIBLE.get(name, (-math.inf, math.inf))
-    return number if low <= number <= high else None
-
-
-def _as_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        return math.inf
+    return value if abs(value) < _LARGEST else math.inf
 
 
 def class_of(text: str) -> str:
