@@ -22,6 +22,8 @@ struct Block {
   int number = 0;
   std::vector<uint8_t> shared;
   const std::string& constants;  // bank 0
+  bool shown = false;            // whether a lane has shown true at the barrier that warps wait at
+  bool answer = false;           // the same for the last barrier that all have passed
 };
 
 template <class Function>

@@ -86,9 +86,17 @@ inline void Warp::synchronize_warp(const Instruction& i, Mask lanes) {
 }
 
 inline void Warp::synchronize_block(const Instruction& i, Mask lanes) {
-  if (!i.has(kSYNC) || i[0].kind != Kind::kImmediate || i[0].value != 0)
+  const bool any = i.has(kRED) && i.has(kOR) && i.operands.size() == 2;
+  if (!(i.has(kSYNC) || any) || i[0].kind != Kind::kImmediate || i[0].value != 0)
     fail("the block has one barrier, to be waited at");
+  if (any) each(lanes, [&](int lane) { block_.shown = block_.shown || truth(i[1], lane); });
   arrived_ |= lanes;
+}
+
+// What BAR.RED has found.
+inline void Warp::barrier_result(const Instruction& i, Mask lanes) {
+  if (!i.has(kRESULT) || !i[1].predicate()) fail("the result of a barrier is a predicate");
+  each(lanes, [&](int lane) { set_truth(i[1], lane, block_.answer); });
 }
 
 inline void Warp::nothing(const Instruction&, Mask) {}

@@ -43,7 +43,8 @@ inline const std::map<std::string, Warp::Family>& Warp::families() {
       {"BMOV", lanes(&W::move_barrier, "32 CLEAR", 2, 2)},
       {"BREAK", lanes(&W::leave_together, "", 1, 2)},
       {"WARPSYNC", lanes(&W::synchronize_warp, "ALL COLLECTIVE", 0, 2)},
-      {"BAR", lanes(&W::synchronize_block, "SYNC DEFER_BLOCKING", 1, 1)},
+      {"BAR", lanes(&W::synchronize_block, "SYNC RED OR DEFER_BLOCKING", 1, 2)},
+      {"B2R", lanes(&W::barrier_result, "RESULT", 2, 2)},
       // These concern only timing, caches and the order of memory accesses, and do nothing here.
       {"NOP", lanes(&W::nothing, "*", 0, 9)},
       {"YIELD", lanes(&W::nothing, "*", 0, 9)},

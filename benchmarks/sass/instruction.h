@@ -35,8 +35,8 @@ To bits(From value) {
 #define SASS_MODIFIERS(DO)                                                                                    \
   DO(ADD) DO(ALL) DO(AND) DO(ANY) DO(BF) DO(BFLY) DO(CEIL) DO(CLEAR) DO(DIV) DO(DOWN) DO(EX) DO(EX2) DO(EXCH) \
   DO(F32) DO(F64) DO(FLOOR) DO(FTZ) DO(HI) DO(L) DO(LG2) DO(MAX) DO(MIN) DO(NAN) DO(OR) DO(POPC) DO(RCP)      \
-  DO(RSQ) DO(S16) DO(S32) DO(S64) DO(S8) DO(SAT) DO(SH) DO(SQRT) DO(SUM) DO(SX32) DO(SYNC) DO(TRUNC) DO(U16)  \
-  DO(U32) DO(U64) DO(U8) DO(UP) DO(W) DO(WIDE) DO(X) DO(XOR) DO(32)
+  DO(RED) DO(RESULT) DO(RSQ) DO(S16) DO(S32) DO(S64) DO(S8) DO(SAT) DO(SH) DO(SQRT) DO(SUM) DO(SX32) DO(SYNC) \
+  DO(TRUNC) DO(U16) DO(U32) DO(U64) DO(U8) DO(UP) DO(W) DO(WIDE) DO(X) DO(XOR) DO(32)
 // clang-format on
 
 enum Modifier {

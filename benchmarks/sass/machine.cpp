@@ -17,6 +17,8 @@ void run_block(const sass::Program& program, sass::Block* block, int warp_count,
   for (int k = 0; k < warp_count; ++k) warps.push_back(std::make_unique<sass::Warp>(program, block, counts, k));
   const auto done = [](const std::unique_ptr<sass::Warp>& warp) { return warp->done(); };
   while (!std::all_of(warps.begin(), warps.end(), done)) {
+    block->answer = block->shown;
+    block->shown = false;
     for (auto& warp : warps) {
       warp->pass_barrier();
       warp->run();

@@ -206,6 +206,7 @@ class Warp {
   void leave_together(const Instruction& i, Mask lanes);
   void synchronize_warp(const Instruction& i, Mask lanes);
   void synchronize_block(const Instruction& i, Mask lanes);
+  void barrier_result(const Instruction& i, Mask lanes);
   void nothing(const Instruction&, Mask);
 
   // ---- Across lanes (lanes.h) ----

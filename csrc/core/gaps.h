@@ -35,7 +35,7 @@ struct Gap {
 // so that a pixel between two gaps is told from a wide one. A side without steps does not count.
 //
 // Pixels are missing in a gap: it is resampled as if masked pixels lay in it, one typical step from either end.
-SPECTROMER_HD Gap gap_after(const double* centre, int64_t n, int64_t i, double most) {
+SPECTROMER_HD_SELDOM Gap gap_after(const double* centre, int64_t n, int64_t i, double most) {
   const double before = smaller_step(centre, n, i - 1, i - 2), after = smaller_step(centre, n, i + 1, i + 2);
   const double larger = before > after ? before : after;
   if (!(larger > 0.0 && centre[i + 1] - centre[i] > most * larger)) return Gap{0.0, 0.0};

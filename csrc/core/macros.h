@@ -3,17 +3,21 @@
 
 #include <cmath>
 
+// SPECTROMER_HD_SELDOM is for functions that are seldom called, whose registers would be missed by all other code.
 // SPECTROMER_HD_INLINE is for functions that must be compiled along with their caller, for its vector target (see
 // cpu/simd/dispatch.h).
 #ifdef __CUDACC__
 #define SPECTROMER_HD __host__ __device__ inline
 #define SPECTROMER_HD_INLINE __host__ __device__ __forceinline__
+#define SPECTROMER_HD_SELDOM __host__ __device__ __noinline__ inline
 #elif defined(__GNUC__)
 #define SPECTROMER_HD inline
 #define SPECTROMER_HD_INLINE inline __attribute__((always_inline))
+#define SPECTROMER_HD_SELDOM inline
 #else
 #define SPECTROMER_HD inline
 #define SPECTROMER_HD_INLINE inline
+#define SPECTROMER_HD_SELDOM inline
 #endif
 
 namespace spectromer {

@@ -1,6 +1,7 @@
 // Images from the intersections of strokes or bands with sub-columns, kLanes images at a time. One target's code.
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "raster.h"
@@ -35,6 +36,13 @@ struct Hits {
 template <class T>
 inline void make_room(std::vector<T>& table, int64_t values) {
   if (static_cast<int64_t>(table.size()) < values) table.resize(static_cast<size_t>(values));
+}
+
+// The sum of two cells. Before all ends have been added, it may be too large and wrap round.
+template <class Cell>
+SPECTROMER_INLINE Cell sum_of(Cell a, Cell b) {
+  typedef std::make_unsigned_t<Cell> Unsigned;
+  return static_cast<Cell>(static_cast<Unsigned>(a) + static_cast<Unsigned>(b));
 }
 
 // Storage and summation of the ends of intervals. An end at height e in row j adds the fraction e - j ("part") to that
@@ -179,15 +187,16 @@ SPECTROMER_INLINE void draw(const Canvas& c, uint8_t* const* out, UnionScratch& 
       for (int64_t i = 0; i < slot; ++i, ends += kSlot) {
         int64_t bottom, top;
         const Cell added = Cells::take(ends, whole, bottom), taken = Cells::take(ends + kEnd, whole, top);
-        cells[bottom] += added;
-        cells[top] -= taken;
+        cells[bottom] = sum_of(cells[bottom], added);
+        cells[top] = sum_of(cells[top], -taken);
       }
       for (const UnionScratch::Rest& rest : s.rest) {
         if (rest.lane != lane) continue;
         const int64_t column = rest.slot / c.subcolumns;
         const auto add = [&](float end, Cell sign) {
           const Deposit deposit = edge_deposit(end, static_cast<float>(c.height), weight);
-          cells[deposit.row * kTile + column] += sign * Cells::cell(weight, -deposit.next);
+          Cell& cell = cells[deposit.row * kTile + column];
+          cell = sum_of(cell, sign * Cells::cell(weight, -deposit.next));
         };
         add(rest.hit.bottom, 1);
         add(rest.hit.top, -1);

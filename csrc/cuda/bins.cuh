@@ -129,18 +129,14 @@ class Bins {
         sums.finish(required, flux, ivar);
         if (m < p_.bins.most) put(m, flux, ivar);
       }
-    } else if (p_.edges) {
-      const Shared<double> edge = shared_at<double>(p_.edges);
-      const bool gaps = put_edges(spectrum, s.max_gap, edge);
-      visit_own_bins<kVariance>(with_gaps(spectrum, gaps, s.max_gap), edge, s.grid, p_.bins.most, required, put);
     } else {
-      const SpectrumRow with = with_gaps(spectrum, block_has_gap(spectrum, s.max_gap), s.max_gap);
-#pragma unroll 1
-      for (int m = thread_index(); m < p_.bins.most; m += block_threads()) {
-        const int64_t first = first_pixel(s.method, with.axis(), bin_start(s.method, s.grid, s.bins, m));
-        float flux, ivar = 1.0f;
-        resample_bin<kVariance>(s.method, with, s.grid, s.bins, m, first, required, flux, ivar);
-        put(m, flux, ivar);
+      const Shared<double> edge = shared_at<double>(p_.edges);
+      const SpectrumRow row = p_.edges ? put_edges(spectrum, s.max_gap, edge) : with_gaps(spectrum, s.max_gap);
+      if (p_.edges && !row.axis().gaps()) {
+        visit_own_bins<kVariance>(row, edge, s.grid, p_.bins.most, required, put);
+      } else {
+        visit_bins_by_search<kVariance>(
+            s, row, s.grid, required, [&](int64_t m, float flux, float ivar) { put(static_cast<int>(m), flux, ivar); });
       }
     }
   }

@@ -23,57 +23,67 @@ __device__ __forceinline__ void prefetch_row(const SpectrumRow& s) {
   }
 }
 
-// Tells whether the step to pixel i may be a gap, as it is much wider than one of the two before it or, at the
-// beginning, as one of the two after it.
-__device__ __forceinline__ bool may_be_gap(const double* centre, int pixels, int i, double step, double per_step) {
-  if (i > 1) return step > per_step * (__ldg(centre + i - 1) - __ldg(centre + i - 2));
-  return i + 1 < pixels && gap_after(centre, pixels, 0, per_step);
-}
-
-// The same spectrum, with what is known of its gaps.
-__device__ __forceinline__ SpectrumRow with_gaps(SpectrumRow s, bool gaps, double max_gap) {
-  s.max_gap = gaps ? max_gap : INFINITY;
-  return s;
-}
-
-// Tells all threads of the block whether a spectrum has a gap.
-__device__ __forceinline__ bool block_has_gap(const SpectrumRow& s, double max_gap) {
-  bool found = false;
-  if (max_gap < INFINITY) {
-    for (int64_t i = thread_index(); i + 1 < s.pixels; i += block_threads())
-      found = found || gap_after(s.wavelength, s.pixels, i, max_gap);
+// Tells whether some steps between pixels may be gaps: a gap is more than max_gap times as wide as another step that
+// the same warp sees. Steps are compared by the upper halves of their bits, which grow by 2^20 when a step is doubled.
+class GapFilter {
+ public:
+  // Looks at the step from one wavelength to the next. A thread's lane must be that of the step.
+  __device__ __forceinline__ void see(double before, double here) {
+    const int size = size_of(here - before);
+    least_ = size < least_ ? size : least_;
+    most_ = size > most_ ? size : most_;
   }
-  return __syncthreads_or(found) != 0;
+
+  // Returns the spectrum, with what is known of its gaps. Synchronises the block.
+  __device__ __forceinline__ SpectrumRow with_gaps(SpectrumRow s, double max_gap) const {
+    s.max_gap = INFINITY;
+    bool found = warp_max(most_) - warp_min(least_) > size_of(max_gap) - size_of(1.0) - 1;
+    // The last steps may be the only ones that their warp sees.
+    if (thread_index() < 2 && s.pixels > 2)
+      found = found || gap_after(s.wavelength, s.pixels, s.pixels - 2 - thread_index(), max_gap);
+    if (__syncthreads_or(found) == 0) return s;
+    found = false;
+#pragma unroll 1
+    for (int64_t i = thread_index(); i + 1 < s.pixels && !found; i += block_threads())
+      found = static_cast<bool>(gap_after(s.wavelength, s.pixels, i, max_gap));
+    if (__syncthreads_or(found) != 0) s.max_gap = max_gap;
+    return s;
+  }
+
+ private:
+  static __device__ __forceinline__ int size_of(double step) {
+    uint64_t bits;
+    memcpy(&bits, &step, sizeof bits);
+    return static_cast<int>(bits >> 32 & 0x7fffffffu);
+  }
+
+  int least_ = INT_MAX, most_ = 0;
+};
+
+// A spectrum, with what is known of its gaps. Must be called by all threads of a block.
+__device__ __forceinline__ SpectrumRow with_gaps(const SpectrumRow& s, double max_gap) {
+  GapFilter filter;
+  for (int64_t i = thread_index() + 1; i < s.pixels; i += block_threads())
+    filter.see(__ldg(s.wavelength + i - 1), __ldg(s.wavelength + i));
+  return filter.with_gaps(s, max_gap);
 }
 
-// Computes the right edges of all pixels, `edge[1]` to `edge[pixels]`, and the left edge of the first. Returns whether
-// there are gaps, so that other left edges are not the right edges of the pixels before. Synchronises the block.
-__device__ __forceinline__ bool put_edges(const SpectrumRow& s, double max_gap, Shared<double> edge) {
+// Computes the edges `edge` [pixels + 1], and synchronises the block. Returns the spectrum, with what is known of its
+// gaps. If it has gaps, pixels beside them have other edges.
+__device__ __forceinline__ SpectrumRow put_edges(const SpectrumRow& s, double max_gap, Shared<double> edge) {
   const int pixels = static_cast<int>(s.pixels);
   const double* centre = kept(s.wavelength);
-  // If a step is a gap, it or the one before it is wider than the one before that by this factor.
-  const double per_step = 0.999 * sqrt(max_gap);
-  bool gaps = false;
+  GapFilter filter;
   for (int i = thread_index() + 1; i < pixels; i += block_threads()) {
     const double before = __ldg(centre + i - 1), here = __ldg(centre + i);
     edge[i] = 0.5 * (before + here);
-    gaps = gaps || may_be_gap(centre, pixels, i, here - before, per_step);
+    filter.see(before, here);
   }
   if (thread_index() < 2) {
     const int i = thread_index() == 0 ? 0 : pixels;
     edge[i] = pixel_edge(centre, pixels, i);
   }
-  if (__syncthreads_or(gaps) == 0) return false;
-  gaps = false;
-  const PixelAxis axis = with_gaps(s, true, max_gap).axis();
-#pragma unroll 1
-  for (int i = thread_index(); i < pixels; i += block_threads()) {
-    if (!axis.gap(i > 0 ? i - 1 : 0) && !axis.gap(i)) continue;
-    gaps = true;
-    edge[i + 1] = axis.right(i);
-    if (i == 0) edge[0] = axis.left(0);
-  }
-  return __syncthreads_or(gaps) != 0;
+  return filter.with_gaps(s, max_gap);
 }
 
 // Both edges of bin m of `bins`.
@@ -120,7 +130,21 @@ __device__ __forceinline__ int pixel_near(Shared<double> edge, int pixels, doubl
   return low;
 }
 
-// Calls put(m, flux, ivar) for all bins of a row; see BinSums::finish. A warp processes neighbouring groups of 32 bins,
+// Calls put(m, flux, ivar) for all bins of a row; see BinSums::finish. The pixels of each bin are searched for in the
+// wavelengths.
+template <bool kVariance, class Put>
+__device__ __forceinline__ void visit_bins_by_search(const ResampleArgs& a, const SpectrumRow& s, const double* grid,
+                                                     float required, Put put) {
+#pragma unroll 1
+  for (int64_t m = thread_index(); m < a.bins; m += block_threads()) {
+    const int64_t first = first_pixel(a.method, s.axis(), bin_start(a.method, grid, a.bins, m));
+    float flux, ivar = 1.0f;
+    resample_bin<kVariance>(a.method, s, grid, a.bins, m, first, required, flux, ivar);
+    put(m, flux, ivar);
+  }
+}
+
+// The same for a row without gaps, from the edges of its pixels. A warp processes neighbouring groups of 32 bins,
 // one per lane. The search for the pixels of a group begins where those of the last group end.
 template <bool kVariance, class Put>
 __device__ __forceinline__ void visit_own_bins(const SpectrumRow& s, Shared<double> edge, const double* grid, int bins,
@@ -139,8 +163,8 @@ __device__ __forceinline__ void visit_own_bins(const SpectrumRow& s, Shared<doub
     const int first = pixel_near(edge, pixels, low, origin < pixels ? origin : pixels - 1);
     origin = __shfl_sync(kAllLanes, first, kWarp - 1);
     BinSums<kVariance> sums;
-    visit_overlaps([&](int i) { return s.axis().gaps() ? s.axis().left(i) : static_cast<double>(edge[i]); },
-                   [&](int i) { return static_cast<double>(edge[i + 1]); }, s.axis().gaps(), pixels, low, high, first,
+    visit_overlaps([&](int i) { return static_cast<double>(edge[i]); },
+                   [&](int i) { return static_cast<double>(edge[i + 1]); }, false, pixels, low, high, first,
                    [&](int i, double w) { sums.add(w, __ldg(row_flux + i), __ldg(row_ivar + i)); });
     float flux, ivar;
     sums.finish(required, flux, ivar);

@@ -7,16 +7,17 @@ namespace spectromer {
 namespace {
 
 constexpr int kRowThreads = 256, kPlanThreads = 128;
+constexpr int kFor48RegistersPerRow = 5;  // blocks of kRowThreads that run at once
 
 // Makes a plan, with one warp per group of bins.
 __global__ void __launch_bounds__(kPlanThreads)
     bin_plan_kernel(const __grid_constant__ ResampleArgs a, const __grid_constant__ BinPlan plan) {
   const int group = static_cast<int>(blockIdx.x) * block_warps() + warp_index();
+  const PixelAxis axis = with_gaps({nullptr, nullptr, a.wavelength, a.pixels, 0, 0}, a.max_gap).axis();
   if (group >= plan.groups) return;
   const int m = group * kWarp + lane_index(), pixels = static_cast<int>(a.pixels);
   int from = pixels, to = 0;  // range of pixels that overlap the bin
   int64_t searched = 0;
-  const PixelAxis axis{a.wavelength, a.pixels, a.max_gap};
   if (m < a.bins) {
     searched = first_pixel(a.method, axis, bin_start(a.method, a.grid, a.bins, m));
     from = static_cast<int>(searched);
@@ -59,19 +60,34 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
+// Resamples one spectrum, which has gaps, or none if `max_gap` is infinity.
+__device__ __noinline__ void resample_row(const ResampleArgs& a, int64_t row, double max_gap) {
+  SpectrumRow s = spectrum_row(a, row);
+  s.max_gap = max_gap;
+  float* out_flux = a.out_flux + row * a.bins;
+  float* out_ivar = a.out_ivar + row * a.bins;
+  visit_bins_by_search<true>(a, s, grid_row(a, row), required_weight(a), [&](int64_t m, float flux, float ivar) {
+    out_flux[m] = flux;
+    out_ivar[m] = ivar;
+  });
+}
+
 // Resamples spectra with their own wavelengths, if the edges of their pixels fit in shared memory.
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, kFor48RegistersPerRow)
     resample_own_kernel(const __grid_constant__ ResampleArgs a, const __grid_constant__ Reserved reserved) {
   const Shared<double> edge = shared_at<double>(reserved);
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
     const SpectrumRow s = spectrum_row<false>(a, row);
     __syncthreads();
-    const bool gaps = put_edges(s, a.max_gap, edge);
+    if (put_edges(s, a.max_gap, edge).axis().gaps()) {
+      resample_row(a, row, a.max_gap);
+      continue;
+    }
     if (row + gridDim.x < a.rows) prefetch_row(spectrum_row<false>(a, row + gridDim.x));
     float* out_flux = kept(a.out_flux + row * a.bins);
     float* out_ivar = kept(a.out_ivar + row * a.bins);
-    visit_own_bins<true>(with_gaps(s, gaps, a.max_gap), edge, grid_row(a, row), static_cast<int>(a.bins), required,
+    visit_own_bins<true>(s, edge, grid_row(a, row), static_cast<int>(a.bins), required,
                          [&](int m, float flux, float ivar) {
                            out_flux[m] = flux;
                            out_ivar[m] = ivar;
@@ -83,31 +99,19 @@ __device__ int64_t first_pixel_of_bin(const ResampleArgs& a, const SpectrumRow& 
   return first_pixel(a.method, s.axis(), bin_start(a.method, grid, a.bins, m));
 }
 
-// A spectrum, with what is known of its gaps. Called by all threads of a block.
-__device__ SpectrumRow row_with_gaps(const ResampleArgs& a, int64_t row) {
-  const SpectrumRow s = spectrum_row(a, row);
-  return with_gaps(s, block_has_gap(s, a.max_gap), a.max_gap);
-}
-
 // Resamples any spectra, with one thread per bin.
-__global__ void __launch_bounds__(kRowThreads) resample_any_kernel(const __grid_constant__ ResampleArgs a) {
-  const float required = required_weight(a);
-  for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
-    const SpectrumRow s = row_with_gaps(a, row);
-    const double* grid = grid_row(a, row);
-    for (int64_t m = thread_index(); m < a.bins; m += block_threads()) {
-      resample_bin<true>(a.method, s, grid, a.bins, m, first_pixel_of_bin(a, s, grid, m), required,
-                         a.out_flux[row * a.bins + m], a.out_ivar[row * a.bins + m]);
-    }
-  }
+__global__ void __launch_bounds__(kRowThreads, kFor48RegistersPerRow)
+    resample_any_kernel(const __grid_constant__ ResampleArgs a) {
+  for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x)
+    resample_row(a, row, with_gaps(spectrum_row(a, row), a.max_gap).max_gap);
 }
 
 // The gradient of the flux, with one thread per bin, which adds to all pixels that overlap the bin. grad_flux must be
 // zeroed beforehand.
-__global__ void __launch_bounds__(kRowThreads) resample_backward_kernel(const __grid_constant__ ResampleArgs a) {
+__global__ void __launch_bounds__(kRowThreads, 4) resample_backward_kernel(const __grid_constant__ ResampleArgs a) {
   const float required = required_weight(a);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
-    const SpectrumRow s = row_with_gaps(a, row);
+    const SpectrumRow s = with_gaps(spectrum_row(a, row), a.max_gap);
     const double* grid = grid_row(a, row);
     float* grad = a.grad_flux + (s.flux - a.flux);
     for (int64_t m = thread_index(); m < a.bins; m += block_threads()) {
