@@ -11,6 +11,7 @@ __all__ = ["Plain", "inverse_variance", "plain", "scaled", "wavelength_of"]
 
 _LARGEST, _NORMAL = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 _SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
+_ANGSTROMS = ("a", "ang", "angstroms", "angstrom")  # in files, A is no ampere
 _DECADES = 30  # the largest power of ten of scaled values, so that their sums do not overflow
 
 
@@ -57,6 +58,7 @@ def plain(values: Any, name: str) -> Plain:
         tensor = values.detach().cpu()
         return Plain((tensor.float() if tensor.dtype.itemsize < 4 else tensor).numpy(), None, None)
     unit, mask = getattr(values, "unit", None), getattr(values, "mask", None)
+    mask = None if callable(mask) else mask  # a method of pandas' Series
     numbers = np.asarray(getattr(values, "unmasked", values))  # `unmasked` is of astropy's Masked
     if hasattr(unit, "physical_unit"):
         raise ArgumentError(f"{name} must be linear, got the logarithmic unit {unit}")
@@ -83,9 +85,10 @@ def wavelength_of(axis: Plain) -> np.ndarray:
         return values
     import astropy.units as u
 
+    unit = u.AA if str(axis.unit).strip().lower() in _ANGSTROMS else u.Unit(axis.unit)
     try:
         with np.errstate(divide="ignore"):
-            converted: np.ndarray = (values * u.Unit(axis.unit)).to_value(u.AA, u.spectral())
+            converted: np.ndarray = (values * unit).to_value(u.AA, u.spectral())
     except (u.UnitConversionError, ValueError, TypeError) as error:
         raise ArgumentError(f"wavelength must have a unit of length, frequency or energy, got {axis.unit}") from error
     return converted

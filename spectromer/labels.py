@@ -62,7 +62,15 @@ _MISSING = -999.0  # Surveys mark missing numbers with -999, -9999 and the like.
 _MISSING_TEXTS = ("", "--", "nan", "none", "null", "n/a")
 _CLASS_SPELLINGS = {"QUASAR": "QSO"}
 # The possible values of numbers. What lies outside stands for a missing value, such as a declination of -99.
-_POSSIBLE = {"z": (-1.0, 100.0), "ra": (-360.0, 360.0), "dec": (-90.0, 90.0)}
+_POSSIBLE = {
+    "z": (-0.9, 100.0),
+    "ra": (-360.0, 360.0),
+    "dec": (-90.0, 90.0),
+    "teff": (0.0, 1e6),
+    "logg": (-5.0, 15.0),
+    "feh": (-20.0, 20.0),
+}
+_FLAGS = {"true": 1, "t": 1, "false": 0, "f": 0}
 MANY_OUTLIERS = 1 << 4  # the only bit of ZWARNING with which a redshift is still usable
 # Prefixes for dwarfs, subdwarfs and giants may precede a spectral type.
 _STELLAR = re.compile(r"^(?:s?d|g|esd|usd)?(WD|CV|CARBON|OB|[OBAFGKMLTCS](?![a-z]{2,}))", re.IGNORECASE)
@@ -121,7 +129,9 @@ def _number(name: str, value: Any, kind: type) -> float | int | None:
     if isinstance(value, bool):  # a flag, but no measurement
         return int(value) if kind is int else None
     if isinstance(value, str | bytes):
+        value = value.decode("ascii", "replace") if isinstance(value, bytes) else value
         try:
+            value = _FLAGS.get(value.strip().lower(), value) if kind is int else value
             value = float(value)
         except ValueError:
             return None

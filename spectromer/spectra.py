@@ -1,6 +1,6 @@
 """Spectrum and SpectrumBatch. Units and air wavelengths are converted only here."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -147,6 +147,25 @@ class Spectrum:
         return cls.from_arrays(spectrum.flux, spectrum.uncertainty, spectrum.spectral_axis, mask=spectrum.mask, **named)
 
 
+def _each_specutils(spectra: Any) -> Iterator[Spectrum]:
+    """The spectra in an object of specutils, or in an iterable of them."""
+    if not hasattr(spectra, "spectral_axis"):
+        for part in spectra:
+            yield from _each_specutils(part)
+        return
+    flux, axis, uncertainty, mask = spectra.flux, spectra.spectral_axis, spectra.uncertainty, spectra.mask
+    along = getattr(spectra, "spectral_axis_index", None)
+    along = flux.ndim - 1 if along is None else along
+    for place in np.ndindex(*flux.shape[:along], *flux.shape[along + 1 :]):
+        at = (*place[:along], slice(None), *place[along:])
+        yield Spectrum.from_arrays(
+            flux[at],
+            None if uncertainty is None else uncertainty[at],
+            axis[at] if axis.ndim == flux.ndim else axis,
+            mask=None if mask is None else mask[at],
+        )
+
+
 def _place(wavelengths: Sequence[Tensor]) -> tuple[Tensor, Sequence[int]] | None:
     """Find a common grid [N] of all wavelengths, and the index at which each begins; None if there is none."""
     if not wavelengths:
@@ -219,9 +238,15 @@ class SpectrumBatch:
         return cls._labelled(flux, ivar, wavelength, spectra)
 
     @classmethod
-    def from_specutils(cls, spectra: Iterable[Any]) -> "SpectrumBatch":
-        """Stack the spectra of a specutils `SpectrumList` or of any other iterable; see `Spectrum.from_specutils`."""
-        return cls.from_spectra([Spectrum.from_specutils(spectrum) for spectrum in spectra])
+    def from_specutils(cls, spectra: Any) -> "SpectrumBatch":
+        """Stack specutils spectra, each as by `Spectrum.from_specutils`.
+
+        Parameters
+        ----------
+        spectra : specutils Spectrum, SpectrumCollection or SpectrumList, or an iterable of them
+            A Spectrum of several dimensions counts as one spectrum for each position along the other axes.
+        """
+        return cls.from_spectra(list(_each_specutils(spectra)))
 
     @classmethod
     def _labelled(cls, flux: Tensor, ivar: Tensor, wavelength: Tensor, spectra: Sequence[Spectrum]) -> "SpectrumBatch":

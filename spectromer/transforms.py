@@ -74,7 +74,7 @@ class Normalize(nn.Module):
         return replace(
             batch,
             flux=((flux - bottom) / span).masked_fill(~(good & scaled), 0.0),
-            ivar=ivar * span**2,
+            ivar=ivar * span * span,  # in this order, as the square of a faint flux may vanish
         )
 
 
@@ -109,6 +109,8 @@ class SpectrumToImage(nn.Module):
         super().__init__()
         self.picture = picture or Picture.of(style, size, **options)
         self._options = self.picture.to_json()
+        #: Ends of the wavelength axis in Angstrom; None if it is the range of each spectrum.
+        self.wavelength_range: tuple[float, float] | None = self.picture.wavelength_range
         #: Number of channels of the images.
         self.channels: int = self.picture.image_channels
 

@@ -58,6 +58,21 @@ def test_units_of_table_columns() -> None:
         np.testing.assert_allclose(found.ivar, 4e6, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::astropy.units.UnitsWarning")
+def test_spellings_of_angstrom() -> None:
+    from astropy.table import Column
+
+    for unit in ("Angstrom", "angstrom", "Angstroms", "ANGSTROMS", "A", "AA", "Ang"):
+        found = Spectrum.from_arrays(ONES, ONES, Column(WAVES, unit=unit))
+        np.testing.assert_allclose(found.wavelength, WAVES, rtol=1e-14)
+
+
+def test_missing_values_of_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    flux = pandas.Series([1.0, None, 3.0, 4.0], dtype="Float64")
+    assert Spectrum.from_arrays(flux, pandas.Series(ONES), pandas.Series(WAVES)).ivar.tolist() == [1.0, 0.0, 1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     "axis",
     [WAVES / 1e4 * u.um, 2.99792458e18 / WAVES * u.Hz, 12398.419843320026 / WAVES * u.eV, 1e8 / WAVES / u.cm],

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from astropy.table import MaskedColumn, Table
 
@@ -86,7 +87,7 @@ def labels_of(text: str, folder: Path, *names: str) -> list[dict[str, object]]:
 def test_identifiers_are_exact(tmp_path: Path) -> None:
     """An identifier of 64 bits is none of a float, even beside a missing one; one that was rounded is refused."""
     names = [f"SDSS-15000-59146-2702159784267914{i}" for i in (0, 1)]
-    for value in ("27021597842679141", "27021597842679141.0", '"27021597842679141"', "2.7021597842679141e16"):
+    for value in ("27021597842679141", '"27021597842679141"', "027021597842679141"):
         text = f"field,mjd,catalogid,class,z\n15000,59146,{value},STAR,0.5\n15000,59147,,STAR,0\n"
         assert labels_of(text, tmp_path, *names) == [{}, {"class": "STAR", "z": 0.5}]
     large = 2**63 + 12345  # as unsigned identifiers of SDSS may be
@@ -94,6 +95,9 @@ def test_identifiers_are_exact(tmp_path: Path) -> None:
         {"class": "STAR", "z": 0.5},
         {},
     ]
+    for value in ("27021597842679141.0", "2.702159784267914e+16"):  # as they are written of floats
+        with pytest.raises(ValueError, match=r"a\.csv: its column CATALOGID has identifiers as floating-point numbers"):
+            labels_of(f"field,mjd,catalogid,class,z\n15000,59146,{value},STAR,0.5\n", tmp_path)
     table = Table({"FIELD": [15000], "MJD": [59146], "CATALOGID": [27021597842679141.0], "CLASS": ["STAR"], "Z": [0.5]})
     table.write(tmp_path / "b.fits")
     with pytest.raises(ValueError, match=r"b\.fits: its column CATALOGID has identifiers as floating-point numbers"):
@@ -129,6 +133,24 @@ def test_nulls_of_fits_tables_are_no_labels(tmp_path: Path) -> None:
     found = catalogue_of(table, tmp_path / "c.fits").labels(["SDSS-0266-51602-0003", "SDSS-0266-51602-0004"])
     assert found[0] == {"class": "GALAXY", "subclass": "AGN", "z": 0.1, "zwarning": 0, "ra": 10.0}
     assert found[1] == {"class": "STAR", "z": 0.3}
+
+
+def test_every_form_of_a_parquet_column(tmp_path: Path) -> None:
+    """Categories, bytes, unsigned and missing integers, and flags as words or as true and false."""
+    for flags in (pa.array([True, False, None]), pa.array(["T", "F", None]), pa.array([1, 0, None])):
+        table = pa.table(
+            {
+                "targetid": pa.array([1, 2, 3], pa.uint64()),
+                "spectype": pa.array(["STAR", "GALAXY", None]).dictionary_encode(),
+                "subtype": pa.array([b"A0", None, b""]),
+                "zwarn": flags,
+            }
+        )
+        pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+        prepare_catalog(tmp_path / "a.parquet", tmp_path / "a.arrow")
+        found = Catalog(tmp_path / "a.arrow").labels(["DESI-1", "DESI-2", "DESI-3"])
+        assert found[:2] == [{"class": "STAR", "subclass": "A0", "zwarning": 1}, {"class": "GALAXY", "zwarning": 0}]
+        assert "zwarning" not in found[2]
 
 
 def test_every_spelling_of_the_labels(tmp_path: Path) -> None:
@@ -183,11 +205,12 @@ def test_flags_of_desi_fibres(tmp_path: Path) -> None:
     """A bad fibre is a warning, a sky fibre has no labels, and the primary row of a target counts."""
     text = (
         "TARGETID,SPECTYPE,Z,ZWARN,COADD_FIBERSTATUS,OBJTYPE,ZCAT_PRIMARY\n"
-        "11,GALAXY,0.1,0,0,TGT,True\n12,GALAXY,0.2,0,65536,TGT,True\n13,GALAXY,0.3,0,0,SKY,True\n"
-        "14,GALAXY,0.4,0,0,BAD,True\n15,STAR,0.5,0,0,TGT,False\n15,GALAXY,0.6,0,0,TGT,True\n"
+        "11,GALAXY,0.1,0,0,TGT,{yes}\n12,GALAXY,0.2,0,65536,TGT,{yes}\n13,GALAXY,0.3,0,0,SKY,{yes}\n"
+        "14,GALAXY,0.4,0,0,BAD,{yes}\n15,STAR,0.5,0,0,TGT,{no}\n15,GALAXY,0.6,0,0,TGT,{yes}\n"
     )
-    found = labels_of(text, tmp_path, *(f"DESI-{i}" for i in range(11, 16)))
-    assert [believe(labels).get("z") for labels in found] == [0.1, None, None, None, 0.6]
+    for yes, no in (("True", "False"), ("T", "F"), ("1", "0")):
+        found = labels_of(text.format(yes=yes, no=no), tmp_path, *(f"DESI-{i}" for i in range(11, 16)))
+        assert [believe(labels).get("z") for labels in found] == [0.1, None, None, None, 0.6]
 
 
 @pytest.mark.parametrize(

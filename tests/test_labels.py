@@ -146,11 +146,21 @@ def test_classes_have_one_spelling() -> None:
 
 def test_impossible_numbers_are_missing() -> None:
     assert clean_labels({"ra": 1e300, "dec": -99.0, "z": 2**64 - 1, "teff": 10**400, "snr": 5}) == {"snr": 5.0}
+    assert clean_labels({"z": -1, "teff": -99.0, "logg": -99.0, "feh": -99.0, "feh_err": -9999.0}) == {}
     assert clean_labels({"ra": -10.0, "dec": 90.0, "z": 7.1}) == {"ra": -10.0, "dec": 90.0, "z": 7.1}
 
 
 def test_flags_are_numbers_or_true() -> None:
-    for value, want in ((True, 1), (np.bool_(False), 0), (4.0, 4), ("16", 16), (np.int32(-5), -5), (1 << 62, 1 << 62)):
+    for value, want in (
+        (True, 1),
+        (np.bool_(False), 0),
+        (4.0, 4),
+        ("16", 16),
+        (np.int32(-5), -5),
+        (1 << 62, 1 << 62),
+        (" T", 1),
+        (b"false", 0),
+    ):
         found = clean_labels({"zwarning": value})
         assert found == {"zwarning": want} and type(found["zwarning"]) is int
 

@@ -95,7 +95,7 @@ LAYERS = (
     ("errors",),
     ("files", "chunks", "picture", "labels", "grids", "arrays"),
     ("config", "documents", "spectra"),
-    ("runs", "regions"),
+    ("runs", "regions", "forms"),
     ("ops", "surveys"),
     ("transforms", "shards", "reference"),
     ("learning",),

@@ -12,6 +12,7 @@ from scipy.stats import norm
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, r2_score
 
 from spectromer.labels import CATEGORIES, SCALARS, BelievedLabels
+from spectromer.learning.coverage import NO_GOOD_PIXEL
 from spectromer.learning.targets import Targets
 
 __all__ = ["CATASTROPHIC", "evaluate_predictions", "with_errors"]
@@ -237,7 +238,7 @@ def evaluate_predictions(table: Table, labels: BelievedLabels, snr: np.ndarray, 
           the good redshifts. An entry `flagged` holds them for all classes.
         - teff, logg, feh: r2, rmse, bias, sigma_nmad, coverage_68, coverage_95 and crps.
     """
-    predictable = np.array([text == "" for text in table["warning"]], dtype=bool)
+    predictable = np.array([not text.startswith(NO_GOOD_PIXEL) for text in table["warning"]], dtype=bool)
     results: dict[str, Any] = {}
     for name in targets.names:
         usable = labels.known(name) & predictable

@@ -12,8 +12,10 @@ from rich.progress import track
 from torch import Tensor
 
 from spectromer.chunks import chunks
+from spectromer.forms import batch_of
 from spectromer.labels import CATEGORIES
 from spectromer.learning.calibration import Calibration, catastrophic_limits
+from spectromer.learning.coverage import NO_GOOD_PIXEL, range_warnings
 from spectromer.learning.design import Design
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.model import SpectrumModel
@@ -27,7 +29,7 @@ from spectromer.transforms import SpectrumToImage
 __all__ = ["Z_FLAGS", "Predictor"]
 
 #: Bits of `z_flag`: z is probably wrong; z lies at the end of the model's range of redshifts; the spectrum resembles no
-#: training spectrum; the spectrum has no good pixel.
+#: training spectrum; the spectrum has no good pixel at the wavelengths that the model reads.
 Z_FLAGS = {"UNSURE": 1, "EDGE": 2, "UNKNOWN": 4, "NO_DATA": 8}
 _INTERVALS = {"z_lo95": 0.025, "z_lo68": 0.16, "z_hi68": 0.84, "z_hi95": 0.975}
 _CRPS_STEPS = 50
@@ -113,15 +115,17 @@ class Predictor:
         parts = [self.outputs(batch)[1] for batch in batches]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def predict(self, batch: SpectrumBatch, true_z: Tensor | None = None) -> Table:
+    def predict(self, spectra: Any, true_z: Tensor | None = None, *, ivar: Any = None, wavelength: Any = None) -> Table:
         """Predict the labels of spectra, as a table with one row for each.
 
         Parameters
         ----------
-        batch : SpectrumBatch
-            The spectra.
+        spectra : SpectrumBatch, Spectrum, object of specutils, iterable of these, or array-like [N] or [B, N]
+            The spectra, or their flux. See `spectromer.forms.batch_of`.
         true_z : Tensor [B], optional
             True redshifts, for scores of the predicted distributions.
+        ivar, wavelength : array-like [N] or [B, N], optional
+            The inverse variance and the wavelength of a flux.
 
         Returns
         -------
@@ -137,12 +141,21 @@ class Predictor:
             - for teff, logg and feh, the value and its error (`teff_err`);
             - typical, the fraction of held-out spectra that differ at least as much from the training spectra; unknown,
               whether this fraction is very small;
-            - warning, which says if a spectrum has no good pixel. Its predictions are then NaN or empty;
+            - warning, which says if a spectrum has no good pixel, or none at the wavelengths that the model reads. Its
+              predictions are then NaN or empty. It also says if the good pixels cover less than half of these
+              wavelengths;
             - with `true_z`, z_crps, the continuous ranked probability score in ln(1 + z); and z_pit, the cumulative
               probability of the distribution at the true value.
+
+        Raises
+        ------
+        ArgumentError
+            When `spectra` is in none of these forms.
         """
+        batch = batch_of(spectra, ivar, wavelength)
         out = self.outputs(batch)[1]
-        blank = ~(batch.ivar > 0).any(1).cpu().numpy()
+        warnings = range_warnings(batch, self.transform.wavelength_range)
+        blank = np.char.startswith(warnings, NO_GOOD_PIXEL)
         table = Table({"id": batch.ids, "survey": batch.surveys})
         typical, unknown = self.calibration.unknown(out["features"])
         targets = self.model.targets
@@ -162,7 +175,7 @@ class Predictor:
                 table["z_flag"] = np.where(blank, Z_FLAGS["NO_DATA"], flag.numpy())
         table["typical"] = np.where(blank, np.nan, typical.numpy())
         table["unknown"] = unknown.numpy() & ~blank
-        table["warning"] = np.where(blank, "no good pixel", "")
+        table["warning"] = warnings
         return table
 
     def _redshifts(self, out: dict[str, Tensor], true_z: Tensor | None) -> dict[str, Tensor]:

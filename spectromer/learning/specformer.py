@@ -28,7 +28,8 @@ class SpectrumToSequence(nn.Module):
 
     def __init__(self, *, bins: int = 2050, wavelength_range: tuple[float, float] = (3600.0, 10000.0)) -> None:
         super().__init__()
-        self.bins, (low, high) = bins, wavelength_range
+        self.bins, self.wavelength_range = bins, wavelength_range
+        low, high = wavelength_range
         #: Bin width in ln(wavelength).
         self.step = math.log(high / low) / bins
         grid = low * torch.exp(self.step * (torch.arange(bins, dtype=torch.float64) + 0.5))
@@ -42,6 +43,8 @@ class SpectrumToSequence(nn.Module):
         count = good.sum(1, keepdim=True).clamp(min=1)
         mean = flux.masked_fill(~good, 0.0).sum(1, keepdim=True) / count
         centred = (flux - mean).masked_fill(~good, 0.0)
+        # A power of two, so that no square of a faint flux in erg/s/cm2/Angstrom vanishes.
+        centred = torch.ldexp(centred, -torch.frexp(centred.abs().amax(1, keepdim=True)).exponent)
         std = (centred.square().sum(1, keepdim=True) / count).sqrt()
         return centred / torch.where(std > 0, std, torch.ones_like(std))
 

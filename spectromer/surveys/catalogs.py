@@ -18,13 +18,12 @@ from spectromer.files import atomic
 from spectromer.labels import LABELS, clean_labels
 from spectromer.spectra import name_of
 from spectromer.surveys.survey import Survey, surveys
-from spectromer.surveys.tables import Columns, open_table, text
+from spectromer.surveys.tables import Columns, flags, numbers, open_table, text
 
 __all__ = ["OBJECT", "Catalog", "path_key", "prepare_catalog"]
 
 OBJECT = "object_group"  # the column of a user's own table that names the object of each spectrum
 _PATH = "path:"
-_FLAGS = {"True": "1", "False": "0"}
 
 
 def path_key(path: str | os.PathLike[str]) -> str:
@@ -102,8 +101,8 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
     width = encoded.dtype.itemsize
     columns = {"key": pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(order), [None, pa.py_buffer(encoded)])}
     for name, values in labels.items():
-        is_text = name == OBJECT or LABELS[name] is str
-        columns[name] = pa.array(text(values[order])) if is_text else _numbers(values[order])
+        kept, kind = values[order], LABELS.get(name, str)
+        columns[name] = pa.array(text(kept)) if kind is str else _numbers(flags(kept) if kind is int else numbers(kept))
     with atomic(out) as part, pa.OSFile(str(part), "wb") as file:
         prepared = pa.table(columns)
         with pa.ipc.new_file(file, prepared.schema) as writer:
@@ -112,18 +111,9 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
 
 
 def _numbers(values: np.ndarray) -> pa.Array:
-    """Numbers in the machine's byte order; missing where a value is masked or not a number."""
+    """Numbers in the machine's byte order; missing where a value is masked or NaN."""
     mask, values = np.ma.getmaskarray(values), np.ma.getdata(values)
-    if values.dtype.kind not in "iuf":
-        values = np.array([_number(value) for value in text(values).tolist()], dtype=np.float64)
     return pa.array(values.astype(values.dtype.newbyteorder("=")), mask=mask, from_pandas=True)
-
-
-def _number(value: str) -> float:
-    try:
-        return float(_FLAGS.get(value, value))
-    except ValueError:
-        return np.nan
 
 
 class Catalog:

@@ -12,7 +12,7 @@ from spectromer.labels import CLASSES, PARAMETERS
 from spectromer.spectra import Spectrum
 from spectromer.surveys.common import build
 from spectromer.surveys.survey import REDSHIFT, Part, Survey
-from spectromer.surveys.tables import Columns, text
+from spectromer.surveys.tables import Columns, flags, text
 
 __all__ = ["SURVEY"]
 
@@ -49,7 +49,7 @@ class Desi(Survey):
         """The labels of all rows. A fibre that is bad or not placed on its target counts as a warning."""
         labels = super().catalog_labels(table)
         status = np.ma.filled(table[_STATUS], 0) if _STATUS in table else np.zeros(1, np.int64)
-        kinds = text(table["OBJTYPE"]) if "OBJTYPE" in table else np.array([_TARGET])
+        kinds = np.char.upper(text(table["OBJTYPE"])) if "OBJTYPE" in table else np.array([_TARGET])
         warning = np.where(status != 0, _POOR_DATA, 0) | np.where(np.isin(kinds, _OBJECT_TYPES), 0, _BAD_TARGET)
         if warning.any():
             labels["zwarning"] = np.where(warning > 0, warning, np.ma.filled(labels.get("zwarning", 0), 0))
@@ -59,7 +59,7 @@ class Desi(Survey):
 
     def preferred(self, table: Columns) -> np.ndarray | None:
         """The rows of the best redshift of each target, which ZCAT_PRIMARY marks."""
-        return table["ZCAT_PRIMARY"].astype(bool) if "ZCAT_PRIMARY" in table else None
+        return flags(table["ZCAT_PRIMARY"]) == 1 if "ZCAT_PRIMARY" in table else None
 
     def read_many(self, hdus: fits.HDUList, path: Path) -> list[Spectrum | LayoutError] | None:
         """The spectra of a coadd file. A table of redshifts without spectra is refused."""

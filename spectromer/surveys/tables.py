@@ -1,6 +1,5 @@
 """FITS, CSV and Parquet tables, accessed by the upper-case names of their columns."""
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
@@ -16,12 +15,15 @@ from astropy.io import fits
 
 from spectromer.errors import CatalogError, SpectromerError
 
-__all__ = ["Columns", "known_text", "open_table", "text", "whole_numbers"]
+__all__ = ["Columns", "flags", "known_text", "numbers", "open_table", "text", "whole_numbers"]
 
 _NAMED = 12  # columns that an error message lists
 _FIRST_LINES = 1 << 16  # bytes at the beginning of a text file that contain the line with the names of the columns
-_WHOLE = re.compile(r"0*(\d+)(?:\.0*)?")
 _LARGEST = 10**20  # above all identifiers
+_EXACT = 2**53  # the whole number from which on float64 rounds
+_ROUNDED = (
+    "its column {} has identifiers as floating-point numbers, which are rounded; they must be whole numbers or text"
+)
 _MISSING_TEXTS = ("", "--", "nan", "none", "null", "n/a")
 _MISSING_NUMBERS = ("-9", "-99", "-999", "-9999", "-9999.0", "-999.0")
 
@@ -167,7 +169,30 @@ def text(values: np.ndarray) -> np.ndarray:
     """A column as text, stripped of blanks. A missing value becomes an empty string."""
     if values.dtype.kind in "SU" and not isinstance(values, np.ma.MaskedArray):
         return np.char.strip(values.astype(str))
-    return np.array(["" if v is None or v != v else str(v).strip() for v in values.tolist()], dtype=str)
+    decoded = (v.decode("ascii", "replace") if isinstance(v, bytes) else v for v in values.tolist())
+    return np.array(["" if v is None or v != v else str(v).strip() for v in decoded], dtype=str)
+
+
+def numbers(values: np.ndarray) -> np.ndarray:
+    """A column of numbers; a column of text is read as float64, with NaN where it is no number."""
+    if values.dtype.kind in "iuf":
+        return values
+    return np.array([_number(value) for value in text(values).tolist()], dtype=np.float64)
+
+
+def _number(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return np.nan
+
+
+def flags(values: np.ndarray) -> np.ndarray:
+    """A column of flags as numbers: 1 for true and 0 for false, also where these are words or the letters T and F."""
+    if values.dtype.kind in "iuf":
+        return values
+    words = np.char.lower(text(values))
+    return numbers(np.select([np.isin(words, ("true", "t")), np.isin(words, ("false", "f"))], ["1", "0"], words))
 
 
 def whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
@@ -184,7 +209,7 @@ def whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
     Raises
     ------
     CatalogError
-        When the numbers are floats so large that neighbouring whole numbers are rounded to the same one.
+        When the numbers are floats, or are written as such, and so large that floats round whole numbers.
     """
     mask = np.ma.getmaskarray(values)
     values = np.ma.getdata(values)
@@ -192,23 +217,23 @@ def whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
         return np.where(mask | (values < 0), "", np.char.mod("%d", values))
     if values.dtype.kind == "f":
         known = np.isfinite(values) & (values >= 0) & ~mask
-        if (np.abs(values[known]) >= 1.0 / np.finfo(values.dtype).eps).any():
-            raise CatalogError(
-                f"its column {name} has identifiers as floating-point numbers, which are rounded; "
-                "they must be whole numbers or text"
-            )
+        if (values[known] >= 1.0 / np.finfo(values.dtype).eps).any():
+            raise CatalogError(_ROUNDED.format(name))
         return np.where(known, np.char.mod("%d", np.where(known, values, 0).astype(np.int64)), "")
-    texts = np.array([_whole(value) for value in text(values).tolist()], dtype=str)
+    texts = np.array([_whole(value, name) for value in text(values).tolist()], dtype=str)
     return np.where(mask, "", texts)
 
 
-def _whole(value: str) -> str:
+def _whole(value: str, name: str) -> str:
     """The digits of a whole number that is written in any way, such as "51602.0"; empty if it is none or negative."""
-    plain = _WHOLE.fullmatch(value)
-    if plain is not None:
-        return plain[1]
+    if value.isdecimal():
+        return value.lstrip("0") or "0"
     try:
         number = Decimal(value)
     except InvalidOperation:
         return ""
-    return str(int(number)) if number.is_finite() and 0 <= number < _LARGEST and number == int(number) else ""
+    if not number.is_finite() or not 0 <= number < _LARGEST or number != int(number):
+        return ""
+    if number >= _EXACT:
+        raise CatalogError(_ROUNDED.format(name))
+    return str(int(number))

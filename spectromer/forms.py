@@ -1,0 +1,76 @@
+"""Batches from spectra in any form, for the functions that accept all of them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spectromer.errors import ArgumentError
+from spectromer.spectra import Spectrum, SpectrumBatch
+
+__all__ = ["batch_of"]
+
+
+def batch_of(spectra: Any, ivar: Any = None, wavelength: Any = None) -> SpectrumBatch:
+    """Make a batch from spectra in any form. A batch is returned as it is.
+
+    Parameters
+    ----------
+    spectra : SpectrumBatch, Spectrum, object of specutils, iterable of these, or array-like [N] or [B, N]
+        The spectra, or their flux. See `SpectrumBatch.from_specutils` for the objects of specutils.
+    ivar : array-like [N] or [B, N], optional
+        The inverse variance of a flux; by default 1 where the flux is finite.
+    wavelength : array-like [N] or [B, N], optional
+        The wavelength of a flux. A unit is converted; without one, it is in Angstrom.
+
+    Raises
+    ------
+    ArgumentError
+        When `spectra` is none of these, or a flux has no wavelength or another shape.
+    """
+    if isinstance(spectra, SpectrumBatch):
+        return spectra
+    if wavelength is not None:
+        return _of_arrays(spectra, ivar, wavelength)
+    if isinstance(spectra, Spectrum) or hasattr(spectra, "spectral_axis"):
+        spectra = [spectra]
+    if isinstance(spectra, Iterable) and not hasattr(spectra, "shape"):
+        found = list(spectra)
+        if all(isinstance(s, Spectrum) or hasattr(s, "spectral_axis") for s in found):
+            parts = [[s] if isinstance(s, Spectrum) else SpectrumBatch.from_specutils(s) for s in found]
+            return SpectrumBatch.from_spectra([s for part in parts for s in part])
+    raise ArgumentError(
+        "spectra must be a Spectrum, a SpectrumBatch, spectra of specutils, a list of these, "
+        f"or a flux with its wavelength; got {type(spectra).__name__}"
+    )
+
+
+def _of_arrays(flux: Any, ivar: Any, wavelength: Any) -> SpectrumBatch:
+    if isinstance(flux, Tensor) and isinstance(wavelength, Tensor) and isinstance(ivar, Tensor | None):
+        return _of_tensors(flux, ivar, wavelength)
+    if np.ndim(flux) == 1:
+        return SpectrumBatch.from_spectra([Spectrum.from_arrays(flux, ivar, wavelength)])
+    if np.ndim(flux) != 2:
+        raise ArgumentError(f"flux must have the shape [N] or [B, N], got {np.shape(flux)}")
+
+    def row(values: Any, i: int) -> Any:
+        shape = np.shape(getattr(values, "array", values))  # `array` is of the uncertainties of astropy
+        return values[i] if len(shape) == 2 else values
+
+    made = (Spectrum.from_arrays(flux[i], row(ivar, i), row(wavelength, i)) for i in range(len(flux)))
+    return SpectrumBatch.from_spectra(list(made))
+
+
+def _of_tensors(flux: Tensor, ivar: Tensor | None, wavelength: Tensor) -> SpectrumBatch:
+    """A batch of tensors, which keep their device and their gradient."""
+    rows = torch.atleast_2d(flux).float()
+    weights = torch.ones_like(rows.detach()) if ivar is None else torch.atleast_2d(ivar).to(rows)
+    if rows.shape != weights.shape or wavelength.shape not in (rows.shape, rows.shape[1:], flux.shape):
+        raise ArgumentError(
+            "flux, ivar and wavelength must have the same length N, "
+            f"got {tuple(flux.shape)}, {tuple(weights.shape)} and {tuple(wavelength.shape)}"
+        )
+    good = rows.isfinite() & weights.isfinite() & (weights > 0)
+    return SpectrumBatch(rows.masked_fill(~rows.isfinite(), 0.0), weights.masked_fill(~good, 0.0), wavelength)
