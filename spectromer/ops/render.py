@@ -9,9 +9,9 @@ from torch import Tensor
 from spectromer.errors import ArgumentError
 from spectromer.ops._native import _C, CACHES, dense, kept_for_graphs, output
 from spectromer.ops.composite import composite
-from spectromer.ops.inputs import tensor_of
+from spectromer.ops.inputs import check_spectra, tensor_of
 from spectromer.ops.raster import COVERAGES
-from spectromer.ops.resample import MAX_GAP, ResampleCall, check_spectra
+from spectromer.ops.resample import MAX_GAP, ResampleCall
 from spectromer.ops.tables import DTYPES, Tables, wavelength_grid
 from spectromer.picture import Picture, hashable
 from spectromer.regions import mark_regions
