@@ -171,10 +171,10 @@ def test_inverse_variances_beyond_single_precision() -> None:
     [
         (torch.zeros(3, dtype=torch.complex64), "grid must be real, got torch.complex64"),
         (np.zeros(3, complex), "grid must be a tensor or an array of real numbers, got ndarray"),
-        (np.ma.masked_equal([1.0, 2.0], 2.0), "grid must be plain numbers, got MaskedArray"),
+        (np.ma.masked_equal([1.0, 2.0], 2.0), "grid must have no masked bins, got MaskedArray"),
         ([[1.0], [2.0, 3.0]], "grid must be a tensor or an array of real numbers, got list"),
         ("4000", "grid must be a tensor or an array of real numbers, got str"),
-        (None, "grid must be a tensor or an array of real numbers, got NoneType"),
+        (None, "grid is missing: resample takes flux, ivar, wavelength and grid"),
     ],
 )
 def test_says_what_is_no_input(wrong: Any, message: str) -> None:
@@ -184,10 +184,19 @@ def test_says_what_is_no_input(wrong: Any, message: str) -> None:
 
 
 def test_units_are_not_dropped() -> None:
+    """Wavelengths and grids are converted; the tensors beside them keep their gradient."""
     units = pytest.importorskip("astropy.units")
     flux, ivar, wavelength = spectra(3, 50, 0)
-    with pytest.raises(ArgumentError, match=r"wavelength must be plain numbers, got Quantity; Spectrum.from_arrays"):
-        resample(flux, ivar, wavelength.numpy() * units.nm, wavelength)
+    grid = wavelength[5:-5:2]
+    flux.requires_grad_()
+    want = resample(flux, ivar, wavelength, grid)
+    found = resample(flux, ivar, wavelength.numpy() / 10 * units.nm, grid.numpy() / 1e4 * units.um)
+    torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-6)
+    assert found[0].requires_grad
+    with pytest.raises(ArgumentError, match="wavelength must have a unit of length, frequency or energy, got Jy"):
+        resample(flux, ivar, wavelength.numpy() * units.Jy, grid)
+    with pytest.raises(ArgumentError, match="y must be plain numbers, got Quantity"):
+        rasterize(flux.detach().numpy() * units.Jy, height=8, width=8)
 
 
 HUGE = [2**15, 2**31, 2**40, 2**63, 2**70]

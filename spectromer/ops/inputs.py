@@ -68,19 +68,31 @@ def spectra_of(flux: Any, ivar: Any, wavelength: Any, grid: Any) -> tuple[Tensor
     if wavelength is None:  # spectra, and then the grid
         grid = ivar if grid is None else grid
         flux, ivar = batch_of(flux), None
-    elif ivar is None or any(map(_has_mask_or_unit, (flux, ivar, wavelength))):
-        flux = batch_of(flux, ivar, wavelength)
+    else:
+        wavelength = _converted(wavelength, "wavelength")
+        if ivar is None or any(map(_has_mask_or_unit, (flux, ivar, wavelength))):
+            flux = batch_of(flux, ivar, wavelength)
     if grid is None:
         raise ArgumentError("grid is missing: resample takes flux, ivar, wavelength and grid, or spectra and grid")
     if isinstance(flux, SpectrumBatch):
         flux, ivar, wavelength = flux.flux, flux.ivar, flux.wavelength
     flux = tensor_of(flux, "flux")
-    grid = wavelength_of(plain(grid, "grid")) if _has_mask_or_unit(grid) else grid
+    grid = _converted(grid, "grid")
+    if _has_mask_or_unit(grid):
+        raise ArgumentError(f"grid must have no masked bins, got {type(grid).__name__}")
     ivar, wavelength, grid = (
         tensor_of(values, name, flux.device)
         for name, values in (("ivar", ivar), ("wavelength", wavelength), ("grid", grid))
     )
     return flux, ivar, wavelength, grid
+
+
+def _converted(axis: Any, name: str) -> Any:
+    """Wavelengths with a unit in Angstrom; others, and those of which some are masked, as they are."""
+    if not _has_mask_or_unit(axis):
+        return axis
+    found = plain(axis, name)
+    return axis if found.mask is not None and found.mask.any() else wavelength_of(found)
 
 
 def single_ivar(ivar: Tensor) -> Tensor:
