@@ -187,6 +187,7 @@ def test_units_are_not_dropped() -> None:
     """Wavelengths and grids are converted; the tensors beside them keep their gradient."""
     units = pytest.importorskip("astropy.units")
     flux, ivar, wavelength = spectra(3, 50, 0)
+    wavelength = wavelength.double()
     grid = wavelength[5:-5:2]
     flux.requires_grad_()
     want = resample(flux, ivar, wavelength, grid)
