@@ -12,6 +12,7 @@ __all__ = ["Plain", "inverse_variance", "plain", "scaled", "wavelength_of"]
 _LARGEST, _NORMAL = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 _SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 _ANGSTROMS = ("a", "ang", "angstroms", "angstrom")  # in files, A is no ampere
+_LOGARITHMIC = ("mag", "dex", "dB")
 _DECADES = 30  # the largest power of ten of scaled values, so that their sums do not overflow
 
 
@@ -60,7 +61,7 @@ def plain(values: Any, name: str) -> Plain:
     unit, mask = getattr(values, "unit", None), getattr(values, "mask", None)
     mask = None if callable(mask) else mask  # a method of pandas' Series
     numbers = np.asarray(getattr(values, "unmasked", values))  # `unmasked` is of astropy's Masked
-    if hasattr(unit, "physical_unit"):
+    if hasattr(unit, "physical_unit") or str(unit) in _LOGARITHMIC:
         raise ArgumentError(f"{name} must be linear, got the logarithmic unit {unit}")
     if numbers.dtype.kind not in "fiu":
         try:
@@ -125,15 +126,17 @@ def inverse_variance(ivar: Any, flux: Plain, wavelength: np.ndarray) -> Plain:
     else:
         ivar = plain(ivar, "ivar")
         unit = ivar.unit
-    if unit is None or (flux.unit is not None and unit == flux.unit**-2):
+    if unit is None:
         return Plain(ivar.values, ivar.mask, None)
     if flux.unit is None:
         raise ArgumentError(f"ivar must have no unit if the flux has none, got {unit}")
     import astropy.units as u
 
     try:
+        if u.Unit(unit) == u.Unit(flux.unit) ** -2:
+            return Plain(ivar.values, ivar.mask, None)
         sigma = u.Unit(unit) ** -0.5
-        factor = (np.ones(wavelength.shape) * sigma).to_value(flux.unit, u.spectral_density(wavelength * u.AA))
+        factor = (np.ones(wavelength.shape) * sigma).to_value(u.Unit(flux.unit), u.spectral_density(wavelength * u.AA))
     except (u.UnitConversionError, ValueError, TypeError) as error:
         raise ArgumentError(f"ivar must have the unit of flux ** -2, got {unit} for a flux in {flux.unit}") from error
     return Plain(ivar.values / factor**2, ivar.mask, None)

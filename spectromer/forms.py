@@ -1,6 +1,7 @@
 """Batches from spectra in any form, for the functions that accept all of them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from spectromer.errors import ArgumentError
 from spectromer.spectra import Spectrum, SpectrumBatch
 
-__all__ = ["batch_of"]
+__all__ = ["batch_of", "in_own_units"]
 
 
 def batch_of(spectra: Any, ivar: Any = None, wavelength: Any = None) -> SpectrumBatch:
@@ -65,12 +66,36 @@ def _of_arrays(flux: Any, ivar: Any, wavelength: Any) -> SpectrumBatch:
 
 def _of_tensors(flux: Tensor, ivar: Tensor | None, wavelength: Tensor) -> SpectrumBatch:
     """A batch of tensors, which keep their device and their gradient."""
-    rows = torch.atleast_2d(flux).float()
-    weights = torch.ones_like(rows.detach()) if ivar is None else torch.atleast_2d(ivar).to(rows)
+    rows = torch.atleast_2d(flux)
+    weights = torch.ones_like(rows.detach()) if ivar is None else torch.atleast_2d(ivar).to(rows.device)
     if rows.shape != weights.shape or wavelength.shape not in (rows.shape, rows.shape[1:], flux.shape):
         raise ArgumentError(
             "flux, ivar and wavelength must have the same length N, "
             f"got {tuple(flux.shape)}, {tuple(weights.shape)} and {tuple(wavelength.shape)}"
         )
     good = rows.isfinite() & weights.isfinite() & (weights > 0)
-    return SpectrumBatch(rows.masked_fill(~rows.isfinite(), 0.0), weights.masked_fill(~good, 0.0), wavelength)
+    kept = SpectrumBatch(
+        rows.masked_fill(~rows.isfinite(), 0.0).float(),
+        weights.float().masked_fill(~good, 0.0),
+        wavelength,
+    )
+    fits = kept.flux.isfinite() & kept.ivar.isfinite() & ((kept.ivar > 0) | ~good)
+    if not bool(fits.all()):  # in units such as erg/s/cm2/Angstrom
+        return _of_arrays(flux.detach().cpu().numpy(), weights.detach().cpu().numpy().reshape(flux.shape), wavelength)
+    return kept
+
+
+def in_own_units(batch: SpectrumBatch) -> SpectrumBatch:
+    """The batch with a flux_scale of 1. An inverse variance beyond single precision becomes its end.
+
+    A flux in erg/s/cm2/Angstrom can be stored in single precision, but its inverse variance may not.
+    """
+    limits = torch.finfo(torch.float32)
+    scale = torch.tensor(batch.flux_scale, dtype=torch.float64, device=batch.flux.device)[:, None]
+    ivar = (batch.ivar / scale**2).clamp(limits.tiny, limits.max).float()
+    return replace(
+        batch,
+        flux=(batch.flux * scale).float(),
+        ivar=torch.where(batch.ivar > 0, ivar, torch.zeros_like(ivar)),
+        flux_scale=[1.0] * len(batch),
+    )

@@ -59,7 +59,7 @@ SCALARS = ("teff", "logg", "feh")
 TARGETS = (*CATEGORIES, "z", *SCALARS)
 
 _MISSING = -999.0  # Surveys mark missing numbers with -999, -9999 and the like.
-_MISSING_TEXTS = ("", "--", "nan", "none", "null", "n/a")
+_MISSING_TEXTS = ("", "--", "nan", "none", "null", "n/a", "\\n")
 _CLASS_SPELLINGS = {"QUASAR": "QSO"}
 # The possible values of numbers. What lies outside stands for a missing value, such as a declination of -99.
 _POSSIBLE = {
@@ -76,6 +76,7 @@ MANY_OUTLIERS = 1 << 4  # the only bit of ZWARNING with which a redshift is stil
 # Prefixes for dwarfs, subdwarfs and giants may precede a spectral type.
 _STELLAR = re.compile(r"^(?:s?d|g|esd|usd)?(WD|CV|CARBON|OB|[OBAFGKMLTCS](?![a-z]{2,}))", re.IGNORECASE)
 _WHITE_DWARF = re.compile(r"^D[ABCOQXZ]")  # in capitals, as a dwarf carbon star is dC
+_BINARY = re.compile(r"^SB\d?$", re.IGNORECASE)  # a spectroscopic binary, no star of type S
 _SPELLINGS = {"CARBON": "C", "OB": "O"}
 
 
@@ -126,7 +127,7 @@ def _number(name: str, value: Any, kind: type) -> float | int | None:
         return None
     if kind is int:
         if number != int(number) or not -(1 << 63) <= number < 1 << 63:
-            raise LayoutError(f"its {name} must be a whole number of 64 bits, got {value!r}")
+            raise LayoutError(f"its {name} must be a whole number of 64 bits, got {number!r}")
         return int(number)
     if name in _POSSIBLE:
         low, high = _POSSIBLE[name]
@@ -138,9 +139,9 @@ def _parsed(name: str, value: Any, kind: type) -> float | int | None:
     """The number in a value of any type; None if it is missing, or is text that is no number."""
     if value is None or value is np.ma.masked:
         return None
-    if isinstance(value, np.generic | np.ndarray):
-        if np.size(value) != 1:
-            raise LayoutError(f"its {name} must be one number, got {np.size(value)} of them")
+    if hasattr(value, "item"):  # an array, a tensor, or a number of numpy
+        if math.prod(value.shape) != 1:
+            raise LayoutError(f"its {name} must be one number, got {math.prod(value.shape)} of them")
         value = value.item()
     if isinstance(value, bool):  # a flag, but no measurement
         return int(value) if kind is int else None
@@ -182,8 +183,10 @@ def subclass_type(labels: Mapping[str, Any]) -> str | None:
     text = str(labels.get("subclass", "")).strip()
     if class_of(str(labels.get("class", ""))) in ("GALAXY", "QSO"):
         return next((name for name in EMISSION if name in text.upper()), None)
-    if _WHITE_DWARF.match(text):
+    if _WHITE_DWARF.match(text) or text.endswith("WD"):  # such as CalciumWD
         return "WD"
+    if _BINARY.match(text):
+        return None
     match = _STELLAR.match(text)
     if match is None or text.lower() == "non":
         return None

@@ -117,10 +117,10 @@ class Spectrum:
             )
         good = f.good & v.good & (v.values > 0)
         if mask is not None:
-            bad = plain(mask, "mask").values
-            if bad.shape != w.shape:
-                raise ArgumentError(f"mask must have the shape of flux, {w.shape}, got {bad.shape}")
-            good &= bad == 0
+            bad = plain(mask, "mask")
+            if bad.values.shape != w.shape:
+                raise ArgumentError(f"mask must have the shape of flux, {w.shape}, got {bad.values.shape}")
+            good &= (bad.values == 0) & bad.good
         flux32, ivar32, scale = scaled(f.values, v.values, good)
         there = None if axis.mask is None or not axis.mask.any() else ~axis.mask
         if there is not None:
@@ -129,6 +129,8 @@ class Spectrum:
             flux32, ivar32, w = (np.ascontiguousarray(values[::-1]) for values in (flux32, ivar32, w))
         if not (np.isfinite(w[:1]).all() and np.isfinite(w[-1:]).all() and (w[1:] > w[:-1]).all()):
             raise ArgumentError("wavelength must be finite and strictly increasing or decreasing")
+        if (w[:1] <= 0).any():
+            raise ArgumentError(f"wavelength must be above 0, got {w[0]:g}")
         wave = torch.from_numpy(w)
         return cls(
             flux=torch.from_numpy(flux32),

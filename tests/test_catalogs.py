@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from spectromer.labels import believe
@@ -109,7 +110,9 @@ def test_rows_without_an_identity_name_nothing(tmp_path: Path) -> None:
     assert labels_of(text, tmp_path, "SDSS-0266-51602-0000", "SDSS-0266-51602-0007")[0] == {}
     with pa.memory_map(str(tmp_path / "a.arrow")) as file:
         assert pa.ipc.open_file(file).read_all()["key"].to_pylist() == [b"SDSS-0266-51602-0007"]
-    assert labels_of("path,class\n,STAR\n", tmp_path, "path:") == [{}]
+    assert labels_of("path,class\n,STAR\na.fits,STAR\n", tmp_path, "path:", path_key(tmp_path)) == [{}, {}]
+    with pytest.raises(ValueError, match=r"a\.csv: none of its 1 rows names a spectrum"):
+        labels_of("path,class\n,STAR\n", tmp_path)
 
 
 def test_a_catalogue_of_paths_alone(tmp_path: Path) -> None:
@@ -178,6 +181,12 @@ def test_a_magnitude_is_no_redshift(tmp_path: Path) -> None:
     """Tables of photometry have magnitudes u, g, r, i and z, and the redshift in a column of that name."""
     names, values = "plate,mjd,fiberid,class,u,g,r,i,z", "266,51602,3,GALAXY,19.1,18.2,17.5,17.1,16.9"
     name = "SDSS-0266-51602-0003"
+    for more in ("g,r,i,z,y", "g,r,z,w1,w2", "G,R,I,Z,J"):  # Pan-STARRS, the Legacy Surveys
+        head, row = f"plate,mjd,fiberid,class,{more}", "266,51602,3,GALAXY,20.1,19.5,19.3,19.2,19.1"
+        assert labels_of(f"{head}\n{row}\n", tmp_path, name) == [{"class": "GALAXY"}]
+        assert labels_of(f"{head},z_spec\n{row},0.1\n", tmp_path, name) == [{"class": "GALAXY", "z": 0.1}]
+    with pytest.raises(ValueError, match="several of its columns are named Z but for letter case"):
+        labels_of("plate,mjd,fiberid,class,Z,z\n266,51602,3,GALAXY,0.1,19\n", tmp_path)
     assert labels_of(f"{names},redshift\n{values},0.1\n", tmp_path, name) == [{"class": "GALAXY", "z": 0.1}]
     assert labels_of(f"{names}\n{values}\n", tmp_path, name) == [{"class": "GALAXY"}]
 
@@ -199,6 +208,68 @@ def test_catalogues_of_quasars(tmp_path: Path) -> None:
     text = "PLATE,MJD,FIBERID,Z,Z_PIPE,ZWARN_PIPE,IS_QSO_FINAL\n7000,56000,1,2.31,0.3,4,1\n7000,56000,2,0.1,0.1,0,0\n"
     found = labels_of(text, tmp_path, "SDSS-7000-56000-0001", "SDSS-7000-56000-0002")
     assert found == [{"class": "QSO", "z": 2.31}, {"z": 0.1}]
+    text = "PLATE,MJD,FIBERID,Z_VI,Z_PIPE,ZWARNING,RA,DEC\n7000,56000,1,2.31,0.3,4,10,20\n"  # DR12Q
+    assert labels_of(text, tmp_path, "SDSS-7000-56000-0001") == [{"class": "QSO", "z": 2.31, "ra": 10.0, "dec": 20.0}]
+
+
+def test_tables_of_the_legacy_releases(tmp_path: Path) -> None:
+    """Bit 4 of zWarning means something else there, and classes are numbers."""
+    text = "plate,mjd,fiberid,specClass,z,zWarning\n266,51602,1,2,0.1,16\n266,51602,2,3,1.5,0\n266,51602,3,5,0,0\n"
+    found = labels_of(text, tmp_path, *(f"SDSS-0266-51602-000{i}" for i in (1, 2, 3)))
+    assert [believe(labels) for labels in found] == [{}, {"class": "QSO", "z": 1.5}, {}]
+
+
+def test_a_field_of_the_imaging_survey_names_no_spectrum(tmp_path: Path) -> None:
+    text = "run,camcol,field,specobjid,mjd,fiberid,class\n756,3,266,299489676975171584,51602,3,GALAXY\n"
+    found = labels_of(text, tmp_path, "SDSS-0266-51602-0003", "SDSS-299489676975171584")
+    assert found == [{}, {"class": "GALAXY"}]
+
+
+def test_rows_of_plates_and_of_fields(tmp_path: Path) -> None:
+    text = "plate,field,mjd,fiberid,class\n266,,51602,3,GALAXY\n,15000,59146,7,STAR\n"
+    found = labels_of(text, tmp_path, "SDSS-0266-51602-0003", "SDSS-15000-59146-0007")
+    assert found == [{"class": "GALAXY"}, {"class": "STAR"}]
+
+
+def test_masked_columns_of_parquet_files_of_astropy(tmp_path: Path) -> None:
+    table = Table({"path": ["a.fits", "b.fits"], "class": ["STAR", "QSO"]})
+    table["z"] = MaskedColumn([9.99, 0.2], mask=[True, False])
+    table["zwarning"] = MaskedColumn([4, 0], mask=[True, False])
+    found = catalogue_of(table, tmp_path / "c.parquet").labels([path_key(tmp_path / name) for name in table["path"]])
+    assert found == [{"class": "STAR"}, {"class": "QSO", "z": 0.2, "zwarning": 0}]
+
+
+def test_odd_text_tables(tmp_path: Path) -> None:
+    """Comments with commas, decimal commas, NULL of MySQL, and fits of one element."""
+    text = "# Downloaded from X, 2024-01-02\n# a\tb\ntargetid,class,z\n1,STAR,\\N\n2,QSO,1.5\n"
+    assert labels_of(text, tmp_path, "DESI-1", "DESI-2") == [{"class": "STAR"}, {"class": "QSO", "z": 1.5}]
+    assert labels_of("targetid;class;z\n1;QSO;1,5\n", tmp_path, "DESI-1") == [{"class": "QSO", "z": 1.5}]
+    with pytest.raises(ValueError, match="column of the class must hold texts such as STAR, it holds numbers"):
+        labels_of("targetid,class,z\n1,2,0.1\n", tmp_path)
+    table = Table({"TARGETID": [1], "SPECTYPE": ["STAR"], "Z": [[0.5]]})
+    assert catalogue_of(table, tmp_path / "v.fits").labels(["DESI-1"]) == [{"class": "STAR", "z": 0.5}]
+
+
+def test_unsigned_nulls_and_tables_behind_others(tmp_path: Path) -> None:
+    unsigned = fits.Column("ZWARN", "I", bzero=32768, null=-32768, array=np.array([0, 4], np.uint16))
+    columns = [
+        fits.Column("TARGETID", "K", array=[1, 2]),
+        fits.Column("SPECTYPE", "4A", array=["STAR", "STAR"]),
+        unsigned,
+    ]
+    meta = fits.BinTableHDU.from_columns([fits.Column("META", "4A", array=["x"])])
+    fits.HDUList([fits.PrimaryHDU(), meta, fits.BinTableHDU.from_columns(columns)]).writeto(tmp_path / "a.fits")
+    prepare_catalog(tmp_path / "a.fits", tmp_path / "a.arrow")
+    found = Catalog(tmp_path / "a.arrow").labels(["DESI-1", "DESI-2"])
+    assert found == [{"class": "STAR"}, {"class": "STAR", "zwarning": 4}]
+
+
+def test_parameters_of_failed_fits_are_missing(tmp_path: Path) -> None:
+    text = "targetid,teff,logg,rvs_warn,success,coadd_fiberstatus,z,spectype,zwarn\n"
+    text += "1,5000,4,0,True,,0,STAR,0\n2,5000,4,1,True,0,0,STAR,0\n3,5000,4,0,False,0,0,STAR,0\n"
+    found = labels_of(text, tmp_path, "DESI-1", "DESI-2", "DESI-3")
+    assert [labels.get("teff") for labels in found] == [5000.0, None, None]
+    assert [believe(labels).get("z") for labels in found] == [0.0, 0.0, 0.0]
 
 
 def test_flags_of_desi_fibres(tmp_path: Path) -> None:
@@ -230,8 +301,10 @@ def test_lines_before_the_names_of_columns(head: str, tmp_path: Path) -> None:
 def test_one_odd_row_costs_that_row(tmp_path: Path) -> None:
     text = "targetid,class,z,zwarn,dec\n1,STAR,0.1,0.5,5\n2,STAR,abc,0,-99\n3,STAR,0.1,0,5\n"
     assert labels_of(text, tmp_path, "DESI-1", "DESI-2", "DESI-3") == [
-        {}, {"class": "STAR", "zwarning": 0}, {"class": "STAR", "z": 0.1, "zwarning": 0, "dec": 5.0}
-    ]  # fmt: skip
+        {"class": "STAR", "z": 0.1, "zwarning": 1, "dec": 5.0},  # an odd zwarning is a warning
+        {"class": "STAR", "zwarning": 0},
+        {"class": "STAR", "z": 0.1, "zwarning": 0, "dec": 5.0},
+    ]
 
 
 def test_a_catalogue_of_two_surveys_is_refused(tmp_path: Path) -> None:

@@ -75,6 +75,12 @@ def spectra_of(flux: Any, ivar: Any, wavelength: Any, grid: Any) -> tuple[Tensor
     if grid is None:
         raise ArgumentError("grid is missing: resample takes flux, ivar, wavelength and grid, or spectra and grid")
     if isinstance(flux, SpectrumBatch):
+        odd = [scale for scale in flux.flux_scale if scale != 1.0]
+        if odd:
+            raise ArgumentError(
+                f"flux and ivar must fit in single precision, got a flux_scale of {odd[0]:g}; "
+                "spectromer.transforms.Resample keeps it"
+            )
         flux, ivar, wavelength = flux.flux, flux.ivar, flux.wavelength
     flux = tensor_of(flux, "flux")
     grid = _converted(grid, "grid")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spectromer.errors import ArgumentError
-from spectromer.forms import batch_of
+from spectromer.forms import batch_of, in_own_units
 from spectromer.ops._native import _C, CACHES, dense, kept_for_graphs, output
 from spectromer.ops.checks import check_spectra
 from spectromer.ops.composite import composite
@@ -81,6 +81,8 @@ def render(
 
 def draw(batch: "SpectrumBatch", options: str) -> Tensor:
     """Draw a batch with the options that `Picture.to_json` gives; see `render`."""
+    if any(scale != 1.0 for scale in batch.flux_scale) and isinstance(Picture.from_json(options).scale, tuple):
+        batch = in_own_units(batch)  # the fixed fluxes are in these
     flux = tensor_of(batch.flux, "flux")
     ivar = tensor_of(batch.ivar, "ivar", flux.device)
     wavelength = tensor_of(batch.wavelength, "wavelength", flux.device)

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,16 +83,28 @@ def _read(
         position.set(-1)
 
 
+def _keyed(
+    results: Iterator[tuple[str, Spectrum | ReadError]],
+) -> Iterator[tuple[str, Spectrum | ReadError, str]]:
+    """Each result with the key of its file, which is empty for a file of several spectra."""
+    before = ""
+    for (path, result), after in pairwise(chain(results, [("", None)])):
+        if result is not None:
+            yield path, result, "" if path in (before, after[0]) else path_key(path)
+        before = path
+
+
 def _chosen(
     results: Iterator[tuple[str, Spectrum | ReadError]], tables: Sequence[Catalog], select: Selection, record: Record
 ) -> Iterator[_Row]:
     """The spectra that are kept, with the labels of the catalogues. The others are counted or listed in the record."""
-    for part in chunks(results, BLOCK_ROWS):
-        record.rejected += [(path, result.reason) for path, result in part if isinstance(result, ReadError)]
-        read = [(path, result) for path, result in part if isinstance(result, Spectrum)]
+    for part in chunks(_keyed(results), BLOCK_ROWS):
+        record.rejected += [(path, result.reason) for path, result, _ in part if isinstance(result, ReadError)]
+        rows = [(path, result, key) for path, result, key in part if isinstance(result, Spectrum)]
+        read = [(path, spectrum) for path, spectrum, _ in rows]
         labels: list[dict[str, Any]] = [dict(spectrum.labels) for _, spectrum in read]
         for table in tables:
-            for keys in ([printable(spectrum.name) for _, spectrum in read], [path_key(path) for path, _ in read]):
+            for keys in ([printable(spectrum.name) for _, spectrum in read], [key for *_, key in rows]):
                 found = table.labels(keys)
                 labels = [replace_labels(*pair) for pair in zip(labels, found, strict=True)]
         for (path, spectrum), known in zip(read, labels, strict=True):

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,7 +138,8 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
             kept.append(str(path))
     given: list[str | None] = [None] * len(spectra)
     if catalog is not None:
-        more = catalog.labels([path_key(path) for path in kept])
+        counts = Counter(kept)  # a row cannot describe a file of several spectra
+        more = catalog.labels([path_key(path) if counts[path] == 1 else "" for path in kept])
         given = [labels.pop(OBJECT, None) for labels in more]
         spectra = [replace(s, labels=replace_labels(s.labels, labels)) for s, labels in zip(spectra, more, strict=True)]
     ra, dec = (np.array([s.labels.get(name, np.nan) for s in spectra], float) for name in ("ra", "dec"))

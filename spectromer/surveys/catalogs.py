@@ -36,7 +36,7 @@ def _keys_and_labels(table: Columns, folder: Path) -> tuple[np.ndarray, dict[str
     if "PATH" in table:
         paths = text(table["PATH"])
         keys = np.array([path_key(folder / path) if path else "" for path in paths.tolist()], str)
-        survey = Survey()
+        survey = max([Survey(), *surveys()], key=lambda survey: survey.count_labels(table))  # the first of equals
     else:
         names = {survey: column for survey in surveys() if (column := survey.identity_column(table)) is not None}
         if len(names) > 1:
@@ -93,6 +93,10 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
     with open_table(path, exact) as table:
         keys, labels, preferred = _keys_and_labels(table, path.parent)
     rows = np.flatnonzero(keys != "")
+    if len(keys) and not len(rows):
+        raise CatalogError(
+            f"{path}: none of its {len(keys)} rows names a spectrum, as each lacks a part of its identity"
+        )
     if preferred is not None:
         rows = np.concatenate([rows[preferred[rows]], rows[~preferred[rows]]])
     found, first = np.unique(keys[rows], return_index=True)  # sorted; of rows with the same key, the first is kept
@@ -150,8 +154,8 @@ class Catalog:
 
 
 def _clean(row: dict[str, Any]) -> dict[str, Any]:
-    """The labels of a row; none if one of them has a wrong type."""
+    """The labels of a row. A zwarning that is no whole number counts as a warning."""
     try:
         return clean_labels(row)
     except LayoutError:
-        return {}
+        return clean_labels(row | {"zwarning": 1})

@@ -14,7 +14,7 @@ from spectromer.surveys.common import build
 from spectromer.surveys.content import open_content
 from spectromer.surveys.fits import open_by_astropy
 from spectromer.surveys.survey import REDSHIFT, Part, Survey
-from spectromer.surveys.tables import Columns, flags, text
+from spectromer.surveys.tables import Columns, flags, numbers, text
 
 __all__ = ["SURVEY"]
 
@@ -23,6 +23,7 @@ _STEP = 0.8  # Angstrom; the three arms share one linear grid
 _REDSHIFT_TABLES = ("REDSHIFTS", "ZBEST")
 _STATUS = "COADD_FIBERSTATUS"  # not 0 for a fibre that is known to be bad
 _TARGET, _SKY = _OBJECT_TYPES = ("TGT", "SKY")  # values of OBJTYPE; other fibres are not placed on a target
+_PARAMETER_FLAGS = {"RVS_WARN": 0, "SUCCESS": 1}  # their values where the stellar parameters are reliable
 _BAD_TARGET, _POOR_DATA = 1 << 8, 1 << 11  # bits of ZWARN
 _TARGET_COLUMNS = ("TARGETID", "TARGET_RA", "TARGET_DEC", "OBJTYPE", _STATUS)
 _REDSHIFT_COLUMNS = ("TARGETID", "SPECTYPE", "SUBTYPE", "Z", "ZERR", "ZWARN")
@@ -48,13 +49,21 @@ class Desi(Survey):
     multimodal_warning = False  # its dataset has ZWARN = not bool(flag)
 
     def catalog_labels(self, table: Columns) -> dict[str, np.ndarray]:
-        """The labels of all rows. A fibre that is bad or not placed on its target counts as a warning."""
+        """The labels of all rows.
+
+        A fibre that is bad or not placed on its target counts as a warning. Stellar parameters of a fit that failed are
+        missing.
+        """
         labels = super().catalog_labels(table)
-        status = np.ma.filled(table[_STATUS], 0) if _STATUS in table else np.zeros(1, np.int64)
+        status = np.nan_to_num(np.ma.filled(numbers(table[_STATUS]), 0)) if _STATUS in table else np.zeros(1)
         kinds = np.char.upper(text(table["OBJTYPE"])) if "OBJTYPE" in table else np.array([_TARGET])
         warning = np.where(status != 0, _POOR_DATA, 0) | np.where(np.isin(kinds, _OBJECT_TYPES), 0, _BAD_TARGET)
         if warning.any():
             labels["zwarning"] = np.where(warning > 0, warning, np.ma.filled(labels.get("zwarning", 0), 0))
+        failed = [flags(table[name]) != good for name, good in _PARAMETER_FLAGS.items() if name in table]
+        for label in PARAMETERS:
+            if label in labels and failed:
+                labels[label] = np.ma.masked_array(labels[label], np.any(failed, axis=0))
         if "OBJTYPE" in table:
             labels["sourcetype"] = np.where(kinds == _SKY, _SKY, "")
         return labels
@@ -150,8 +159,10 @@ def _grid(arms: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
 def _rows(table: fits.FITS_rec, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of a table, restricted to those of the given columns that it has."""
     names = {name.upper(): name for name in table.names}
+    nulls = {name: table.columns[names[name]].null for name in columns if name in names}
     for row in table:
-        yield {name: row[names[name]] for name in columns if name in names}
+        values = {name: row[names[name]] for name in nulls}
+        yield {name: value for name, value in values.items() if nulls[name] is None or value != nulls[name]}
 
 
 SURVEY = Desi()

@@ -25,6 +25,8 @@ __all__ = ["SURVEY"]
 ARCHIVE = "https://www.lamost.org"
 _RELEASE = "dr10/v2.0"
 _FIRST, _LAST = 300.0, 11000.0  # Angstrom; the limits of valid wavelengths, with those in the rest frame of quasars
+_UNITS = (1.0, 10.0, 1e4)  # Angstrom, nm and um, in Angstrom
+_MOST = 0.9  # fraction of steps in one direction; in the third row of DR1, which is a flux, it is about a half
 _ROUNDING = 0.05  # pixels; rounding of COEFF0 and of wavelengths in single precision causes smaller differences
 _IN_HEADERS = ("class", "subclass", "z", "z_err", "ra", "dec", *(f"snr_{band}" for band in "ugriz"))
 # The columns of the stellar parameters in catalogues of medium resolution.
@@ -158,18 +160,38 @@ def _wavelength(third: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
 
     The third row of DR1 holds no wavelengths, and the header's grid is used. Wavelengths that differ from the grid by
     more than rounding, as those that were shifted to the rest frame, are used as they are.
+
+    Raises
+    ------
+    LayoutError
+        When the wavelengths are no axis, or there are none.
     """
     third = third.astype(np.float64)
-    rises = len(third) > 0 and bool(third[0] > _FIRST and third[-1] < _LAST and (third[1:] > third[:-1]).all())
     found = coefficients(header)
-    if found is None:
-        if rises:
-            return third
+    steps = np.diff(third)
+    axis = len(third) > 1 and bool((third > 0).all() and ((steps > 0).all() or (steps < 0).all()))
+    if found is not None:
+        grid = log_grid(*found, len(third))
+        if not axis:
+            if _was_axis(third):
+                raise LayoutError("its wavelengths do not increase throughout, or are missing in some pixels")
+            return grid
+        grid = grid if third[0] < third[-1] else grid[::-1]
+        rounding = _ROUNDING * np.log(10.0) * found[1]
+        if any(np.abs(unit * third / grid - 1.0).max() <= rounding for unit in _UNITS):
+            return grid
+    if not axis:
         raise LayoutError("it has neither COEFF0 and COEFF1 nor a row of wavelengths")
-    grid = log_grid(*found, len(third))
-    if rises and float(np.abs(third / grid - 1.0).max()) > _ROUNDING * np.log(10.0) * found[1]:
-        return third
-    return grid
+    first, last = sorted((third[0], third[-1]))
+    if not _FIRST < first < last < _LAST:
+        raise LayoutError(f"its wavelengths run from {first:g} to {last:g}, which cannot be Angstrom")
+    return third
+
+
+def _was_axis(third: np.ndarray) -> bool:
+    """Tell whether a row that is no axis was one before pixels were lost, as most of its steps have one direction."""
+    steps = np.diff(third[np.isfinite(third) & (third > 0)])
+    return len(steps) > len(third) // 2 and max((steps > 0).mean(), (steps < 0).mean()) > _MOST
 
 
 SURVEY = Lamost()

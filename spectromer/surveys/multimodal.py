@@ -70,7 +70,7 @@ def from_multimodal(example: Mapping[str, Any]) -> Spectrum:
     survey = _survey_of(row) or Survey()
     labels = survey.labels(row)
     flag = labels.get("zwarning")
-    if isinstance(flag, bool | np.bool_):
+    if flag is not None and np.asarray(flag).dtype == bool and np.size(flag) == 1:
         labels["zwarning"] = int(bool(flag) == survey.multimodal_warning)
     return build(flux, ivar, wavelength if exact is None else exact, False, survey.name, _identity(row), labels)
 

@@ -25,6 +25,7 @@ __all__ = ["SURVEY"]
 
 _SPSPEC_CLASSES = {1: "STAR", 2: "GALAXY", 3: "QSO", 4: "QSO", 6: "STAR"}  # SPEC_CLN; 0 unknown, 5 sky
 _TARGET_TYPES = ("OBJTYPE", "TARGETTYPE")  # columns that tell a sky fibre where SOURCETYPE does not
+_SPSPEC_SKY = 5
 _SPSPEC_FAILED = (0, 1, 2)  # Z_STATUS
 _IN_FILES = ("class", "subclass", "z", "z_err", "zwarning", "sourcetype", "ra", "dec")
 # Targets selected as galaxies (bits of BOSS_TARGET1: GAL_LOZ, GAL_CMASS, GAL_CMASS_COMM, GAL_CMASS_SPARSE,
@@ -125,7 +126,7 @@ class Sdss(Survey):
         ivar = np.where(error > 0, 1.0 / np.where(error > 0, error, 1.0) ** 2, 0.0)
         labels = {
             "class": _SPSPEC_CLASSES.get(header.get("SPEC_CLN", 0), ""),
-            "sourcetype": "SKY" if header.get("SPEC_CLN") == 5 else "",
+            "sourcetype": "SKY" if header.get("SPEC_CLN") == _SPSPEC_SKY else "",
             "z": header.get("Z"),
             "z_err": header.get("Z_ERR"),
             "zwarning": _spspec_warning(header),
@@ -140,6 +141,10 @@ class Sdss(Survey):
 
         Targets selected as galaxies have those of the *_NOQSO columns. Catalogues of quasars have the class QSO.
         """
+        if not table.keys().isdisjoint(_QUASAR_CATALOG) and "CLASS" not in table:
+            return _quasar_labels(table, super().catalog_labels(table))
+        if "SPECCLASS" in table and "CLASS" not in table:
+            return _legacy_labels(table, super().catalog_labels(table))
         labels = super().catalog_labels(table)
         kinds = next((text(table[name]) for name in _TARGET_TYPES if name in table), None)
         if "sourcetype" not in labels and kinds is not None:
@@ -150,12 +155,11 @@ class Sdss(Survey):
                 fit = next((table[name] for name in names if name in table), np.full(len(galaxies), np.nan))
                 if label in labels:
                     labels[label] = _where(galaxies, fit, labels[label])
-        if "z" in labels and "class" not in labels and not table.keys().isdisjoint(_QUASAR_CATALOG):
-            quasars = np.ones(len(labels["z"]), bool)
-            if _QUASAR_FLAG in table:
-                quasars = np.ma.filled(table[_QUASAR_FLAG], 0) == 1
-            labels["class"] = np.where(quasars, "QSO", "")
         return labels
+
+    def identity_column(self, table: Columns) -> np.ndarray | None:
+        """The identities of all rows. Beside CAMCOL, FIELD is a field of the imaging survey, none of SDSS-V."""
+        return super().identity_column(table.without("FIELD") if "CAMCOL" in table else table)
 
     def file_name(self, identity: str) -> str:
         """The file name `spec-PLATE-MJD-FIBRE.fits`."""
@@ -251,7 +255,13 @@ class _FirstRow(Mapping[str, Any]):
         if name not in self._table.columns:
             raise KeyError(name)
         value = self._table.column(name)[0]
-        return value.decode("ascii", "replace") if isinstance(value, bytes) else value
+        if isinstance(value, bytes):
+            return value.decode("ascii", "replace")
+        if isinstance(value, np.integer):
+            number = list(self._table.columns).index(name) + 1
+            if self._table.header.get(f"TNULL{number}") == value:
+                raise KeyError(name)
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._table.columns)
@@ -285,6 +295,30 @@ def _galaxy_targets(table: Columns) -> np.ndarray | None:
         chosen |= np.isin(text(table["SOURCETYPE"]), _GALAXY_SOURCES)
     galaxies: np.ndarray = fitted & chosen
     return galaxies
+
+
+def _quasar_labels(table: Columns, labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The labels of a catalogue of quasars: class and z, without the flags of the pipeline's fit; and the position."""
+    labels = {name: values for name, values in labels.items() if name not in _FIT or name == "z"}
+    if "z" not in labels and "Z_VI" in table:
+        labels["z"] = table["Z_VI"]
+    if "z" in labels:
+        quasars = np.ones(len(labels["z"]), bool)
+        if _QUASAR_FLAG in table:
+            quasars = np.ma.filled(table[_QUASAR_FLAG], 0) == 1
+        labels["class"] = np.where(quasars, "QSO", "")
+    return labels
+
+
+def _legacy_labels(table: Columns, labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The labels of a table of DR1 to DR7, with classes as numbers and flags that are not those of ZWARNING."""
+    numbers = np.ma.filled(table["SPECCLASS"], 0).tolist()
+    labels["class"] = np.array([_SPSPEC_CLASSES.get(number, "") for number in numbers])
+    labels["sourcetype"] = np.array(["SKY" if number == _SPSPEC_SKY else "" for number in numbers])
+    if "zwarning" in labels:
+        warning = np.ma.filled(labels["zwarning"], 0).astype(np.int64)
+        labels["zwarning"] = np.where(warning & MANY_OUTLIERS, warning | 1, warning)
+    return labels
 
 
 def _where(chosen: np.ndarray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:

@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from spectromer.errors import ArgumentError, DownloadError, LayoutError
+from spectromer.errors import ArgumentError, CatalogError, DownloadError, LayoutError
 from spectromer.labels import LABELS, PARAMETERS
 from spectromer.spectra import Spectrum
 from spectromer.surveys.fits import Hdu
-from spectromer.surveys.tables import Columns, known_text, text, whole_numbers
+from spectromer.surveys.tables import Columns, known_text, text, whole_number, whole_numbers
 
 __all__ = ["DOWNLOAD_TIMEOUT", "REDSHIFT", "Part", "Survey", "survey_named", "surveys"]
 
-REDSHIFT = ("REDSHIFT", "Z")  # columns of the redshift; a column Z beside one named REDSHIFT is a magnitude
+# Columns of the redshift. A column Z beside one of the others is a magnitude.
+REDSHIFT = ("REDSHIFT", "Z_SPEC", "ZSPEC", "SPEC_Z", "SPECZ", "Z")
 DOWNLOAD_TIMEOUT = 60.0  # seconds to wait for an answer from an archive
 
 
@@ -52,7 +53,7 @@ class Part:
             for name in self.spellings:
                 value = source.get(name)
                 if value is not None and (found := known_text(str(value))):
-                    return found.zfill(self.digits)
+                    return ((whole_number(found, name) if self.whole else "") or found).zfill(self.digits)
         return None
 
     def column(self, table: Columns) -> np.ndarray | None:
@@ -63,10 +64,13 @@ class Part:
         CatalogError
             When the column holds numbers that floating point has rounded.
         """
-        name = next((name for name in self.spellings if name in table), None)
-        if name is None:
+        names = [name for name in self.spellings if name in table]
+        found = [whole_numbers(table[name], name) if self.whole else text(table[name]) for name in names]
+        if not found:
             return None
-        values = whole_numbers(table[name], name) if self.whole else text(table[name])
+        values = found[0]
+        for more in found[1:]:
+            values = np.where(values == "", more, values)
         return np.where(values == "", "", np.char.zfill(values, self.digits))
 
 
@@ -182,8 +186,22 @@ class Survey:
         return [item for item in columns.items() if item[0] not in chain(*bundles)], groups
 
     def catalog_labels(self, table: Columns) -> dict[str, np.ndarray]:
-        """The labels of a table, each [rows]. Beside columns u, g, r and i, a column z is a magnitude, no redshift."""
-        return self.labels(table.without("Z") if {"U", "G", "R", "I"} <= table.keys() else table)
+        """The labels of a table, each [rows]. Beside columns g and r, a column z is a magnitude, no redshift.
+
+        Raises
+        ------
+        CatalogError
+            When the classes are numbers.
+        """
+        labels = self.labels(table.without("Z") if {"G", "R"} <= table.keys() else table)
+        kind = labels["class"].dtype.kind if "class" in labels else "U"
+        if kind in "iu" or (kind == "f" and np.isfinite(labels["class"]).any()):
+            raise CatalogError("its column of the class must hold texts such as STAR, it holds numbers")
+        return labels
+
+    def count_labels(self, table: Columns) -> int:
+        """The number of labels of which a table has a column."""
+        return sum(any(name in table for name in names) for names in self.label_columns.values())
 
     def preferred(self, table: Columns) -> np.ndarray | None:
         """Mask [rows] of the rows to prefer where several have one identity; None if a table does not tell."""

@@ -1,6 +1,8 @@
 """FITS, CSV and Parquet tables, accessed by the upper-case names of their columns."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -15,16 +17,19 @@ from astropy.io import fits
 
 from spectromer.errors import CatalogError, SpectromerError
 
-__all__ = ["Columns", "flags", "known_text", "numbers", "open_table", "text", "whole_numbers"]
+__all__ = ["Columns", "flags", "known_text", "numbers", "open_table", "text", "whole_number", "whole_numbers"]
 
 _NAMED = 12  # columns that an error message lists
 _FIRST_LINES = 1 << 16  # bytes at the beginning of a text file that contain the line with the names of the columns
+_NAMING = frozenset({"PATH"})  # columns that name spectra, in addition to those of the surveys
+_MASK = ".mask"
+_DECIMAL_COMMA = re.compile(rb"(?:^|;)\s*[+-]?\d+,\d+\s*(?:;|\r?$)")
 _LARGEST = 10**20  # above all identifiers
 _EXACT = 2**53  # the whole number from which on float64 rounds
 _ROUNDED = (
     "its column {} has identifiers as floating-point numbers, which are rounded; they must be whole numbers or text"
 )
-_MISSING_TEXTS = ("", "--", "nan", "none", "null", "n/a")
+_MISSING_TEXTS = ("", "--", "nan", "none", "null", "n/a", "\\n")
 _MISSING_NUMBERS = ("-9", "-99", "-999", "-9999", "-9999.0", "-999.0")
 
 
@@ -37,12 +42,27 @@ class Columns(Mapping[str, np.ndarray]):
         The original column names by the upper-case ones.
     get : callable
         A function that returns the column [rows] with a given original name.
+    twice : collection of str
+        Upper-case names that several columns have. Access to them is an error.
     """
 
-    def __init__(self, names: Mapping[str, str], get: Callable[[str], np.ndarray]) -> None:
-        self._names, self._get = names, get
+    def __init__(self, names: Mapping[str, str], get: Callable[[str], np.ndarray], twice: Collection[str] = ()) -> None:
+        self._names, self._get, self._twice = names, get, twice
+
+    @classmethod
+    def of(cls, originals: Iterable[str], get: Callable[[str], np.ndarray]) -> "Columns":
+        """The columns with the given original names."""
+        counts: Counter[str] = Counter()
+        names: dict[str, str] = {}
+        for original in originals:
+            upper = original.strip("\ufeff# \t").upper()
+            counts[upper] += 1
+            names.setdefault(upper, original)
+        return cls(names, get, {name for name, count in counts.items() if count > 1})
 
     def __getitem__(self, name: str) -> np.ndarray:
+        if name in self._twice:
+            raise CatalogError(f"several of its columns are named {name} but for letter case; rename all but one")
         return self._get(self._names[name])
 
     def __contains__(self, name: object) -> bool:
@@ -56,7 +76,8 @@ class Columns(Mapping[str, np.ndarray]):
 
     def without(self, name: str) -> "Columns":
         """The columns other than the one with an upper-case name."""
-        return Columns({upper: original for upper, original in self._names.items() if upper != name}, self._get)
+        names = {upper: original for upper, original in self._names.items() if upper != name}
+        return Columns(names, self._get, self._twice)
 
     def __str__(self) -> str:
         return ", ".join(list(self._names.values())[:_NAMED])
@@ -84,7 +105,7 @@ def open_table(path: Path, exact: Collection[str] = ()) -> Iterator[Columns]:
         name = path.name.lower().removesuffix(".gz")
         if name.endswith((".fits", ".fit")):
             with fits.open(path) as hdus:
-                yield _fits_columns(hdus)
+                yield _fits_columns(hdus, exact)
         else:
             yield _arrow_columns(path, name, exact)
     except (CatalogError, OSError, TypeError, LookupError, pa.ArrowException) as error:
@@ -95,18 +116,24 @@ def open_table(path: Path, exact: Collection[str] = ()) -> Iterator[Columns]:
         raise CatalogError(f"{path}: {error}") from error
 
 
-def _fits_columns(hdus: fits.HDUList) -> Columns:
-    """The columns of the first binary table of a FITS file."""
-    table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
-    if table is None:
+def _fits_columns(hdus: fits.HDUList, exact: Collection[str]) -> Columns:
+    """The columns of the first binary table that names spectra or, failing that, of the first one."""
+    tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
+    if not tables:
         raise CatalogError("a FITS catalogue needs a table, this has none")
-    return Columns({name.upper(): name for name in table.columns.names}, partial(_fits_column, table))
+    naming = (table for table in tables if not _NAMING.union(exact).isdisjoint(map(str.upper, table.columns.names)))
+    table = next(naming, tables[0])
+    return Columns.of(table.columns.names, partial(_fits_column, table))
 
 
 def _fits_column(table: fits.BinTableHDU, name: str) -> np.ndarray:
     """A column. It is a masked array if TNULL marks missing values."""
-    values, null = np.array(table.data[name]), table.columns[name].null
-    return values if null is None or values.dtype.kind not in "iu" else np.ma.masked_equal(values, null)
+    values, column = np.array(table.data[name]), table.columns[name]
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if column.null is None or values.dtype.kind not in "iu":
+        return values
+    return np.ma.masked_array(values, values == column.null + int(column.bzero or 0))  # TZERO of unsigned numbers
 
 
 def _arrow_columns(path: Path, name: str, exact: Collection[str]) -> Columns:
@@ -117,32 +144,52 @@ def _arrow_columns(path: Path, name: str, exact: Collection[str]) -> Columns:
         table = _read_text(path, exact)
     else:
         raise CatalogError("its ending must be one of .fits, .csv, .txt, .dat, .parquet, or these with .gz")
-    return Columns({_upper(c): c for c in table.column_names}, lambda name: _numpy(table[name]))
+    masks = {name for name in table.column_names if name.removesuffix(_MASK) in table.column_names}
+    masks = {name for name in masks if name.endswith(_MASK)}  # in which astropy stores the masks of other columns
 
+    def column(name: str) -> np.ndarray:
+        values = _numpy(table[name])
+        if name + _MASK in masks:
+            mask = np.ma.getmaskarray(values) | table[name + _MASK].to_numpy().astype(bool)
+            return np.ma.masked_array(np.ma.getdata(values), mask)
+        return values
 
-def _upper(name: str) -> str:
-    return name.strip("\ufeff# \t").upper()
+    return Columns.of([name for name in table.column_names if name not in masks], column)
 
 
 def _read_text(path: Path, exact: Collection[str]) -> pa.Table:
-    """Read a text table. Lines before the header that begin with # and name no columns are skipped."""
+    """Read a text table. Lines before the header that begin with # and name no spectra are skipped."""
     with pa.input_stream(str(path)) as stream:
         lines = stream.read(_FIRST_LINES).split(b"\n")
     skipped = 0
-    while skipped < len(lines) - 1 and lines[skipped].startswith(b"#") and not _delimiter(lines[skipped]):
+    while skipped < len(lines) - 1 and lines[skipped].startswith(b"#") and not _names_spectra(lines[skipped], exact):
         skipped += 1
+    delimiter = _delimiter(lines[skipped]) or ","
+    comma = delimiter == ";" and any(_DECIMAL_COMMA.search(line) for line in lines[skipped + 1 :])
+    options = partial(
+        pyarrow.csv.ConvertOptions,
+        strings_can_be_null=True,
+        decimal_point="," if comma else ".",
+        null_values=[*pyarrow.csv.ConvertOptions().null_values, "\\N"],
+    )
     read = partial(
         pyarrow.csv.read_csv,
         path,
         read_options=pyarrow.csv.ReadOptions(skip_rows=skipped),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=_delimiter(lines[skipped]) or ","),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
     )
-    table = read(convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True))
-    rounded = [c for c in table.column_names if _upper(c) in exact and pa.types.is_floating(table[c].type)]
+    table = read(convert_options=options())
+    upper = {name: name.strip("\ufeff# \t").upper() for name in table.column_names}
+    rounded = [c for c in table.column_names if upper[c] in exact and pa.types.is_floating(table[c].type)]
     if rounded:  # numbers beyond 64 bits, or written as 51602.0, are read again as they stand
-        types = dict.fromkeys(rounded, pa.string())
-        table = read(convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True, column_types=types))
+        table = read(convert_options=options(column_types=dict.fromkeys(rounded, pa.string())))
     return table
+
+
+def _names_spectra(line: bytes, exact: Collection[str]) -> bool:
+    """Tell whether a line is a header with a column that names spectra."""
+    words = line.decode("utf-8", "replace").strip("# \r").upper().split(_delimiter(line) or None)
+    return not _NAMING.union(exact).isdisjoint(word.strip() for word in words)
 
 
 def _delimiter(line: bytes) -> str:
@@ -220,19 +267,19 @@ def whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
         if (values[known] >= 1.0 / np.finfo(values.dtype).eps).any():
             raise CatalogError(_ROUNDED.format(name))
         return np.where(known, np.char.mod("%d", np.where(known, values, 0).astype(np.int64)), "")
-    texts = np.array([_whole(value, name) for value in text(values).tolist()], dtype=str)
+    texts = np.array([whole_number(value, name) for value in text(values).tolist()], dtype=str)
     return np.where(mask, "", texts)
 
 
-def _whole(value: str, name: str) -> str:
-    """The digits of a whole number that is written in any way, such as "51602.0"; empty if it is none or negative."""
+def whole_number(value: str, name: str) -> str:
+    """The digits of the whole part of a number, such as "51602.0"; empty if it is none or negative."""
     if value.isdecimal():
         return value.lstrip("0") or "0"
     try:
         number = Decimal(value)
     except InvalidOperation:
         return ""
-    if not number.is_finite() or not 0 <= number < _LARGEST or number != int(number):
+    if not number.is_finite() or not 0 <= number < _LARGEST:
         return ""
     if number >= _EXACT:
         raise CatalogError(_ROUNDED.format(name))
