@@ -2,12 +2,14 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small import MODEL
 
+from spectromer.baselines import main as baselines_main
 from spectromer.config import BaselineConfig
 from spectromer.errors import ArgumentError
 from spectromer.learning.baselines import baselines
@@ -43,3 +45,9 @@ def test_all_are_compared_on_one_division(tmp_path: Path, capsys: pytest.Capture
     with pytest.raises(ArgumentError, match="already holds forest"):
         baselines(BaselineConfig(run=run, methods=("forest",)))
     assert len(np.unique(load_simulated(10, 0, progress=False).index["object"])) == 10
+
+
+def test_too_few_spectra_are_one_sentence(tmp_path: Path, error_line: Callable[..., str]) -> None:
+    options = ["--simulated", "100", "--max-train", "1", "--methods", "svm", "--targets", "class"]
+    line = error_line(baselines_main, [*options, "--out", str(tmp_path / "out")])
+    assert line.startswith("--max-train 1: svm cannot learn class from 1 training spectra (")

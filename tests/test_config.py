@@ -29,6 +29,8 @@ TRAIN = [
     ({"save_minutes": -1.0}, "save_minutes must be above 0, got -1.0"),
     ({"layer_decay": 0.0}, r"layer_decay must lie in \(0, 1\], got 0.0"),
     ({"layer_decay": 1.5}, r"layer_decay must lie in \(0, 1\], got 1.5"),
+    ({"layer_decay": 0.7, "model": "specformer"}, r"layer_decay is for Vision Transformers, and specformer is none"),
+    ({"keep_patches": 0.7, "model": "specformer"}, r"keep_patches is for Vision Transformers, and specformer is none"),
     ({"keep_patches": 0.0}, r"keep_patches must lie in \(0, 1\], got 0.0"),
     ({"keep_patches": 1.01}, r"keep_patches must lie in \(0, 1\], got 1.01"),
     ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),

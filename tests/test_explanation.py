@@ -9,6 +9,8 @@ from torch import Tensor
 
 from spectromer import Spectrum, SpectrumBatch
 from spectromer.errors import ArgumentError
+from spectromer.explain import main as explain_main
+from spectromer.ingest import IngestConfig, ingest
 from spectromer.learning.calibration import Calibration
 from spectromer.learning.design import Design
 from spectromer.learning.explanation import attention, draw, explain_files, occlusion
@@ -92,14 +94,22 @@ def test_attention_is_refused_where_a_pixel_means_no_wavelength() -> None:
         attention(found, one_spectrum())
 
 
-def test_draws_what_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_what_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     spectra = list(simulate(2, seed=1))
     dead = Spectrum(spectra[0].flux * 0, spectra[0].ivar * 0, spectra[0].wavelength, "SDSS", "9999-55000-0001", {})
     write_survey([*spectra, dead], tmp_path / "files")
     (tmp_path / "files" / "text.fits").write_text("no spectrum")
     monkeypatch.setattr(Predictor, "load", lambda _: predictor())
-    explain_files(tmp_path, (tmp_path / "files",), tmp_path / "out")
+    explain_files(tmp_path, (str(tmp_path / "files"),), tmp_path / "out")
     assert len(list((tmp_path / "out").glob("*.png"))) == 2
     assert len((tmp_path / "out" / "unreadable.csv").read_text().splitlines()) == 3
+    ingest(IngestConfig((str(tmp_path / "files"),), out=tmp_path / "shards", workers=1))
+    drawn, rejected = explain_files(tmp_path, (str(tmp_path / "shards"),), tmp_path / "of shards")
+    assert drawn == 2 and [failure.reason for failure in rejected] == ["no good pixel"]
+    arguments = [str(tmp_path), str(tmp_path / "files" / "text.fits"), "--out", str(tmp_path / "none")]
+    assert explain_main(arguments) == 1
+    assert "error: nothing was explained: " in capsys.readouterr().err
     draw(predictor(), spectra[0], tmp_path / "one.png")
     assert (tmp_path / "one.png").stat().st_size > 10_000
