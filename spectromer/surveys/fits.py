@@ -24,7 +24,7 @@ from spectromer.errors import LayoutError
 from spectromer.surveys.content import Content
 from spectromer.surveys.headers import BLOCK, CARD, NotPlain, PlainHeader, card_value, header_end, last_byte, whole_card
 
-__all__ = ["AstropyHdu", "Hdu", "astropy_hdus", "open_by_astropy", "plain_hdus"]
+__all__ = ["AstropyHdu", "Hdu", "astropy_hdus", "masked_column", "open_by_astropy", "plain_hdus"]
 
 _GROUPS = (b"PCOUNT  =", b"GCOUNT  =", b"GROUPS  =")
 _SCALED = (b"BSCALE  =", b"BZERO   =", b"BLANK   =")
@@ -67,6 +67,21 @@ class Hdu(Protocol):
 
     def image(self) -> np.ndarray:
         """The image. Its last axis is the first axis of the file."""
+
+
+def masked_column(hdu: Hdu, name: str) -> np.ma.MaskedArray:
+    """A column by its upper-case name, as `Hdu.column`, with the values masked that TNULL declares to be missing.
+
+    TNULL is a number as stored, before TSCAL and TZERO, which also unsigned integers have.
+    """
+    values, header = hdu.column(name), hdu.header
+    for i in range(1, len(hdu.columns) + 1):
+        null = header.get(f"TNULL{i}")
+        if str(header.get(f"TTYPE{i}", "")).upper() == name and type(null) is int and values.dtype.kind in "iuf":
+            scale, zero = header.get(f"TSCAL{i}", 1), header.get(f"TZERO{i}", 0)
+            whole = scale == 1 and float(zero).is_integer()
+            return np.ma.masked_array(values, values == (null + int(zero) if whole else null * scale + zero))
+    return np.ma.masked_array(values)
 
 
 class _Hdus(Sequence[Hdu]):
