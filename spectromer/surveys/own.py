@@ -53,13 +53,11 @@ def _read_table(primary: Hdu, hdu: Hdu, name: str) -> Spectrum:
         if model != "OneSpec":
             raise LayoutError(f"a file of PypeIt with the data model {model}, of which only OneSpec is read")
         columns[roles["mask"][1]] = columns[roles["mask"][1]] == 0
-    air = any("obs.atmos" in str(header.get(f"TUCD{i}", "")) for i in range(1, len(hdu.columns) + 1))
-    medium = {"VACUUM": not air} if air else _medium(header)
-    return from_columns(columns, _units(hdu, columns), medium, name)
+    return from_columns(columns, _units(hdu, columns), _medium(header), name)
 
 
 def _medium(header: Mapping[str, Any]) -> dict[str, Any]:
-    return {card: header[card] for card in ("VACUUM", "AIRORVAC") if card in header}
+    return {card: header[card] for card in header if card in ("VACUUM", "AIRORVAC") or card.startswith("TUCD")}
 
 
 def _units(hdu: Hdu, columns: Iterable[str]) -> dict[str, str]:
@@ -122,7 +120,7 @@ def _read_image(hdus: Sequence[Hdu], name: str) -> Spectrum:
     return from_columns(
         {column: wavelength, "flux": flux},
         {column: unit, "flux": str(header.get("BUNIT", ""))},
-        {"VACUUM": False} if axis == "AWAV" else _medium(header),
+        {"CTYPE1": axis} | _medium(header),
         name,
     )
 

@@ -32,6 +32,7 @@ UNCERTAINTIES = (*_IVAR, *_VARIANCE)  # those that must not be taken for a stand
 _FLAGS = {"true": True, "t": True, "false": False, "f": False}
 _UNIT_IN_NAME = re.compile(r"^([^(\[]*?)\s*[(\[]\s*(.*?)\s*[)\]]$")  # such as "wavelength (nm)"
 _MEDIA = {"air": True, "vac": False, "vacuum": False}  # whether each, at the end of a name, means air
+_AIR_UCD = "obs.atmos"  # of em.wl;obs.atmos
 _LEAST_PIXELS = 3  # of fewer, nobody can tell whether they are evenly spaced, or a spectrum at all
 _SHOWN = 12  # columns that a message lists
 
@@ -92,7 +93,7 @@ def from_columns(
     units : mapping
         The units, as text, of columns that are arrays.
     header : mapping
-        Header cards or metadata, of which VACUUM and AIRORVAC count, also those of a mapping within.
+        Header cards or metadata, of which VACUUM, AIRORVAC and TUCDn count, also those of a mapping within.
     name : str
         The identity of the spectrum.
 
@@ -175,11 +176,13 @@ def _is_air(column: Any, name: str, header: Mapping[str, Any]) -> bool:
     if air is not None:
         return air
     ucd = (getattr(column, "meta", None) or {}).get("ucd", "")
-    return "obs.atmos" in str(ucd) or is_air(header)
+    return _AIR_UCD in str(ucd) or is_air(header)
 
 
 def is_air(header: Mapping[str, Any]) -> bool:
     """Whether header cards or metadata, also those of a mapping within, say that the wavelengths are in air.
+
+    They do so by the UCD of a column (TUCDn), by the axis AWAV of an image, by VACUUM or by AIRORVAC.
 
     Raises
     ------
@@ -187,6 +190,8 @@ def is_air(header: Mapping[str, Any]) -> bool:
         When VACUUM or AIRORVAC has a value that cannot be understood.
     """
     cards = _flat(header)
+    if any(key.startswith("TUCD") and _AIR_UCD in str(value) for key, value in cards.items()):
+        return True
     return str(cards.get("CTYPE1", "")).strip().upper().startswith("AWAV") or in_air(cards)
 
 
@@ -194,7 +199,7 @@ def _flat(header: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of a header in upper case, with those of mappings within it; outer ones count before inner ones."""
     flat: dict[str, Any] = {}
     for key, value in header.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) or hasattr(value, "cards"):  # a header of astropy is no Mapping
             flat = _flat(value) | flat
         else:
             flat[str(key).upper()] = value

@@ -121,12 +121,18 @@ def _read_text(text: str) -> tuple[Any, dict[str, str]]:
 
 
 def _read_votable(data: Any) -> Any:
-    """The first table of a VOTable."""
-    from astropy.table import Table
+    """The table of a VOTable that holds a spectrum, or the first if there is none."""
+    from astropy.io.votable import parse
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Table.read(io.BytesIO(data), format="votable", table_id=0)
+        tables = list(parse(io.BytesIO(data)).iter_tables())
+        spectra = [table for table in tables if is_spectrum(field.name for field in table.fields)]
+        if len(spectra) > 1:
+            raise LayoutError(f"a VOTable must hold one spectrum, this has {len(spectra)} with wavelength and flux")
+        if not tables:
+            raise LayoutError("a VOTable without any table")
+        return (spectra or tables)[0].to_table(use_names_over_ids=True)
 
 
 def _parquet_file(data: Any) -> Any:
@@ -158,9 +164,8 @@ def _read_parquet(data: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, 
     table = file.read(columns=[*wanted, *masks])
     columns = {column: _from_arrow(table[column]) for column in wanted}
     for mask in masks:
-        column = columns[mask.removesuffix(".mask")]
-        column[_from_arrow(table[mask]).filled(1) != 0] = np.ma.masked
-    return columns, _parquet_units(file), {}
+        columns[mask.removesuffix(".mask")][_from_arrow(table[mask]).filled(1) != 0] = np.ma.masked
+    return columns, *_parquet_metadata(file)
 
 
 def _check_type(kind: Any, column: str, rows: int) -> None:
@@ -188,15 +193,18 @@ def _from_arrow(column: Any) -> np.ma.MaskedArray:
     return np.ma.masked_invalid(column.to_numpy())
 
 
-def _parquet_units(file: Any) -> dict[str, str]:
-    """The units in the metadata that astropy writes; empty for other Parquet files."""
+def _parquet_metadata(file: Any) -> tuple[dict[str, str], dict[str, Any]]:
+    """The units of the columns, and the metadata, that astropy writes; empty for other Parquet files."""
     from astropy.table import meta
 
     text = (file.schema_arrow.metadata or {}).get(b"table_meta_yaml")
     if text is None:
-        return {}
+        return {}, {}
     header = meta.get_header_from_yaml(text.decode("utf-8").split("\n"))
-    return {str(column["name"]): str(column.get("unit", "")) for column in header.get("datatype", ())}
+    columns = header.get("datatype", ())
+    ucds = {f"TUCD{i}": (column.get("meta") or {}).get("ucd", "") for i, column in enumerate(columns)}
+    units = {str(column["name"]): str(column.get("unit", "")) for column in columns}
+    return units, dict(header.get("meta") or {}) | ucds
 
 
 def read_by_specutils(path: Path, form: str) -> list[Spectrum]:
@@ -225,7 +233,7 @@ def read_by_specutils(path: Path, form: str) -> list[Spectrum]:
         except IORegistryError as error:
             raise ArgumentError(f"format must be the name of a loader of specutils, got {form!r}") from error
         name = path.name.split(".")[0]
-        air = is_air(found.meta)
+        air = is_air(found.meta or {})
         if found.flux.ndim > 1:
             rows = [found[index] for index in np.ndindex(found.flux.shape[:-1])]
             return [Spectrum.from_specutils(row, air=air, id=f"{name}-{i}") for i, row in enumerate(rows)]

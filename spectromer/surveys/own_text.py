@@ -14,6 +14,9 @@ _ROWS = 5  # rows after the names that are split
 _DELIMITERS = (",", "|", "\t", ";")
 _WORD = re.compile(r"[^\s,(\[]+(?:\s*(?:\((?:[^()]|\([^()]*\))*\)|\[[^\]]*\]))?")  # a name, and its unit if it has one
 _PREFIX = re.compile(r"^[\w ]*:\s*")  # such as "Columns: "
+_LISTED = re.compile(  # such as "Column 2: flux (Jy)", or "2 flux  The calibrated flux  [Jy]" of SExtractor
+    r"(?:col(?:umn)?\s*)?(\d+)\s*[:.)=-]?\s*([A-Za-z]\w*)[^(\[]*([(\[].*[)\]])?$", re.IGNORECASE
+)
 _NO_UNIT = {"", "-", "none", "counts", "adu", "arb", "arbitrary", "relative", "normalized", "normalised"}
 _HINT = re.compile(
     r"wave|lambda|\blam\b|\bwl\b|flux|count|ivar|varianc|\berr|sigma|contin|\bsky\b|\bmag|\bsnr\b|angstrom",
@@ -83,6 +86,9 @@ def outline_of(lines: Sequence[str]) -> Outline:
         width = len(outline.rows[0])
         for comment in comments:
             outline.names = _names(comment, delimiter, width) or outline.names
+        listed = [found for found in map(_LISTED.match, comments) if found]
+        if not outline.names and [int(found[1]) for found in listed] == list(range(1, width + 1)):
+            outline.names = [found[2] + (found[3] or "") for found in listed]
     names = outline.names
     place = names.index(roles_of(names)["wavelength"][1]) if is_spectrum(names) else 0
     for text in (*comments, *body[1:numeric]):
