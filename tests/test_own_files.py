@@ -38,10 +38,12 @@ def masked(found: Spectrum) -> list[int]:
 
 
 @pytest.mark.parametrize("name", FORMS)
-@pytest.mark.parametrize("kind", ["i2", "i4", "i8", "f4", "f8", "u2", "quantity"])
+@pytest.mark.parametrize("kind", ["i2", "i4", "i8", "f4", "f8", "u2", "u4", "quantity"])
 def test_masked_values_are_masked_in_every_form(name: str, kind: str, tmp_path: Path) -> None:
     """Of flux, and of errors and masks of whole numbers."""
     rows = np.arange(PIXELS)
+    if kind in ("u2", "u4") and name == "a.vot":
+        pytest.skip("VOTables have no unsigned type")
     flux: Any = MaskedColumn(FLUX.astype("f8" if kind == "quantity" else kind), mask=rows < 2)
     if kind == "quantity":
         flux = Masked(FLUX * u.Jy, mask=rows < 2)
@@ -85,6 +87,14 @@ def test_tnull_masks_scaled_numbers(tmp_path: Path) -> None:
     found = read(tmp_path / "a.fits")
     assert masked(found) == [7]
     np.testing.assert_allclose(np.delete(found.flux.numpy(), 7), np.delete(np.arange(PIXELS), 7) * 0.1 + 10.0)
+
+
+def test_tnull_of_a_floating_point_column_does_not_count(tmp_path: Path) -> None:
+    """The standard has none; a flux of 0 is not missing."""
+    columns = [fits.Column("wave", "D", array=WAVELENGTH), fits.Column("flux", "E", array=np.zeros(PIXELS))]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "a.fits")
+    fits.setval(tmp_path / "a.fits", "TNULL2", value=0, ext=1)
+    assert masked(read(tmp_path / "a.fits")) == []
 
 
 def test_parquet_may_hold_one_row_of_lists(tmp_path: Path) -> None:
@@ -206,7 +216,7 @@ def image(path: Path, scale: float = 1.0, **cards: Any) -> Path:
         (0.1, {"CTYPE1": "LINEAR", "WAT1_001": "wtype=linear label=Wavelength units=nanometers"}),
         (0.1, {"CTYPE1": "LINEAR", "WAT1_001": 'wtype=linear label="Wavelength" units="Nanometers" a=b'}),
         (1e-4, {"CTYPE1": "LINEAR", "WAT1_001": "wtype=linear label=Wavelength units=microns"}),
-        (0.1, {"WAT1_001": f"wtype=linear label=Wavelength {'a=b ' * 8}uni", "WAT1_002": "ts=nanometers"}),
+        (0.1, {"WAT1_001": f"{'wtype=linear label=Wavelength':65}uni", "WAT1_002": "ts=nanometers"}),
         (1.0, {"CTYPE1": "PIXEL", "CUNIT1": "Angstrom"}),
         (0.1, {"CTYPE1": "PIXEL", "WAT1_001": "wtype=linear label=Wavelength units=nanometers"}),
         (0.1, {"CUNIT1": "nm"}),

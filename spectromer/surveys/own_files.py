@@ -233,7 +233,7 @@ def read_by_specutils(path: Path, form: str) -> list[Spectrum]:
         except IORegistryError as error:
             raise ArgumentError(f"format must be the name of a loader of specutils, got {form!r}") from error
         name = path.name.split(".")[0]
-        air = is_air(found.meta or {})
+        air = is_air(found.meta or {}) or _headers_say_air(path)
         if found.flux.ndim > 1:
             rows = [found[index] for index in np.ndindex(found.flux.shape[:-1])]
             return [Spectrum.from_specutils(row, air=air, id=f"{name}-{i}") for i, row in enumerate(rows)]
@@ -241,3 +241,14 @@ def read_by_specutils(path: Path, form: str) -> list[Spectrum]:
             return [Spectrum.from_specutils(found, air=air, id=name)]
         except SpectromerError as error:
             raise LayoutError(str(error)) from error
+
+
+def _headers_say_air(path: Path) -> bool:
+    """Whether any header of a FITS file says so; the loaders of specutils keep but one. False for other files."""
+    from astropy.io import fits
+
+    try:
+        with fits.open(path) as hdus:
+            return any(is_air(hdu.header) for hdu in hdus)
+    except OSError:
+        return False
