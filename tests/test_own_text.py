@@ -68,6 +68,7 @@ def test_the_third_column_is_what_its_name_says(head: str, name: str, ivar: floa
         ("# columns are wavelength, flux and inverse variance", 3),
         ("# wavelength\n# flux\n# ivar", 3),
         ("# 1 wave\n# 2 flx\n# 3 continuum", 3),
+        ("# wave flux", 3),
         ("# counts lambda_AA", 2),
         ("# wave normflux", 2),
         ("# the wavelengths are in nm", 2),
@@ -181,6 +182,9 @@ def test_no_row_is_lost_or_misread(tmp_path: Path) -> None:
         spectromer.read(path)
     path.write_text("wavelength;flux\n4000,5;1,25\n4001,5;1,25\n4002,5;1,25\n")
     with pytest.raises(ReadError, match="its column wavelength must hold one number per pixel"):
+        spectromer.read(path)
+    path.write_text("wave flux\n4000 1 1\n4001 1 1\n4002 1 1\n")
+    with pytest.raises(ReadError, match="it has 2 names, but 3 columns of numbers"):
         spectromer.read(path)
     for head in ("wavelength,flux\n", "# wavelength flux\n", "# made by me\nwavelength,flux\n"):
         path.write_text(head)

@@ -107,6 +107,8 @@ def _read_text(text: str) -> tuple[Any, dict[str, str]]:
                     f"a table of text without names needs two or three columns, this has {len(outline.rows[0])}"
                 )
             names = ["wavelength", "flux", "error"][: len(outline.rows[0])]
+        elif len(names) != len(outline.rows[0]):
+            raise LayoutError(f"it has {len(names)} names, but {len(outline.rows[0])} columns of numbers")
         data = [line for line in lines if line.strip() and not line.strip().startswith(COMMENT)]
         missing = [(word, "0") for word in ("", "nan", "NaN", "null", "NULL", "None", "N/A", "--")]
         found = Table.read(

@@ -156,7 +156,8 @@ def _doubt(comments: Sequence[str], outline: Outline) -> str:
                 return f"its comment {comment!r} has the word {unclear[0]!r}, but its columns have no names; {advice}"
             if _HINT.search(comment) and not outline.units:
                 for found in _splits(comment, outline.delimiter):
-                    if len(found) == width and not any(map(_is_number, found)):
+                    named = len(found) == width and not any(map(_is_number, found))
+                    if named or (width > 2 and is_spectrum(found)):
                         return f"its comment {comment!r} may name its columns, which are not known; {advice}"
     role = roles_of(outline.names).get("wavelength", ("", ""))[1] if outline.names else ""
     for comment in comments:
