@@ -24,9 +24,10 @@ from spectromer.errors import LayoutError
 from spectromer.surveys.content import Content
 from spectromer.surveys.headers import BLOCK, CARD, NotPlain, PlainHeader, card_value, header_end, last_byte, whole_card
 
-__all__ = ["AstropyHdu", "Hdu", "astropy_hdus", "open_by_astropy", "plain_hdus"]
+__all__ = ["AstropyHdu", "Hdu", "astropy_hdus", "masked_column", "open_by_astropy", "plain_hdus"]
 
 _GROUPS = (b"PCOUNT  =", b"GCOUNT  =", b"GROUPS  =")
+_WHOLE = re.compile(r"\s*\d*[BIJK]")  # the formats of whole numbers, which alone may have a TNULL
 _SCALED = (b"BSCALE  =", b"BZERO   =", b"BLANK   =")
 _SIMPLE = b"SIMPLE  =                    T"
 _IMAGE_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -67,6 +68,26 @@ class Hdu(Protocol):
 
     def image(self) -> np.ndarray:
         """The image. Its last axis is the first axis of the file."""
+
+
+def masked_column(hdu: Hdu, name: str) -> np.ma.MaskedArray:
+    """A column by its upper-case name, as `Hdu.column`, with the values masked that TNULL declares to be missing.
+
+    TNULL is a number as stored, before TSCAL and TZERO. In a column of unsigned integers, which has a TZERO, the number
+    itself counts as missing too, as astropy writes TNULL so.
+    """
+    values, header = hdu.column(name), hdu.header
+    for i in range(1, len(hdu.columns) + 1):
+        null = header.get(f"TNULL{i}")
+        if str(header.get(f"TTYPE{i}", "")).upper() != name or type(null) is not int:
+            continue
+        if _WHOLE.match(str(header.get(f"TFORM{i}", ""))):
+            if values.dtype.kind == "f":
+                missing = values == null * header.get(f"TSCAL{i}", 1) + header.get(f"TZERO{i}", 0)
+            else:
+                missing = (values == null) | (values == null + int(header.get(f"TZERO{i}", 0)))
+            return np.ma.masked_array(values, missing)
+    return np.ma.masked_array(values)
 
 
 class _Hdus(Sequence[Hdu]):

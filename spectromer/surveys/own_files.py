@@ -3,7 +3,6 @@
 import io
 import re
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import numpy as np
 from spectromer.errors import ArgumentError, DependencyError, LayoutError, SpectromerError
 from spectromer.spectra import Spectrum
 from spectromer.surveys.content import Content, open_content
-from spectromer.surveys.own import columns_needed, from_columns, is_spectrum
+from spectromer.surveys.own_columns import columns_needed, from_columns, is_air, is_spectrum, roles_of
+from spectromer.surveys.own_text import COMMENT, outline_of
 
 __all__ = ["SUFFIXES", "holds_spectrum", "read_by_specutils", "read_table"]
 
@@ -21,7 +21,6 @@ _LARGEST = 8 << 20  # bytes of text; reading takes many times as much memory
 _PIXELS = 1 << 20  # the largest number of rows in a Parquet file, whose size does not limit them
 _HEAD = 1 << 16  # bytes in which the names of the columns must appear for a file in a folder to be taken as a spectrum
 _ROWS = 5  # rows of a table without names that must be numbers for it to be taken as a spectrum
-_COMMENT = ("#", "%", "!", ";", "\\")
 _ECSV = "# %ECSV"
 _FIELD = re.compile(rb"<FIELD\b[^>]*?\bname\s*=\s*[\"']([^\"']*)[\"']", re.IGNORECASE)
 
@@ -43,8 +42,11 @@ def read_table(content: Content, name: str) -> Spectrum:
         raise LayoutError(
             f"a table of text with one spectrum may have {_LARGEST >> 20} MiB, this has {len(content.data) >> 20}"
         )
-    table = _read_votable(content.data) if content.kind == "VOTable" else _read_text(_decoded(content.data))
-    return from_columns({column: table[column] for column in table.colnames}, {}, table.meta, name)
+    if content.kind == "VOTable":
+        table, units = _read_votable(content.data), {}
+    else:
+        table, units = _read_text(_decoded(content.data))
+    return from_columns({column: table[column] for column in table.colnames}, units, table.meta, name)
 
 
 def holds_spectrum(path: Path) -> bool:
@@ -65,12 +67,12 @@ def holds_spectrum(path: Path) -> bool:
         if content.kind != "text":
             return False
         lines = head.decode("utf-8", "replace").splitlines()[: None if len(content.data) <= _HEAD else -1]
-        names, _, rows = _outline(lines)
-        if names:
-            return is_spectrum(names)
-        first = np.array([float(row[0]) for row in rows[:_ROWS]])
+        outline = outline_of(lines)
+        if outline.names:
+            return is_spectrum(outline.names)
+        first = np.array([float(row[0]) for row in outline.rows[:_ROWS]])
         steps = np.diff(first)
-        return len(first) == _ROWS and len(rows[0]) in (2, 3) and bool((steps > 0).all() or (steps < 0).all())
+        return len(first) == _ROWS and len(outline.rows[0]) in (2, 3) and bool((steps > 0).all() or (steps < 0).all())
     except Exception:  # a file that cannot be read is no spectrum, as far as a folder is concerned
         return False
 
@@ -82,84 +84,57 @@ def _decoded(data: Any) -> str:
         raise LayoutError("a table of text must be in UTF-8") from error
 
 
-def _outline(lines: Sequence[str]) -> tuple[list[str], str | None, list[list[str]]]:
-    """The names of a text table's columns, if it has any; its delimiter (None for blanks); its first rows, split.
-
-    The names stand in the first line that is no comment, or in the last comment before the numbers.
-    """
-    comment = ""
-    for i, line in enumerate(lines):
-        text = line.strip()
-        if not text or text.startswith(_COMMENT):
-            comment = text.lstrip("".join(_COMMENT)).strip() or comment
-            continue
-        delimiter = next((mark for mark in (",", "|", "\t", ";") if mark in text), None)
-        rows = [_split(row, delimiter) for row in lines[i : i + _ROWS + 1] if row.strip()]
-        if not all(_is_number(word) for word in rows[0]):
-            return rows[0], delimiter, rows[1:]
-        for mark in (delimiter, None):
-            names = _split(comment, mark)
-            if len(names) == len(rows[0]) and is_spectrum(names):
-                return names, delimiter, rows
-        return [], delimiter, rows
-    return [], None, []
-
-
-def _split(line: str, delimiter: str | None) -> list[str]:
-    return [word.strip().strip("\"'").strip() for word in line.strip().split(delimiter)]
-
-
-def _is_number(word: str) -> bool:
-    """Whether a word is a number, a missing number or a logical value."""
-    if word.lower() in ("true", "false", "null", "none", "n/a", "--"):
-        return True
-    try:
-        float(word or "nan")
-    except ValueError:
-        return False
-    return True
-
-
-def _read_text(text: str) -> Any:
-    """A table of text, as a table of astropy."""
+def _read_text(text: str) -> tuple[Any, dict[str, str]]:
+    """A table of text, as a table of astropy, and the units that a row of units holds."""
     from astropy.table import Table
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if text.startswith(_ECSV):
-            return Table.read(text.splitlines(), format="ascii.ecsv")
+        if text.lstrip().startswith(_ECSV):
+            return Table.read(text.lstrip().splitlines(), format="ascii.ecsv"), {}
         lines = text.splitlines()
-        names, delimiter, rows = _outline(lines)
+        outline = outline_of(lines)
+        names = outline.names
         if names and not is_spectrum(names):
             raise LayoutError(columns_needed(names))
-        if not rows:
+        if not outline.rows:
             raise LayoutError("a table of text without any row of numbers")
-        data = [line for line in lines if line.strip() and not line.strip().startswith(_COMMENT)]
-        if names and _split(data[0], delimiter) == names:
-            del data[0]
-        elif not names:
-            if len(rows[0]) not in (2, 3):
-                raise LayoutError(f"a table of text without names needs two or three columns, this has {len(rows[0])}")
-            names = ["wavelength", "flux", "error"][: len(rows[0])]
+        if outline.doubt:
+            raise LayoutError(outline.doubt)
+        if not names:
+            if len(outline.rows[0]) not in (2, 3):
+                raise LayoutError(
+                    f"a table of text without names needs two or three columns, this has {len(outline.rows[0])}"
+                )
+            names = ["wavelength", "flux", "error"][: len(outline.rows[0])]
+        elif len(names) != len(outline.rows[0]):
+            raise LayoutError(f"it has {len(names)} names, but {len(outline.rows[0])} columns of numbers")
+        data = [line for line in lines if line.strip() and not line.strip().startswith(COMMENT)]
         missing = [(word, "0") for word in ("", "nan", "NaN", "null", "NULL", "None", "N/A", "--")]
         found = Table.read(
-            data,
+            data[outline.skipped :],
             format="ascii.fast_no_header",
             names=names,
-            delimiter=delimiter or " ",
+            delimiter=outline.delimiter or " ",
             guess=False,
             fill_values=missing,
         )
-    return found
+    return found, dict(zip(names, outline.units, strict=False))
 
 
 def _read_votable(data: Any) -> Any:
-    """The first table of a VOTable."""
-    from astropy.table import Table
+    """The table of a VOTable that holds a spectrum, or the first if there is none."""
+    from astropy.io.votable import parse
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Table.read(io.BytesIO(data), format="votable", table_id=0)
+        tables = list(parse(io.BytesIO(data)).iter_tables())
+        spectra = [table for table in tables if is_spectrum(field.name for field in table.fields)]
+        if len(spectra) > 1:
+            raise LayoutError(f"a VOTable must hold one spectrum, this has {len(spectra)} with wavelength and flux")
+        if not tables:
+            raise LayoutError("a VOTable without any table")
+        return (spectra or tables)[0].to_table(use_names_over_ids=True)
 
 
 def _parquet_file(data: Any) -> Any:
@@ -175,33 +150,63 @@ def _read_parquet(data: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, 
     rows = file.metadata.num_rows
     if rows > _PIXELS:
         raise LayoutError(f"a Parquet file of one spectrum may have {_PIXELS} rows, this has {rows}")
-    names = file.schema_arrow.names
-    if not is_spectrum(names):
-        return dict.fromkeys(names), {}, {}
-    wanted = [name for name in names if str(file.schema_arrow.field(name).type) in _NUMBERS]
-    table = file.read(columns=wanted)
-    columns = {name: np.ma.masked_invalid(table[name].to_numpy()) for name in wanted}
-    return columns, _parquet_units(file), {}
+    schema = file.schema_arrow
+    if not is_spectrum(schema.names):
+        return dict.fromkeys(schema.names), {}, {}
+    wanted = [column for _, column in roles_of(schema.names).values()]
+    masks = [f"{column}.mask" for column in wanted if f"{column}.mask" in schema.names]  # as astropy writes them
+    for column in (*wanted, *masks):
+        _check_type(schema.field(column).type, column, rows)
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    values = max(
+        (sum(group.column(i).num_values for group in groups) for i in range(file.metadata.num_columns)), default=0
+    )
+    if values > _PIXELS:
+        raise LayoutError(f"a Parquet file of one spectrum may have {_PIXELS} values in a column, this has {values}")
+    table = file.read(columns=[*wanted, *masks])
+    columns = {column: _from_arrow(table[column]) for column in wanted}
+    for mask in masks:
+        columns[mask.removesuffix(".mask")][_from_arrow(table[mask]).filled(1) != 0] = np.ma.masked
+    return columns, *_parquet_metadata(file)
 
 
-_NUMBERS = (
-    "bool",
-    "float",
-    "double",
-    "halffloat",
-    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-)
+def _check_type(kind: Any, column: str, rows: int) -> None:
+    """Refuse a column that holds neither a number per row, nor one list of numbers."""
+    import pyarrow as pa
+
+    of_lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    number = kind.value_type if of_lists else kind
+    if not (pa.types.is_integer(number) or pa.types.is_floating(number) or pa.types.is_boolean(number)):
+        raise LayoutError(f"its column {column} must hold one number per pixel, it has the type {kind}")
+    if of_lists and rows != 1:
+        raise LayoutError(
+            f"its column {column} holds lists, of which a file of one spectrum has one row; it has {rows}"
+        )
 
 
-def _parquet_units(file: Any) -> dict[str, str]:
-    """The units in the metadata that astropy writes; empty for other Parquet files."""
+def _from_arrow(column: Any) -> np.ma.MaskedArray:
+    """The numbers of a column, or of its only list, with those that are missing masked."""
+    import pyarrow as pa
+
+    if hasattr(column.type, "value_type"):
+        column = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    return np.ma.masked_invalid(column.to_numpy())
+
+
+def _parquet_metadata(file: Any) -> tuple[dict[str, str], dict[str, Any]]:
+    """The units of the columns, and the metadata, that astropy writes; empty for other Parquet files."""
     from astropy.table import meta
 
     text = (file.schema_arrow.metadata or {}).get(b"table_meta_yaml")
     if text is None:
-        return {}
+        return {}, {}
     header = meta.get_header_from_yaml(text.decode("utf-8").split("\n"))
-    return {str(column["name"]): str(column.get("unit", "")) for column in header.get("datatype", ())}
+    columns = header.get("datatype", ())
+    ucds = {f"TUCD{i}": (column.get("meta") or {}).get("ucd", "") for i, column in enumerate(columns)}
+    units = {str(column["name"]): str(column.get("unit", "")) for column in columns}
+    return units, dict(header.get("meta") or {}) | ucds
 
 
 def read_by_specutils(path: Path, form: str) -> list[Spectrum]:
@@ -230,10 +235,22 @@ def read_by_specutils(path: Path, form: str) -> list[Spectrum]:
         except IORegistryError as error:
             raise ArgumentError(f"format must be the name of a loader of specutils, got {form!r}") from error
         name = path.name.split(".")[0]
+        air = is_air(found.meta or {}) or _headers_say_air(path)
         if found.flux.ndim > 1:
             rows = [found[index] for index in np.ndindex(found.flux.shape[:-1])]
-            return [Spectrum.from_specutils(row, id=f"{name}-{i}") for i, row in enumerate(rows)]
+            return [Spectrum.from_specutils(row, air=air, id=f"{name}-{i}") for i, row in enumerate(rows)]
         try:
-            return [Spectrum.from_specutils(found, id=name)]
+            return [Spectrum.from_specutils(found, air=air, id=name)]
         except SpectromerError as error:
             raise LayoutError(str(error)) from error
+
+
+def _headers_say_air(path: Path) -> bool:
+    """Whether any header of a FITS file says so; the loaders of specutils keep but one. False for other files."""
+    from astropy.io import fits
+
+    try:
+        with fits.open(path) as hdus:
+            return any(is_air(hdu.header) for hdu in hdus)
+    except OSError:
+        return False
