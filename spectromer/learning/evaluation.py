@@ -9,7 +9,7 @@ from astropy.table import Table, vstack
 from rich.console import Console
 from rich.progress import track
 
-from spectromer.errors import ArgumentError
+from spectromer.errors import ArgumentError, NothingError
 from spectromer.files import write_rejected, write_table
 from spectromer.labels import BelievedLabels
 from spectromer.learning import plots
@@ -94,11 +94,18 @@ def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, An
         If the run is not finished.
     ArgumentError
         If no spectrum of `data` can be read.
+    NothingError
+        If no spectrum has a reliable label.
     """
     predictor = Predictor.load(run)
     shards, rejected = load(data)
     if not len(shards):
         raise ArgumentError(f"--data {data}: none of its {len(rejected)} files could be read")
+    names = predictor.model.targets.names
+    if not any(shards.believed.known(name).any() for name in names):
+        raise NothingError(
+            f"--data {data}: none of its {len(shards)} spectra has a reliable label of {', '.join(names)}"
+        )
     folder = RunFolder(out or run / "evaluation")
     folder.create()
     write_rejected(rejected, folder.unreadable)
@@ -107,6 +114,8 @@ def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, An
     details = {"run": run, "data": data, "spectra": len(shards), "unreadable": len(rejected)}
     write_report(folder.path, metrics, f"{run} on {data}", details)
     show_figures(metrics, str(data), Console())
+    if rejected:
+        print(f"{len(rejected)} files could not be read; {folder.unreadable} lists all of them")
     return metrics
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -256,6 +257,14 @@ def _spectra(inputs: Sequence[Input]) -> Iterator[tuple[str, Spectrum | ReadErro
             yield from ((str(path), result) for path, result in read_each(data))
 
 
+def _plot_name(spectrum: Spectrum, names: Counter[str]) -> str:
+    """The name of a spectrum's plot. `names` counts those before it; a number tells spectra of one name apart."""
+    name = spectrum.name if spectrum.survey else spectrum.id
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("-")[:_LONGEST_NAME] or "spectrum"
+    names[name] += 1
+    return name if names[name] == 1 else f"{name}-{names[name]}"
+
+
 def explain_files(run: Path, paths: Sequence[str], out: Path) -> tuple[int, list[ReadError]]:
     """Plot the attribution of the predictions for each spectrum, and list what could not be read or explained.
 
@@ -284,14 +293,14 @@ def explain_files(run: Path, paths: Sequence[str], out: Path) -> tuple[int, list
     predictor = Predictor.load(run)
     inputs = open_inputs(paths)
     rejected: list[ReadError] = []
-    drawn = 0
+    drawn, names = 0, Counter[str]()
     for path, result in track(_spectra(inputs), "explaining", total=sum(map(len, inputs))):
         if isinstance(result, ReadError):
             rejected.append(result)
         elif not (result.ivar > 0).any():
             rejected.append(ReadError(path, "no good pixel"))
         else:
-            name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{result.survey}-{result.id}")[:_LONGEST_NAME]
+            name = _plot_name(result, names)
             try:
                 with atomic(out / f"{name}.png") as part:
                     draw(predictor, result, part)

@@ -6,6 +6,7 @@ the table is put together from them. A prediction that was interrupted goes on w
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -168,6 +169,15 @@ class _Parts:
         return self.folder / f"part-{number}.arrow"
 
 
+def _stamp(file: str) -> str:
+    """A line that changes when a file does."""
+    try:
+        status = os.stat(file)
+    except (OSError, ValueError):  # it will be rejected
+        return f"{file}\n"
+    return f"{file} {status.st_size} {status.st_mtime_ns}\n"
+
+
 def _key(run: Path, inputs: Sequence[Input], paths: Sequence[str], batch_size: int) -> str:
     """The SHA-256 of all that decides about the predictions: the model, the inputs, and the size of the batches."""
     found = hashlib.sha256(f"{spectromer.__version__} {batch_size}".encode())
@@ -179,7 +189,7 @@ def _key(run: Path, inputs: Sequence[Input], paths: Sequence[str], batch_size: i
         if isinstance(data, ShardSet):
             found.update((Path(name) / MANIFEST).read_bytes())
         else:
-            found.update("".join(f"{file}\n" for file in data).encode("utf-8", "surrogateescape"))
+            found.update("".join(map(_stamp, data)).encode("utf-8", "surrogateescape"))
     return found.hexdigest()
 
 

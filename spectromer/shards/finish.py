@@ -62,8 +62,10 @@ def finish(out: Path, shards: int, settings: dict[str, Any]) -> dict[str, Any]:
     named = named_before(out)
     given = named + given[len(named) :]
     ra, dec = (rows[name].to_numpy() for name in ("ra", "dec"))
-    names = map(name_of, rows["survey"].to_pylist(), rows["object_id"].to_pylist())
-    objects = name_objects(ra, dec, given, list(names))
+    columns = (rows[name].to_pylist() for name in ("survey", "object_id", "path"))
+    # Files of one's own, which no survey numbers, may have the same name in several folders.
+    names = [name_of(survey, identity) if survey else path for survey, identity, path in zip(*columns, strict=True)]
+    objects = name_objects(ra, dec, given, names)
     if objects != named:
         (out / MANIFEST).unlink(missing_ok=True)  # until the end, it would contradict the index
     index = index_of(rows, objects).replace_schema_metadata({**INDEX_SCHEMA.metadata, _NAMES: _checksum(objects)})

@@ -14,6 +14,7 @@ from spectromer.errors import ArgumentError, ReadError, ShardError
 from spectromer.files import atomic
 from spectromer.spectra import Spectrum
 from spectromer.surveys import find_files, multimodal, read_each
+from spectromer.surveys.own_files import holds_spectrum
 from spectromer.surveys.simulated import CHUNK, simulate
 
 __all__ = ["PLAN", "is_file", "is_stream", "plan", "read_plan", "read_source", "read_sources"]
@@ -34,7 +35,7 @@ def _listed(paths: Sequence[str], lists: tuple[str, ...] = ()) -> Iterator[str]:
     """
     for path in paths:
         there = not _is_odd(path) and os.path.exists(path)
-        if there and path.endswith(".txt") and os.path.isfile(path):
+        if there and path.endswith(".txt") and os.path.isfile(path) and not holds_spectrum(Path(path)):
             real = os.path.realpath(path)
             if real in lists:
                 raise ArgumentError(f"{path}: this list of files names itself")

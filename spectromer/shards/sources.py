@@ -19,6 +19,7 @@ from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum
 from spectromer.surveys import find_files, read_each
 from spectromer.surveys.catalogs import OBJECT, Catalog, path_key, prepare_catalog
+from spectromer.surveys.own_files import holds_spectrum
 from spectromer.surveys.simulated import simulate
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ def load_simulated(count: int, seed: int, progress: bool = True) -> ShardSet:
     """Simulate `count` spectra in memory, each of a different object."""
     made = simulate(count, seed=seed)
     return ShardSet.from_spectra(list(track(made, "simulating", total=count) if progress else made))
+
+
+def is_catalog(path: Path) -> bool:
+    """Tell whether a path is a table of files, and not a table that is a spectrum itself."""
+    return path.is_file() and path.suffix.lower() in _CATALOGS and not holds_spectrum(path)
 
 
 def _catalog(path: Path) -> Catalog:
@@ -80,7 +86,7 @@ def open_inputs(paths: Sequence[str]) -> list[Input]:
             raise ArgumentError(f"{path or 'an empty path'}: no such file or folder")
         if is_shards(root):
             found.append(ShardSet.open(root))
-        elif root.suffix.lower() in _CATALOGS:
+        elif is_catalog(root):
             found.append(_files_of(root, _catalog(root)))
         else:
             found.append([str(file) for file in find_files(root)])
@@ -124,7 +130,7 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
         raise ArgumentError(f"--data {root}: no such file or folder")
     if is_shards(root):
         return ShardSet.open(root), []
-    catalog = _catalog(root) if root.suffix.lower() in _CATALOGS else None
+    catalog = _catalog(root) if is_catalog(root) else None
     paths: Sequence[str | Path] = find_files(root) if catalog is None else _files_of(root, catalog)
     results = read_each(track(paths, "reading") if progress else paths)
     rejected: list[ReadError] = []
