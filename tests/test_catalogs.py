@@ -251,6 +251,10 @@ def test_odd_text_tables(tmp_path: Path) -> None:
 
 
 def test_unsigned_nulls_and_tables_behind_others(tmp_path: Path) -> None:
+    masked = Table({"TARGETID": [1, 2], "SPECTYPE": ["STAR", "STAR"]})
+    masked["ZWARN"] = MaskedColumn(np.array([0, 4], np.uint16), mask=[True, False])
+    found = catalogue_of(masked, tmp_path / "b.fits").labels(["DESI-1", "DESI-2"])
+    assert found == [{"class": "STAR"}, {"class": "STAR", "zwarning": 4}]
     unsigned = fits.Column("ZWARN", "I", bzero=32768, null=-32768, array=np.array([0, 4], np.uint16))
     columns = [
         fits.Column("TARGETID", "K", array=[1, 2]),

@@ -133,7 +133,8 @@ def _fits_column(table: fits.BinTableHDU, name: str) -> np.ndarray:
         values = values[:, 0]
     if column.null is None or values.dtype.kind not in "iu":
         return values
-    return np.ma.masked_array(values, values == column.null + int(column.bzero or 0))  # TZERO of unsigned numbers
+    # TNULL of unsigned numbers is the number in the file, to which TZERO is added; astropy writes the number itself.
+    return np.ma.masked_array(values, np.isin(values, (column.null, column.null + int(column.bzero or 0))))
 
 
 def _arrow_columns(path: Path, name: str, exact: Collection[str]) -> Columns:
