@@ -117,7 +117,13 @@ def test_interrupted_is_code_130(tmp_path: Path) -> None:
     """^C: one line, and the shards that are finished are kept."""
     command = [sys.executable, "-m", "spectromer", "ingest", "--simulated", "20000", "--shard-size", "256"]
     out = tmp_path / "out"
-    with subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+
+    def heed() -> None:  # a shell ignores ^C for what it runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with subprocess.Popen(
+        [*command, "--out", str(out)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=heed
+    ) as process:
         while process.poll() is None and not list(out.glob("shard-*.json")):
             pass
         process.send_signal(signal.SIGINT)

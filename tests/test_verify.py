@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from spectromer.__main__ import main as spectromer_main
@@ -40,8 +41,13 @@ def content(out: Path) -> dict[str, bytes]:
 
 
 def flip(path: Path) -> None:
+    """Flip a bit in the middle of a file; of a Parquet file, in the middle of the values of its first column."""
     raw = bytearray(path.read_bytes())
-    raw[len(raw) // 2] ^= 0x10
+    at = len(raw) // 2
+    if path.suffix == ".parquet":
+        column = pyarrow.parquet.ParquetFile(path).metadata.row_group(0).column(0)
+        at = column.data_page_offset + column.total_compressed_size // 2
+    raw[at] ^= 0x10
     path.write_bytes(raw)
 
 
