@@ -68,7 +68,7 @@ def writing(what: str, path: Path) -> Iterator[None]:
     Parameters
     ----------
     what : str
-        What is written, for the message.
+        The kind of the output, which the message names.
     path : Path
         A file or a folder.
 
@@ -137,7 +137,7 @@ def alone(folder: Path, work: str) -> Iterator[None]:
     ----------
     folder : Path
     work : str
-        What the holder of the lock does there, such as "ingestion", for the message.
+        The work of the holder of the lock, such as "ingestion", which the message names.
 
     Raises
     ------

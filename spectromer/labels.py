@@ -18,6 +18,7 @@ __all__ = [
     "CLASSES",
     "LABELS",
     "MANY_OUTLIERS",
+    "MISSING_TEXTS",
     "PARAMETERS",
     "SCALARS",
     "SUBCLASSES",
@@ -59,7 +60,7 @@ SCALARS = ("teff", "logg", "feh")
 TARGETS = (*CATEGORIES, "z", *SCALARS)
 
 _MISSING = -999.0  # Surveys mark missing numbers with -999, -9999 and the like.
-_MISSING_TEXTS = ("", "--", "nan", "none", "null", "n/a", "\\n")
+MISSING_TEXTS = ("", "--", "nan", "none", "null", "n/a", "\\n")
 _CLASS_SPELLINGS = {"QUASAR": "QSO"}
 # The possible values of numbers. What lies outside stands for a missing value, such as a declination of -99.
 _POSSIBLE = {
@@ -115,7 +116,7 @@ def _text(name: str, value: Any) -> str | None:
     if not isinstance(value, str):
         raise LayoutError(f"its {name} must be a text, got {value!r}")
     value = value.strip()
-    if value.lower() in _MISSING_TEXTS:
+    if value.lower() in MISSING_TEXTS:
         return None
     return class_of(value) if name == "class" else value
 

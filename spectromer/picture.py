@@ -246,7 +246,7 @@ class Picture:
 
     @property
     def stacked(self) -> bool:
-        """Whether the panels are stacked vertically."""
+        """Tell whether the panels are stacked vertically."""
         return self.layout == "rows"
 
     @property
@@ -261,7 +261,7 @@ class Picture:
 
     @property
     def plain(self) -> bool:
-        """Whether every plane is one channel, opaque, on a dark background."""
+        """Tell whether every plane is one channel, opaque, on a dark background."""
         opaque = all(alpha == 1.0 for alpha in broadcast(self.alpha, self.planes, "alpha", "plane"))
         return self.colors is None and self.colormap is None and self.ground == "dark" and opaque
 

@@ -7,18 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from noise import spectrum
 
 import spectromer
 from spectromer import Spectrum, SpectrumBatch, reference, render
-
-
-def spectrum(pixels: int, rows: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    rng = np.random.default_rng(seed)
-    flux = rng.normal(5.0, 1.0, (rows, pixels)).astype(np.float32)
-    ivar = rng.uniform(0.5, 2.0, (rows, pixels)).astype(np.float32)
-    ivar[rng.random((rows, pixels)) < 0.1] = 0.0
-    return torch.from_numpy(flux), torch.from_numpy(ivar)
-
 
 STEPS = {  # between neighbouring pixels, each with those that are gaps
     "deleted pixels": ([1.0] * 9 + [101.0] + [1.0] * 9, [9]),

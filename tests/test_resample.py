@@ -5,19 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from noise import spectrum
 
 import spectromer
 from spectromer import reference
 
 SDSS = 10.0 ** (3.5526 + 1e-4 * np.arange(4620))
-
-
-def spectrum(pixels: int, rows: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    rng = np.random.default_rng(seed)
-    flux = rng.normal(5.0, 1.0, (rows, pixels)).astype(np.float32)
-    ivar = rng.uniform(0.5, 2.0, (rows, pixels)).astype(np.float32)
-    ivar[rng.random((rows, pixels)) < 0.1] = 0.0
-    return torch.from_numpy(flux), torch.from_numpy(ivar)
 
 
 GRIDS = {

@@ -132,7 +132,7 @@ class Edges {
     most_ = max(here - before, most_);
   }
 
-  // What is known of the pixels near the ends.
+  // The properties of the steps near the ends of a row.
   struct Ends {
     bool increasing = true;
     double least = INFINITY, most = 0.0;  // steps between pixels

@@ -35,7 +35,7 @@ EVERYTHING = Selection()
 
 @dataclass(frozen=True)
 class Limits:
-    """What the reading of a file may take.
+    """The time and the memory that the reading of a file may take.
 
     Attributes
     ----------

@@ -43,7 +43,7 @@ class Verified:
     shards, spectra, bytes : int
         The numbers of shards and spectra, and the size of the shards.
     damaged : dict
-        What is wrong, by the name of the file.
+        The damage to each file, by its name.
     repaired : list of str
         The files that were made again.
     lost : dict
@@ -74,10 +74,10 @@ def verify(folder: Path, repair: bool = False, progress: bool = True) -> Verifie
     folder : Path
         The folder of a finished ingestion.
     repair : bool
-        Whether damaged shards are made again from their sources. A shard is replaced only if the new one is the same
+        If true, damaged shards are made again from their sources. A shard is replaced only if the new one is the same
         as the old one was before it was damaged, byte for byte.
     progress : bool
-        Whether to show a progress bar.
+        If true, a progress bar is shown.
 
     Raises
     ------

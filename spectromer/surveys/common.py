@@ -27,7 +27,7 @@ def coefficients(header: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def in_air(header: Mapping[str, Any]) -> bool:
-    """Whether a header says that the wavelengths are in air, by VACUUM or AIRORVAC; False if it says neither.
+    """Tell whether a header says that the wavelengths are in air, by VACUUM or AIRORVAC; False if it says neither.
 
     Writers of FITS files spell these flags as logical values, numbers or text.
 

@@ -66,7 +66,7 @@ class Header(Mapping[str, Any]):
         return value
 
     def has_any(self, heads: tuple[bytes, ...]) -> bool:
-        """Whether there is one of several cards, each given by its first nine bytes, such as b"BZERO   ="."""
+        """Tell whether there is one of several cards, each given by its first nine bytes, such as b"BZERO   ="."""
         return not self._places.keys().isdisjoint(heads)
 
     def repeated(self) -> str:

@@ -151,7 +151,7 @@ class Lamost(Survey):
 
 
 def _is_marked(header: Mapping[str, Any]) -> bool:
-    """Whether a header says that the file is of LAMOST."""
+    """Tell whether a header says that the file is of LAMOST."""
     return any("LAMOST" in str(header.get(card, "")).upper() for card in ("TELESCOP", "ORIGIN", "DATA_V"))
 
 

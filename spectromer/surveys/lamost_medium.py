@@ -19,7 +19,7 @@ _ROUNDING = 0.05  # pixels; the largest error of loglam in single precision
 
 
 def is_medium(hdus: Sequence[Hdu]) -> bool:
-    """Whether a file is one of medium resolution, by the names of its first tables."""
+    """Tell whether a file is one of medium resolution, by the names of its first tables."""
     return any(hdu.name.startswith(_ARMS) or _EXPOSURE.match(hdu.name) for hdu in hdus[1:3])
 
 

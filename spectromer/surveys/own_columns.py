@@ -57,7 +57,7 @@ def _parts(name: str) -> _Name:
 
 
 def is_spectrum(names: Iterable[str]) -> bool:
-    """Whether columns with these names hold a spectrum."""
+    """Tell whether columns with these names hold a spectrum."""
     return roles_of(names).keys() >= {"wavelength", "flux"}
 
 
@@ -171,7 +171,7 @@ class _Values:
 
 
 def _is_air(column: Any, name: str, header: Mapping[str, Any]) -> bool:
-    """Whether the wavelengths are in air, by the name of their column, its UCD, or the header, in this order."""
+    """Tell whether the wavelengths are in air, by the name of their column, its UCD, or the header, in this order."""
     air = _parts(name).air
     if air is not None:
         return air
@@ -180,7 +180,7 @@ def _is_air(column: Any, name: str, header: Mapping[str, Any]) -> bool:
 
 
 def is_air(header: Mapping[str, Any]) -> bool:
-    """Whether header cards or metadata, also those of a mapping within, say that the wavelengths are in air.
+    """Tell whether header cards or metadata, also those of a mapping within, say that the wavelengths are in air.
 
     They do so by the UCD of a column (TUCDn), by the axis AWAV of an image, by VACUUM or by AIRORVAC.
 

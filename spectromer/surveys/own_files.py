@@ -50,7 +50,7 @@ def read_table(content: Content, name: str) -> Spectrum:
 
 
 def holds_spectrum(path: Path) -> bool:
-    """Whether a table in a folder is a spectrum.
+    """Tell whether a table in a folder is a spectrum.
 
     It is one if it names a wavelength and a flux, or if it has no names, and two or three columns of numbers of which
     the first increases or decreases. A large file is none, and is not opened.
@@ -246,7 +246,7 @@ def read_by_specutils(path: Path, form: str) -> list[Spectrum]:
 
 
 def _headers_say_air(path: Path) -> bool:
-    """Whether any header of a FITS file says so; the loaders of specutils keep but one. False for other files."""
+    """Tell whether any header of a FITS file says so; the loaders of specutils keep but one. False for other files."""
     from astropy.io import fits
 
     try:

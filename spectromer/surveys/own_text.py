@@ -107,7 +107,7 @@ def _delimiter(line: str) -> str | None:
 
 
 def _is_number(word: str) -> bool:
-    """Whether a word is a number, a missing number or a logical value."""
+    """Tell whether a word is a number, a missing number or a logical value."""
     if word.lower() in ("true", "false", "null", "none", "n/a", "--"):
         return True
     try:

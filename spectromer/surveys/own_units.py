@@ -35,7 +35,7 @@ def parsed(text: str) -> Any:
 
 
 def is_spectral(text: str) -> bool:
-    """Whether a text is a unit of wavelength, frequency, energy or wave number."""
+    """Tell whether a text is a unit of wavelength, frequency, energy or wave number."""
     import astropy.units as u
 
     unit = parsed(text)
@@ -43,7 +43,7 @@ def is_spectral(text: str) -> bool:
 
 
 def is_logarithmic(text: str) -> bool:
-    """Whether a text is a unit of magnitudes, or another logarithmic one."""
+    """Tell whether a text is a unit of magnitudes, or another logarithmic one."""
     import astropy.units as u
 
     unit = parsed(text)

@@ -191,7 +191,7 @@ class Sdss(Survey):
 
 
 def _is_marked(header: Mapping[str, Any]) -> bool:
-    """Whether a header says that the file is of SDSS."""
+    """Tell whether a header says that the file is of SDSS."""
     return "SDSS" in str(header.get("TELESCOP", "")).upper() or "PLATEID" in header
 
 

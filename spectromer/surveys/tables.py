@@ -16,6 +16,8 @@ import pyarrow.parquet
 from astropy.io import fits
 
 from spectromer.errors import CatalogError, SpectromerError
+from spectromer.labels import MISSING_TEXTS
+from spectromer.surveys.fits import AstropyHdu, masked_column
 
 __all__ = ["Columns", "flags", "known_text", "numbers", "open_table", "text", "whole_number", "whole_numbers"]
 
@@ -29,7 +31,6 @@ _EXACT = 2**53  # the whole number from which on float64 rounds
 _ROUNDED = (
     "its column {} has identifiers as floating-point numbers, which are rounded; they must be whole numbers or text"
 )
-_MISSING_TEXTS = ("", "--", "nan", "none", "null", "n/a", "\\n")
 _MISSING_NUMBERS = ("-9", "-99", "-999", "-9999", "-9999.0", "-999.0")
 
 
@@ -128,13 +129,9 @@ def _fits_columns(hdus: fits.HDUList, exact: Collection[str]) -> Columns:
 
 def _fits_column(table: fits.BinTableHDU, name: str) -> np.ndarray:
     """A column. It is a masked array if TNULL marks missing values."""
-    values, column = np.array(table.data[name]), table.columns[name]
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if column.null is None or values.dtype.kind not in "iu":
-        return values
-    # TNULL of unsigned numbers is the number in the file, to which TZERO is added; astropy writes the number itself.
-    return np.ma.masked_array(values, np.isin(values, (column.null, column.null + int(column.bzero or 0))))
+    values = masked_column(AstropyHdu(table), name.upper())
+    values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    return values.copy() if values.mask.any() else np.array(values.data)
 
 
 def _arrow_columns(path: Path, name: str, exact: Collection[str]) -> Columns:
@@ -210,7 +207,7 @@ def _numpy(column: Any) -> np.ndarray:
 def known_text(value: str) -> str:
     """A text without blanks around it, or an empty string if it stands for a missing value, such as "-9999"."""
     value = value.strip()
-    return "" if value.lower() in _MISSING_TEXTS or value in _MISSING_NUMBERS else value
+    return "" if value.lower() in MISSING_TEXTS or value in _MISSING_NUMBERS else value
 
 
 def text(values: np.ndarray) -> np.ndarray:
