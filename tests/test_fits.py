@@ -86,3 +86,43 @@ def test_real_files_are_read_as_by_astropy(survey_data: Path) -> None:
         path = survey_data / row["path"]
         found, astropys = plainly(path), through_astropy(path)
         assert found is not None and astropys is not None and same(found, astropys), path
+
+
+@pytest.mark.parametrize(
+    ("card", "label"),
+    [
+        ("CLASS   ? 'GALAXY'", None),  # without "= " it is a comment
+        ("CLASS   = 'GAL'", "GAL"),
+        ("CONTINUE  'AXY'", "GALAXY"),
+    ],
+)
+def test_cards_that_astropy_reads_otherwise(
+    card: str, label: str | None, lamost: list[Spectrum], tmp_path: Path
+) -> None:
+    """A card without a value indicator has no value, and a text is continued, by either way of reading."""
+    LAMOST.write(lamost[0], tmp_path / "a.fits")
+    data = bytearray((tmp_path / "a.fits").read_bytes())
+    at = data.index(b"CLASS   = ")
+    if card.startswith("CONTINUE"):
+        data[at : at + 80] = b"CLASS   = 'GAL&'".ljust(80)
+        following = data.index(b"SUBCLASS= ")
+        assert following == at + 80
+        at = following
+    data[at : at + 80] = card.encode().ljust(80)
+    (tmp_path / "a.fits").write_bytes(data)
+    content = open_content(tmp_path / "a.fits")
+    found = reading._read_by_astropy(content, tmp_path / "a.fits")
+    assert isinstance(found, Spectrum)
+    assert found.labels.get("class") == label
+    equal(spectromer.read(tmp_path / "a.fits"), found)
+
+
+def test_an_end_that_is_not_blank_is_refused(lamost: list[Spectrum], tmp_path: Path) -> None:
+    """Readers disagree where a header ends whose END card has a value. Labels after it would be lost in silence."""
+    LAMOST.write(lamost[0], tmp_path / "a.fits")
+    data = bytearray((tmp_path / "a.fits").read_bytes())
+    at = data.index(b"OBJTYPE = ")
+    data[at : at + 80] = b"END     = 'LAMOST'".ljust(80)
+    (tmp_path / "a.fits").write_bytes(data)
+    with pytest.raises(ReadError, match="END card that is not blank"):
+        spectromer.read(tmp_path / "a.fits")

@@ -151,7 +151,7 @@ class AstropyHdu:
 
 
 class _AstropyHeader(Mapping[str, Any]):
-    """The header of an `AstropyHdu`."""
+    """The header of an `AstropyHdu`. A card without "= " is a comment (FITS 4.0, 4.1.2.3); astropy takes it as text."""
 
     def __init__(self, header: fits.Header) -> None:
         self._header = header
@@ -160,6 +160,10 @@ class _AstropyHeader(Mapping[str, Any]):
         value = self._header[key]
         if isinstance(value, fits.card.Undefined):
             raise KeyError(key)
+        if isinstance(value, str):
+            image = self._header.cards[key].image
+            if image[8:10] != "= " and not image.startswith("HIERARCH "):
+                raise KeyError(key)
         return value
 
     def __iter__(self) -> Iterator[str]:

@@ -26,7 +26,10 @@ __all__ = [
 
 BLOCK, CARD = 2880, 80
 BITPIX = (8, 16, 32, 64, -32, -64)
-_COMMENTARY = (b"COMMENT ", b"HISTORY ", b" " * 8)
+# The first ten bytes of plain cards: comments, and keywords in capitals with "= " or without a value.
+_PLAIN = re.compile(
+    rb"(?:(?:COMMENT |HISTORY | {8}).{2}|(?!COMMENT |HISTORY | {8})[^=a-z\x80-\xff]{8}(?:= |[^=]{2}))*+", re.DOTALL
+)
 _END = b"END" + b" " * 77
 _LONGEST = 1 << 20  # bytes of a header
 _AXES, _FIELDS = 999, 999  # the largest NAXIS and TFIELDS of the standard
@@ -58,9 +61,14 @@ class Header(Mapping[str, Any]):
         keys = np.ndarray((count,), "S9", self._cards, strides=(CARD,)).tolist()
         return dict(zip(reversed(keys), range(count - 1, -1, -1), strict=True))  # the first of equal keywords
 
-    def __getitem__(self, key: str) -> Any:
-        place = self._places.get(key.encode("ascii").ljust(8) + b"=")
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a card, or `default` if there is no such card or it has no value."""
+        place = self._places.get(_head(key))
         value = None if place is None else card_value(self._cards[place * CARD + 9 : (place + 1) * CARD])
+        return default if value is None else value
+
+    def __getitem__(self, key: str) -> Any:
+        value = self.get(key)
         if value is None:
             raise KeyError(key)
         return value
@@ -68,6 +76,10 @@ class Header(Mapping[str, Any]):
     def has_any(self, heads: tuple[bytes, ...]) -> bool:
         """Tell whether there is one of several cards, each given by its first nine bytes, such as b"BZERO   ="."""
         return not self._places.keys().isdisjoint(heads)
+
+    def has_end(self) -> bool:
+        """Tell whether one of the cards has the keyword END. Then it is not clear where the header ends."""
+        return any(place.startswith(b"END     ") for place in self._places)
 
     def repeated(self) -> str:
         """A card that describes the structure of the HDU and occurs more than once; empty if there is none."""
@@ -101,15 +113,19 @@ class PlainHeader(Header):
         heads = np.ndarray((len(self._cards) // CARD,), "S10", self._cards, strides=(CARD,)).tobytes()
         if (heads.count(b"NAXIS") != self._axes or heads.count(b"BITPIX") != 1) and self.repeated():
             raise NotPlain
+        if b"CONTINUE" in heads or b"END     " in heads:  # text of several cards; an END that astropy may take for one
+            raise NotPlain
         signs = heads[8::10].count(b"=")
-        if heads != heads.upper() or not heads.isascii() or not heads.count(b"=") == heads.count(b"= ") == signs:
-            for at in range(0, len(heads), 10):
-                key, sign = heads[at : at + 8], heads[at + 8 : at + 10]
-                if key in _COMMENTARY:
-                    continue
-                if b"=" in key or (b"=" in sign and sign != b"= ") or key != key.upper() or not key.isascii():
-                    raise NotPlain
+        odd = heads != heads.upper() or not heads.isascii() or not heads.count(b"=") == heads.count(b"= ") == signs
+        if odd and _PLAIN.fullmatch(heads) is None:
+            raise NotPlain
         return Header._places.func(self)  # type: ignore[attr-defined, no-any-return]
+
+
+@lru_cache(maxsize=4096)
+def _head(key: str) -> bytes:
+    """The first nine bytes of a card with a value."""
+    return key.encode("ascii").ljust(8) + b"="
 
 
 @lru_cache(maxsize=4096)
@@ -188,6 +204,8 @@ def _data_size(header: Header, most: int) -> int:
     repeated = header.repeated()
     if repeated:
         raise LayoutError(f"has several cards {repeated}")
+    if header.has_end():
+        raise LayoutError("has an END card that is not blank, where astropy ends the header")
     bits, axes = _whole(header, "BITPIX", 64), _whole(header, "NAXIS", _AXES)
     if bits not in BITPIX:
         raise LayoutError(f"has a BITPIX of {bits}")

@@ -168,24 +168,30 @@ def _wavelength(third: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
     """
     third = third.astype(np.float64)
     found = coefficients(header)
-    steps = np.diff(third)
-    axis = len(third) > 1 and bool((third > 0).all() and ((steps > 0).all() or (steps < 0).all()))
     if found is not None:
         grid = log_grid(*found, len(third))
-        if not axis:
-            if _was_axis(third):
-                raise LayoutError("its wavelengths do not increase throughout, or are missing in some pixels")
-            return grid
-        grid = grid if third[0] < third[-1] else grid[::-1]
         rounding = _ROUNDING * np.log(10.0) * found[1]
-        if any(np.abs(unit * third / grid - 1.0).max() <= rounding for unit in _UNITS):
+        if _is_rounded(third, grid, rounding):
             return grid
+        if _is_rounded(third, grid[::-1], rounding):
+            return grid[::-1]
+    steps = np.diff(third)
+    axis = len(third) > 1 and bool((third > 0).all() and ((steps > 0).all() or (steps < 0).all()))
+    if found is not None and not axis:
+        if _was_axis(third):
+            raise LayoutError("its wavelengths do not increase throughout, or are missing in some pixels")
+        return grid
     if not axis:
         raise LayoutError("it has neither COEFF0 and COEFF1 nor a row of wavelengths")
     first, last = sorted((third[0], third[-1]))
     if not _FIRST < first < last < _LAST:
         raise LayoutError(f"its wavelengths run from {first:g} to {last:g}, which cannot be Angstrom")
     return third
+
+
+def _is_rounded(third: np.ndarray, grid: np.ndarray, rounding: float) -> bool:
+    """Tell whether wavelengths, in any of the units, differ from a grid by no more than a fraction `rounding`."""
+    return any(bool(np.abs(unit * third / grid - 1.0).max(initial=0.0) <= rounding) for unit in _UNITS)
 
 
 def _was_axis(third: np.ndarray) -> bool:
