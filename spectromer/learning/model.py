@@ -111,7 +111,8 @@ class SpectrumModel(nn.Module):
 
         Weights are copied for the values of a category, and for the redshifts, that both models have. A subclass that
         only this model has begins with the weights of its spectral type, or else of the nearest subtype up to two
-        subtypes away. The scalar heads are copied as they are, so the scales of this model must be those of the other (see `Targets.with_scales_of`).
+        subtypes away. The scalar heads are copied as they are, so the scales of this model must be those of the other
+        (see `Targets.with_scales_of`).
 
         Parameters
         ----------
@@ -152,7 +153,7 @@ class SpectrumModel(nn.Module):
                     for i, source in enumerate(sources):
                         if source is not None and rows[i].shape == loaded[f"{prefix}output.{part}"][0].shape:
                             rows[i] = loaded[f"{prefix}output.{part}"][old.index(source)]
-                            if part == "bias":  # those that share a source share its probability
+                            if part == "bias" and source not in new:  # its parts share its probability
                                 rows[i] -= math.log(sources.count(source))
                     loaded[f"{prefix}output.{part}"] = rows
             if name == "z" and loaded.keys() == current.keys():

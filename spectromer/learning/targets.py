@@ -132,10 +132,15 @@ class Targets:
         """
         return np.array(_merge(subclasses, self.vocabulary["subclass"]), dtype=object)
 
+    @property
+    def members(self) -> np.ndarray:
+        """Tell which subclasses of the vocabulary belong to each of `spectral_types`, [types, values] bool."""
+        found = np.array([spectral_type(value) for value in self.vocabulary["subclass"]])
+        return np.array(self.spectral_types)[:, None] == found
+
     def sum_types(self, p: np.ndarray) -> np.ndarray:
         """Sum probabilities [B, values] of the subclasses to those of `spectral_types`, [B, types]."""
-        found = np.array([spectral_type(value) for value in self.vocabulary["subclass"]])
-        return p @ (found[:, None] == np.array(self.spectral_types)).astype(p.dtype)
+        return np.stack([p[:, chosen].sum(1) for chosen in self.members], 1)
 
     def encode(self, labels: BelievedLabels) -> dict[str, Tensor]:
         """Labels as tensors [B]: categories are int64, -1 if missing; numbers are float32, NaN if missing.
@@ -147,7 +152,7 @@ class Targets:
         for name in self.names:
             if name in CATEGORIES:
                 code = {value: i for i, value in enumerate(self.vocabulary[name])}
-                found = labels[name]
+                found = labels[name].tolist()
                 if name == "subclass":
                     types = {f"{value}*": len(code) + i for i, value in enumerate(self.spectral_types)}
                     found = [value if value in code else _coarse(value, code) for value in found]
