@@ -269,14 +269,16 @@ def evaluate_predictions(table: Table, labels: BelievedLabels, snr: np.ndarray, 
     Returns
     -------
     dict
-        One entry per target, and one of the spectral type, with figures as `with_errors` returns them, for all spectra, by_snr and by_survey.
+        One entry per target, and one of the spectral type, with figures as `with_errors` returns them, for all spectra,
+        by_snr and by_survey.
 
         - class, subclass: accuracy, macro_f1, by_value (precision, recall and f1 of each value), reliability and
-          expected_calibration_error. Labels that the vocabulary lacks count as their spectral type if it has that, and
-          are left out otherwise.
-        - spectral_type: the same figures of the spectral types, which follow from the subclasses. `subtypes` in subclass
-          holds the distance between the predicted and true subtypes where both are on the ordered scale: its median,
-          the fractions within_1 and within_2, and its bias, which is positive if the predictions are too cool.
+          expected_calibration_error. A label that the vocabulary lacks counts as its spectral type if this is in the
+          vocabulary, and is left out otherwise.
+        - spectral_type: the same figures of the spectral types, which follow from the subclasses.
+        - `subtypes` in subclass: the distance between predicted and true subtypes, where both are on the ordered scale.
+          It holds the median, the fractions within_1 and within_2, and the bias, which is positive if the predictions
+          are too cool.
         - z: an entry for each true class (galaxy, qso, star) with r2, rmse, bias, sigma_nmad, catastrophic_fraction,
           coverage_68, coverage_95, crps and flagged. `flagged` holds the flagged fractions of the catastrophic and of
           the good redshifts. An entry `flagged` holds them for all classes.

@@ -73,11 +73,11 @@ def subtypes(predicted: np.ndarray, true: np.ndarray, path: Path) -> None:
     if not places.size:
         return
     low, high = 10 * (int(places.min()) // 10), 10 * (int(places.max()) // 10 + 1)
-    edges = np.arange(low, high + 1) - 0.5
+    edges = (np.arange(low, high + 1) - 0.5).tolist()
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 4.0))
         axes = figure.subplots()
-        counts = np.histogram2d(*places, bins=(edges, edges))[0].T
+        counts = np.histogram2d(places[0], places[1], bins=[edges, edges])[0].T
         mesh = axes.pcolormesh(edges, edges, np.ma.masked_equal(counts, 0), cmap="viridis", norm="log")
         axes.plot([edges[0], edges[-1]], [edges[0], edges[-1]], color="0.6", lw=0.6)
         ticks = range(low, high, 5)

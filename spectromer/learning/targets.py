@@ -136,7 +136,7 @@ class Targets:
     def members(self) -> np.ndarray:
         """Tell which subclasses of the vocabulary belong to each of `spectral_types`, [types, values] bool."""
         found = np.array([spectral_type(value) for value in self.vocabulary["subclass"]])
-        return np.array(self.spectral_types)[:, None] == found
+        return np.asarray(np.array(self.spectral_types)[:, None] == found)
 
     def sum_types(self, p: np.ndarray) -> np.ndarray:
         """Sum probabilities [B, values] of the subclasses to those of `spectral_types`, [B, types]."""
