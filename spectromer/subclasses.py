@@ -34,7 +34,6 @@ EMISSION = ("STARBURST", "STARFORMING", "AGN", "BROADLINE")
 _WORDS = {
     "carbon": "C",
     "carbonlines": "C",
-    "dc": "C",
     "carbonwd": "DQ",  # molecular carbon in the atmosphere of a white dwarf (Sion et al. 1983)
     "calciumwd": "DZ",  # metal lines only
     "wdmagnetic": "DH",
@@ -47,7 +46,7 @@ _WORDS = {
     "ldwarf": "L",
     "tdwarf": "T",
 }
-_WHITE_DWARF = re.compile(r"D([ABCOQXZ])(?![a-z])")  # in capitals, as a dwarf carbon star is dC
+_WHITE_DWARF = re.compile(r"D([ABCHOQXZ])(?![a-z])")  # in capitals, as a dwarf carbon star is dC
 _CATACLYSMIC = re.compile(r"CV(?![a-z])", re.IGNORECASE)
 _BINARY = re.compile(r"SB\d?$", re.IGNORECASE)  # a spectroscopic binary, no star of type S
 # Prefixes for dwarfs, subdwarfs and giants may precede a letter. No word may begin with it, but a luminosity class may.
@@ -77,14 +76,14 @@ def canonical_subclass(text: str, kind: str = "STAR") -> str | None:
     word = re.sub(r"[\s_]", "", text).lower()
     if word in _WORDS:
         return _WORDS[word]
+    if KINDS.get(word.upper()) == word.upper():
+        return word.upper()
     if match := _WHITE_DWARF.match(text):
         return f"D{match.group(1)}" if f"D{match.group(1)}" in KINDS else "WD"
     if word.startswith("wd") or word.endswith("wd"):
         return "WD"
     if _CATACLYSMIC.match(text):
         return "CV"
-    if KINDS.get(word.upper()) == word.upper():
-        return word.upper()
     match = _STAR.match(text)
     if match is None or _BINARY.match(text) or word == "non":
         return None
