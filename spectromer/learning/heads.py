@@ -10,8 +10,9 @@ from spectromer.subclasses import scale_position, spectral_type
 
 __all__ = ["SMOOTHING", "CategoryHead", "ScalarHead", "SubclassHead", "known_mask"]
 
-#: Standard deviation in subtypes over which the target of a subtype is spread.
-SMOOTHING = 1.0
+#: Standard deviation in subtypes over which the target of a subtype is spread. Repeated observations by LAMOST scatter by
+#: about this much, and in cross-validation on real spectra, probabilities are best with it (docs/results.md).
+SMOOTHING = 0.5
 
 
 class _Head(nn.Module):
