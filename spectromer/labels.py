@@ -1,7 +1,6 @@
 """Labels of spectra: their names, how surveys mark missing values, and which values are reliable enough to learn."""
 
 import math
-import re
 import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from spectromer.errors import ArgumentError, LayoutError
+from spectromer.subclasses import canonical_subclass
 
 __all__ = [
     "BUNDLES",
@@ -21,7 +21,6 @@ __all__ = [
     "MISSING_TEXTS",
     "PARAMETERS",
     "SCALARS",
-    "SUBCLASSES",
     "TARGETS",
     "BelievedLabels",
     "believe",
@@ -29,7 +28,6 @@ __all__ = [
     "clean_labels",
     "is_sky",
     "replace_labels",
-    "subclass_type",
 ]
 
 #: Parameters of stars, with their errors.
@@ -49,10 +47,6 @@ BUNDLES = (
     ("ra", "dec"),
 )
 CLASSES = ("STAR", "GALAXY", "QSO")
-#: Subclasses that a model distinguishes: emission types of galaxies and quasars, and spectral types of stars.
-EMISSION = ("STARBURST", "STARFORMING", "AGN", "BROADLINE")
-STELLAR_TYPES = ("WD", "CV", "O", "B", "A", "F", "G", "K", "M", "L", "T", "C", "S")
-SUBCLASSES = (*EMISSION, *STELLAR_TYPES)
 
 #: Labels that a model can learn: categories, the redshift z and scalars.
 CATEGORIES = ("class", "subclass")
@@ -74,11 +68,6 @@ _POSSIBLE = {
 _LARGEST = 10**300  # larger whole numbers may exceed the range of float
 _FLAGS = {"true": 1, "t": 1, "false": 0, "f": 0}
 MANY_OUTLIERS = 1 << 4  # the only bit of ZWARNING with which a redshift is still usable
-# Prefixes for dwarfs, subdwarfs and giants may precede a spectral type.
-_STELLAR = re.compile(r"^(?:s?d|g|esd|usd)?(WD|CV|CARBON|OB|[OBAFGKMLTCS](?![a-z]{2,}))", re.IGNORECASE)
-_WHITE_DWARF = re.compile(r"^D[ABCOQXZ]")  # in capitals, as a dwarf carbon star is dC
-_BINARY = re.compile(r"^SB\d?$", re.IGNORECASE)  # a spectroscopic binary, no star of type S
-_SPELLINGS = {"CARBON": "C", "OB": "O"}
 
 
 def check_targets(names: Sequence[str]) -> None:
@@ -174,34 +163,13 @@ def replace_labels(labels: Mapping[str, Any], more: Mapping[str, Any]) -> dict[s
     return {name: value for name, value in labels.items() if name not in replaced} | dict(more)
 
 
-def subclass_type(labels: Mapping[str, Any]) -> str | None:
-    """Map a survey's spelling of the subclass to one of `SUBCLASSES`; return None if none of them matches.
-
-    The subclass of a star is its spectral type: "A7V" is A, "dM5" and "M6III (148783)" are M, "WDhotter" and "DA" are
-    WD, "OB" is O, and carbon stars are C. The subclass of a galaxy or quasar is the first emission type that the text
-    contains.
-    """
-    text = str(labels.get("subclass", "")).strip()
-    if class_of(str(labels.get("class", ""))) in ("GALAXY", "QSO"):
-        return next((name for name in EMISSION if name in text.upper()), None)
-    if _WHITE_DWARF.match(text) or text.endswith("WD"):  # such as CalciumWD
-        return "WD"
-    if _BINARY.match(text):
-        return None
-    match = _STELLAR.match(text)
-    if match is None or text.lower() == "non":
-        return None
-    kind = match.group(1).upper()
-    return _SPELLINGS.get(kind, kind)
-
-
 def is_sky(sourcetype: str) -> bool:
     """Tell whether a type of target is that of a sky fibre, such as "Sky", or "ops_sky_boss" of SDSS-V."""
     return "SKY" in sourcetype.upper().split("_")
 
 
 def believe(labels: Mapping[str, Any]) -> dict[str, Any]:
-    """Select the labels of one spectrum that are reliable enough to learn, with the subclass mapped by `subclass_type`.
+    """Select the labels of one spectrum that are reliable enough to learn, with the subclass in its canonical spelling.
 
     Sky fibres have no labels. The class "Unknown" is dropped, and z is dropped with it. Class and z are also dropped if
     the pipeline warns about the redshift, that is, if ZWARNING has a bit other than MANY_OUTLIERS.
@@ -219,9 +187,9 @@ def believe(labels: Mapping[str, Any]) -> dict[str, Any]:
         known.pop("class", None)
     if known.get("teff", 1.0) <= 0.0:
         known.pop("teff")
-    kind = subclass_type(labels)
-    if kind is not None:
-        known["subclass"] = kind
+    subclass = canonical_subclass(str(labels.get("subclass", "")), class_of(str(labels.get("class", ""))))
+    if subclass is not None:
+        known["subclass"] = subclass
     return known
 
 
@@ -232,7 +200,8 @@ class BelievedLabels:
     Attributes
     ----------
     columns : dict of ndarray [B]
-        class and subclass as strings, empty where unknown; z, teff, logg and feh as float64, NaN where unknown.
+        class and subclass as strings, empty where unknown, and the subclass in its canonical spelling; z, teff, logg
+        and feh as float64, NaN where unknown.
     """
 
     columns: dict[str, np.ndarray]

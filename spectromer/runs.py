@@ -46,7 +46,14 @@ TRAINER = "trainer."
 T = TypeVar("T")
 
 _KINDS = (*(name.lower() for name in CLASSES), "flagged")  # of redshifts, in metrics.json
-_PARTS = ("by_value", "by_survey", "by_snr", "reliability", "flagged")  # objects among the figures of a target
+_PARTS = (
+    "by_value",
+    "by_survey",
+    "by_snr",
+    "reliability",
+    "flagged",
+    "subtypes",
+)  # objects among the figures of a target
 
 
 class RunFolder:
@@ -114,6 +121,8 @@ class RunFolder:
         if "test" not in saved:  # a folder of `spectromer evaluate`
             saved = {"test": saved}
         _check_figures(self.metrics, saved["test"])
+        if "subclass" in saved["test"] and "spectral_type" not in saved["test"]:  # of a version that knew only letters
+            saved["test"]["spectral_type"] = saved["test"].pop("subclass")
         for name, count in json_object(self.metrics, "counts", saved.get("counts", {})).items():
             _check_count(self.metrics, f"counts.{name}", count)
         return saved
@@ -195,10 +204,10 @@ def _check_figures(file: Path, figures: Any) -> None:
     if not json_object(file, "test", figures):
         raise RunError(f"{file}: it must hold the figures of at least one target")
     for name, found in figures.items():
-        if name not in TARGETS:
+        if name not in (*TARGETS, "spectral_type"):
             raise RunError(f"{file}: {shorten(name)} is not one of its keys")
         if name != "z":
-            _check_group(file, name, found, "accuracy" if name in CATEGORIES else "r2")
+            _check_group(file, name, found, "accuracy" if name in (*CATEGORIES, "spectral_type") else "r2")
             continue
         for kind, part in json_object(file, name, found).items():
             if kind not in _KINDS:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import MODEL
+from small import MODEL, read_table
 
 from spectromer.baselines import main as baselines_main
 from spectromer.config import BaselineConfig
@@ -15,6 +15,7 @@ from spectromer.errors import ArgumentError
 from spectromer.learning.baselines import baselines
 from spectromer.report import main as report_main
 from spectromer.shards.sources import load_simulated
+from spectromer.subclasses import spectral_type
 from spectromer.train import main as train_main
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 def test_all_are_compared_on_one_division(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
-    options = ["--simulated", "700", "--epochs", "1", "--targets", "class", "z", "teff"]
+    options = ["--simulated", "700", "--epochs", "1", "--targets", "class", "subclass", "z", "teff"]
     assert train_main([*options, *MODEL, "--out", str(run)]) == 0
     found = dict(baselines(BaselineConfig(run=run, methods=("forest", "svm"))))
     assert list(found) == ["run", "forest", "svm"]
@@ -31,6 +32,10 @@ def test_all_are_compared_on_one_division(tmp_path: Path, capsys: pytest.Capture
         assert found[name]["class"]["n"] == ours["test"]["class"]["n"] == ours["counts"]["test"]
         assert found[name]["class"]["accuracy"] > 0.7  # far above always saying STAR, 0.45
         assert found[name]["z"]["star"]["n"] == ours["test"]["z"]["star"]["n"]
+        letters, subclass = found[name]["spectral_type"], found[name]["subclass"]
+        assert letters["accuracy"] > 0.5 > subclass["accuracy"] > 0.1 and subclass["subtypes"]["within_2"] > 0.3
+        table = read_table(run / "baselines" / name / "predictions.parquet")
+        assert [spectral_type(value) for value in table["subclass"]] == list(table["spectral_type"])
         assert "reliability" in found[name]["class"] or name == "svm"
     capsys.readouterr()
     folders = [str(run), str(run / "baselines" / "forest"), str(run / "baselines" / "svm")]

@@ -64,6 +64,16 @@ def test_figures_are_shown() -> None:
     assert "held out" in shown and "accuracy 0.912 ± 0.012" in shown and "z of star" in shown and "nan" not in shown
 
 
+def test_distances_in_subtypes_are_a_group_of_their_own() -> None:
+    distance = {"n": 9, "median": 1.0, "within_1": 0.75, "within_2": 0.875, "bias": -0.5, "errors": {}}
+    rows = compare([("ours", {"subclass": {"accuracy": 0.5, "n": 10, "subtypes": distance}})])
+    assert ["subclass, distance in subtypes", "within_1", "0.7500"] in rows and [
+        "subclass",
+        "accuracy",
+        "0.5000",
+    ] in rows
+
+
 def test_a_report_is_one_page(tmp_path: Path) -> None:
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "redshift.png").write_bytes(b"a picture")

@@ -10,9 +10,7 @@ from spectromer.errors import ArgumentError, LayoutError
 from spectromer.labels import (
     CATEGORIES,
     CLASSES,
-    EMISSION,
     LABELS,
-    SUBCLASSES,
     TARGETS,
     BelievedLabels,
     believe,
@@ -20,42 +18,7 @@ from spectromer.labels import (
     clean_labels,
     is_sky,
     replace_labels,
-    subclass_type,
 )
-
-
-@pytest.mark.parametrize(
-    ("subclass", "kind"),
-    [
-        ("A7V", "A"), ("F5", "F"), ("dM5", "M"), ("gM0", "M"), ("M6III (148783)", "M"), ("sdM1", "M"),
-        ("G8V (101501)", "G"),
-        ("WD", "WD"), ("WDhotter", "WD"), ("CV", "CV"), ("Carbon", "C"), ("OB", "O"), ("B6", "B"), ("A0p", "A"),
-        ("L1", "L"), ("T2", "T"), ("Non", None), ("", None), ("DoubleStar", None),
-        ("DA", "WD"), ("DB", "WD"), ("DC", "WD"), ("DZ7.5", "WD"), ("DAH", "WD"), ("dC", "C"),
-        ("sdB", "B"), ("dA", "A"),
-    ],
-)  # fmt: skip
-def test_stellar_types_of_the_surveys(subclass: str, kind: str | None) -> None:
-    assert subclass_type({"class": "STAR", "subclass": subclass}) == kind
-
-
-@pytest.mark.parametrize(
-    ("subclass", "kind"),
-    [
-        ("STARBURST BROADLINE", "STARBURST"),
-        ("AGN BROADLINE", "AGN"),
-        ("BROADLINE", "BROADLINE"),
-        ("", None),
-        ("A7", None),
-    ],
-)
-def test_types_of_galaxies_and_quasars(subclass: str, kind: str | None) -> None:
-    assert subclass_type({"class": "GALAXY", "subclass": subclass}) == kind
-
-
-@pytest.mark.parametrize("name", SUBCLASSES)
-def test_every_subclass_is_a_type(name: str) -> None:
-    assert subclass_type({"class": "GALAXY" if name in EMISSION else "STAR", "subclass": name}) == name
 
 
 def test_labels_not_to_be_believed_are_left_out() -> None:
@@ -67,12 +30,12 @@ def test_labels_not_to_be_believed_are_left_out() -> None:
 
 
 def test_what_is_believed_is_what_can_be_learnt() -> None:
-    """A z without a class is none, a subclass is given as its type, and nothing but targets is there."""
+    """A z without a class is none, a subclass has its canonical spelling, and nothing but targets is there."""
     assert believe({"z": 0.1, "logg": 4.0, "snr": 9.0}) == {"logg": 4.0}
     labels = {"class": "STAR", "subclass": "dM5", "z": -1e-4, "ra": 10.0, "zwarning": 0, "sourcetype": "Obj"}
-    assert believe(labels) == {"class": "STAR", "subclass": "M", "z": -1e-4}
+    assert believe(labels) == {"class": "STAR", "subclass": "M5", "z": -1e-4}
     assert believe({"class": "STAR", "subclass": "Non", "z": 0.0}) == {"class": "STAR", "z": 0.0}
-    assert believe({"class": "STAR", "subclass": "A0", "z": 0.0, "zwarning": 4}) == {"subclass": "A"}
+    assert believe({"class": "STAR", "subclass": "A0", "z": 0.0, "zwarning": 4}) == {"subclass": "A0"}
     assert set(CATEGORIES) <= set(TARGETS) <= set(LABELS) and len(CLASSES) == 3
 
 
@@ -86,7 +49,12 @@ def test_believed_labels_are_columns() -> None:
     ]
     found = BelievedLabels.of(iter(rows))
     assert len(found) == 4 and found.columns.keys() == set(TARGETS)
-    assert found["class"].tolist() == ["STAR", "", "", "GALAXY"] and found["subclass"].tolist() == ["F", "", "", "AGN"]
+    assert found["class"].tolist() == ["STAR", "", "", "GALAXY"] and found["subclass"].tolist() == [
+        "F5",
+        "",
+        "",
+        "AGN BROADLINE",
+    ]
     np.testing.assert_array_equal(found["z"], [0.0, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(found["teff"], [6500.0, np.nan, np.nan, np.nan])
     assert {name: found[name].dtype for name in ("z", "teff", "logg", "feh")} == dict.fromkeys(

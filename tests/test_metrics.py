@@ -7,9 +7,17 @@ import pytest
 from astropy.table import Table
 from scipy.integrate import quad
 from scipy.stats import norm
+from sklearn.metrics import precision_recall_fscore_support
 
 from spectromer.labels import BelievedLabels
-from spectromer.learning.metrics import _categories, _redshifts, _scalars, evaluate_predictions, with_errors
+from spectromer.learning.metrics import (
+    _categories,
+    _one_value,
+    _redshifts,
+    _scalars,
+    evaluate_predictions,
+    with_errors,
+)
 from spectromer.learning.targets import Targets
 
 
@@ -84,3 +92,39 @@ def test_flags_are_judged_by_what_they_catch() -> None:
     assert found["galaxy"]["catastrophic_fraction"] == 0.5 and found["qso"]["catastrophic_fraction"] == 0.5
     assert found["galaxy"]["flagged"]["of_catastrophic"] == 0.5 and found["galaxy"]["flagged"]["of_good"] == 0.5
     assert found["flagged"]["catastrophic"] == 3 and found["flagged"]["of_catastrophic"] == pytest.approx(2 / 3)
+
+
+def test_subtypes_are_judged_by_distance() -> None:
+    """B3 is no value of the model: its distance counts, and its letter does. M alone counts as a letter."""
+    targets = Targets(("subclass",), {"subclass": ["A0", "A9", "B9", "F0", "M3", "WD"]})
+    true = ["A9", "A9", "A0", "B3", "M", "WDhotter", "A9", "CV", ""]
+    predicted = ["F0", "A9", "B9", "B9", "M3", "WD", "WD", "WD", "A0"]
+    types = ["F", "A", "B", "B", "M", "WD", "WD", "WD", "A"]
+    table = Table({"survey": ["SDSS"] * 9, "subclass": predicted, "spectral_type": types, "warning": [""] * 9})
+    labels = BelievedLabels.of([{"class": "STAR", "subclass": name} for name in true])
+    found = evaluate_predictions(table, labels, np.full(9, np.nan), targets)
+    subclass, letter, distance = found["subclass"], found["spectral_type"], found["subclass"]["subtypes"]
+    assert (subclass["n"], subclass["accuracy"]) == (5, 0.4)  # A9 A9 A0 WD A9
+    assert (letter["n"], letter["accuracy"]) == (7, pytest.approx(4 / 7))  # all but CV, which the model does not know
+    assert distance["n"] == 4 and distance["median"] == 1.0  # 1, 0, 1 and 6
+    assert (distance["within_1"], distance["within_2"], distance["bias"]) == (0.75, 0.75, 1.5)
+
+
+def test_a_model_of_letters_is_judged_by_letters() -> None:
+    targets = Targets(("subclass",), {"subclass": ["A", "AGN", "F"]})
+    names = ["A", "F", "AGN"]
+    table = Table({"survey": ["SDSS"] * 3, "subclass": names, "spectral_type": names, "warning": [""] * 3})
+    rows = [("STAR", "A5"), ("STAR", "A7"), ("GALAXY", "AGN BROADLINE")]
+    labels = BelievedLabels.of([{"class": kind, "subclass": name} for kind, name in rows])
+    found = evaluate_predictions(table, labels, np.full(3, np.nan), targets)
+    assert found["subclass"]["accuracy"] == found["spectral_type"]["accuracy"] == pytest.approx(2 / 3)
+    assert "subtypes" not in found["subclass"]
+
+
+def test_precision_recall_and_f1_are_those_of_sklearn() -> None:
+    rng = np.random.default_rng(0)
+    for rate in (0.0, 0.3, 1.0):
+        for chance in (0.0, 0.5):
+            predicted, true = rng.random(50) < rate, rng.random(50) < chance
+            want = precision_recall_fscore_support(true, predicted, average="binary", zero_division=0)[:3]
+            assert list(_one_value(predicted, true).values()) == pytest.approx(want)

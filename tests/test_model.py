@@ -64,3 +64,29 @@ def test_what_another_run_learnt_is_taken_over() -> None:
     assert torch.equal(theirs["z"], ours["z"]) and torch.equal(theirs["teff"], ours["teff"])
     with pytest.raises(ModelError, match="encoder is not the one asked for"):
         Design("vit_nano_patch16_128", Picture.of("plot", 128), new).build().load_matching(teacher.state_dict(), old)
+
+
+def test_subtypes_start_from_what_is_nearest() -> None:
+    """A run that knows letters passes each letter on to its subtypes, which share its probability."""
+    picture = Picture.of("plot", 64)
+    old = Targets(("subclass",), {"subclass": ["A", "G2", "WD"]})
+    new = Targets(("subclass",), {"subclass": ["A0", "A5", "CV", "G2", "G4", "G9", "WD"]})
+    teacher, pupil = Design("test_vit", picture, old).build(), Design("test_vit", picture, new).build()
+    torch.nn.init.normal_(teacher.head("subclass").output.bias)
+    before = {part: getattr(pupil.head("subclass").output, part).detach().clone() for part in ("weight", "bias")}
+    assert pupil.load_matching(teacher.state_dict(), old) == ["subclass"]
+    theirs, ours = teacher.head("subclass").output, pupil.head("subclass").output
+    assert torch.equal(ours.weight, torch.stack([theirs.weight[0]] * 2 + [before["weight"][2]] + [theirs.weight[1]] * 2
+                                                + [before["weight"][5], theirs.weight[2]]))  # fmt: skip
+    assert torch.equal(ours.bias[[2, 3, 5, 6]], torch.stack([before["bias"][2], theirs.bias[1], before["bias"][5],
+                                                             theirs.bias[2]]))  # fmt: skip
+    images = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+    theirs, ours = (model.eval()(images)["subclass"] for model in (teacher, pupil))
+    torch.testing.assert_close(ours[:, :2].logsumexp(1), theirs[:, 0])
+
+
+def test_a_category_of_one_value_has_a_loss() -> None:
+    """What has no label is left out, whatever stands in for it."""
+    model = Design("test_vit", Picture.of("plot", 64), Targets(("class",), {"class": ["STAR"]})).build().eval()
+    out = model(torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8))
+    assert model.losses(out, {"class": torch.tensor([-1, 0])})["class"].item() == 0.0

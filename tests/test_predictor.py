@@ -9,6 +9,7 @@ import torch
 
 from spectromer import Predictor, Spectrum, SpectrumBatch
 from spectromer.errors import RunError
+from spectromer.subclasses import is_subtype, spectral_type
 from spectromer.surveys.simulated import simulate
 
 pytestmark = pytest.mark.filterwarnings(
@@ -21,6 +22,29 @@ def test_a_subclass_belongs_to_its_class(run: Path) -> None:
     table = predictor.predict_all(simulate(100, seed=2))
     for row in table:
         assert row["subclass"] == "" or row["subclass"] in predictor.model.targets.subclasses[row["class"]]
+
+
+def test_letters_follow_from_subtypes(run: Path) -> None:
+    """Their probabilities are sums, all sum to one, and the subclass is the best one of the letter."""
+    predictor = Predictor.load(run)
+    targets = predictor.model.targets
+    table = predictor.predict_all(simulate(100, seed=2))
+    values, types = targets.vocabulary["subclass"], targets.spectral_types
+    assert sum(map(is_subtype, values)) > len(types)
+    p = np.array([table[f"subclass_prob_{value}"] for value in values]).T
+    sums = np.array([table[f"spectral_type_prob_{kind}"] for kind in types]).T
+    known = np.isfinite(p).all(1)
+    assert known.sum() > 50
+    np.testing.assert_allclose(p[known].sum(1), 1.0)
+    np.testing.assert_allclose(sums[known].sum(1), 1.0)
+    np.testing.assert_allclose(sums, targets.sum_types(p))
+    for i in np.flatnonzero(known):
+        kind = table["spectral_type"][i]
+        assert kind == types[sums[i].argmax()] and spectral_type(table["subclass"][i]) == kind
+        assert table["spectral_type_prob"][i] == sums[i].max()
+        inside = [p[i, k] for k, value in enumerate(values) if spectral_type(value) == kind]
+        assert table["subclass_prob"][i] == max(inside)
+    assert (np.asarray(table["spectral_type"])[~known] == "").all()
 
 
 def test_prediction_does_not_depend_on_the_batch(run: Path) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broken_runs import GONE, INF, NAN, make_task, refuses, set_key, to_version_1
+from broken_runs import GONE, INF, NAN, make_task, refuses, rewrite, set_key, to_version_1
 
 from spectromer.config import TrainConfig
 from spectromer.documents import SCHEMA
+from spectromer.evaluate import main as evaluate_main
 from spectromer.learning.checkpoints import check_resumable
 from spectromer.learning.design import Design
 from spectromer.learning.predictor import Predictor
@@ -17,6 +18,8 @@ from spectromer.learning.targets import Targets
 from spectromer.predict import main as predict_main
 from spectromer.report import main as report_main
 from spectromer.runs import RunFolder
+from spectromer.subclasses import spectral_type
+from spectromer.surveys.simulated import simulate
 from spectromer.train import main as train_main
 
 pytestmark = pytest.mark.filterwarnings(
@@ -27,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
 def test_a_good_folder_is_read(broken: Path) -> None:
     run, predictor = RunFolder(broken), Predictor.load(broken, device="cpu")
     assert run.read_config().picture == predictor.design.picture
-    assert run.read_metrics()["test"].keys() == {"class", "subclass", "z", "teff"}
+    assert run.read_metrics()["test"].keys() == {"class", "spectral_type", "subclass", "z", "teff"}
     check_resumable(run.last, make_task(broken))
     run.write_config(run.read_config())
     run.write_model(predictor.design)
@@ -251,6 +254,35 @@ def test_metrics_that_could_not_be_measured_are_read(broken: Path) -> None:
     set_key(broken / "metrics.json", "test.class.accuracy", NAN)
     set_key(broken / "metrics.json", "test.class.errors.accuracy", NAN)
     assert math.isnan(RunFolder(broken).read_metrics()["test"]["class"]["accuracy"])
+
+
+def test_a_run_that_knew_only_letters(broken: Path, survey: Path, tmp_path: Path) -> None:
+    """Its subclasses are spectral types. It predicts, is evaluated with subtypes, and its figures are of letters."""
+    run = RunFolder(broken)
+    design = run.read_model(Design)
+    values = design.targets.vocabulary["subclass"]
+    letters = sorted({spectral_type(value) for value in values})
+    rows = [next(i for i, value in enumerate(values) if spectral_type(value) == kind) for kind in letters]
+    rewrite(run.weights, lambda tensors, _: tensors.update({
+        name: tensor[rows] for name, tensor in tensors.items() if "subclass_head.output" in name
+    }))  # fmt: skip
+    set_key(run.model, "targets.vocabulary.subclass", letters)
+    of_class = {
+        kind: sorted({spectral_type(value) for value in found}) for kind, found in design.targets.subclasses.items()
+    }
+    set_key(run.model, "targets.subclasses", of_class)
+    saved = run.read_metrics()
+    old = saved["test"].pop("spectral_type")
+    saved["test"]["subclass"] = old
+    run.write_metrics(saved)
+    assert "subclass" not in run.read_metrics()["test"]
+    assert run.read_metrics()["test"]["spectral_type"]["accuracy"] == old["accuracy"]
+    table = Predictor.load(broken, device="cpu").predict_all(simulate(20, seed=3))
+    assert set(table["subclass"]) <= {"", *letters} and list(table["subclass"]) == list(table["spectral_type"])
+    assert evaluate_main([str(broken), "--data", str(survey / "catalog.csv"), "--out", str(tmp_path / "out")]) == 0
+    found = RunFolder(tmp_path / "out").read_metrics()["test"]
+    assert found["subclass"]["accuracy"] == found["spectral_type"]["accuracy"]
+    assert found["subclass"]["n"] > 10 and "subtypes" not in found["subclass"]
 
 
 @pytest.mark.parametrize("folder", [False, True])

@@ -40,6 +40,32 @@ def test_values_that_are_seen_too_rarely_are_not_learnt() -> None:
     assert Targets.fit(("subclass",), BelievedLabels.of(rows), least=4).vocabulary["subclass"] == ["A", "F"]
 
 
+def test_subtypes_are_learnt_with_their_letter() -> None:
+    """Rare subtypes have neighbours to learn from. A rare kind is learnt as its spectral type."""
+    kinds = {"A5": 4, "A6": 1, "A": 7, "M3": 2, "M": 3, "T2": 2, "DA": 5, "DB": 2, "WD": 3, "CV": 5, "C": 1}
+    names = [name for name, count in kinds.items() for _ in range(count)]
+    labels = BelievedLabels.of([{"class": "STAR", "subclass": name} for name in names])
+    targets = Targets.fit(("class", "subclass"), labels)
+    assert targets.vocabulary["subclass"] == ["A5", "A6", "CV", "DA", "M", "WD"]
+    assert targets.spectral_types == ["A", "CV", "M", "WD"]
+    assert targets.subclasses == {"STAR": ["A5", "A6", "CV", "DA", "M", "WD"]}
+    # An A star of unknown subtype has a code of its own, after those of the six values.
+    want = {"A5": 0, "A6": 1, "A": 6, "M3": 4, "M": 4, "T2": -1, "DA": 3, "DB": 5, "WD": 5, "CV": 2, "C": -1}
+    assert targets.encode(labels)["subclass"].tolist() == [want[name] for name in names]
+    assert targets.merge(["A5", "A9", "A", "M3", "DB", "C", ""]).tolist() == ["A5", "", "", "M", "WD", "", ""]
+    unseen = BelievedLabels.of([{"class": "STAR", "subclass": "A9"}, {}])
+    assert targets.encode(unseen)["subclass"].tolist() == [6, -1]
+
+
+def test_letters_are_sums_of_subtypes() -> None:
+    vocabulary = ["A", "AGN", "AGN BROADLINE", "DA", "F0", "F5", "WD"]
+    targets = Targets(("subclass",), {"subclass": vocabulary})
+    p = np.array([[0.1, 0.2, 0.05, 0.15, 0.3, 0.1, 0.1]])
+    assert targets.spectral_types == ["A", "AGN", "F", "WD"]
+    np.testing.assert_allclose(targets.sum_types(p), [[0.1, 0.25, 0.4, 0.25]])
+    assert targets.members.sum(0).tolist() == [1] * 7
+
+
 def test_model_json_holds_them(tmp_path: Path) -> None:
     vocabulary = {"class": ["QSO", "STAR"], "subclass": ["A", "BROADLINE", "F"]}
     subclasses = {"QSO": ["BROADLINE"], "STAR": ["A", "F"]}

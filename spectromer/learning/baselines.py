@@ -89,6 +89,8 @@ def _classical(
     for name in targets.names:
         fitted = np.concatenate([rows["train"], rows["val"]])
         known = known_mask(encoded[name][fitted]).numpy()
+        if name in CATEGORIES:  # a classifier cannot learn from a spectral type alone
+            known &= encoded[name][fitted].numpy() < len(targets.vocabulary[name])
         held_out = np.where(np.arange(len(fitted)) < len(rows["train"]), -1, 0)[known]
         x, y = np.concatenate([spectra["train"], spectra["val"]])[known], encoded[name][fitted].numpy()[known]
         pipeline, grid = make(name, max(1, min(len(x) // 2, x.shape[1]) - 1))
@@ -103,9 +105,10 @@ def _classical(
             ) from error
         chosen[name] = {key: str(value) for key, value in search.best_params_.items()}
         predicted = search.predict(spectra["test"])
-        table[name] = np.array(targets.vocabulary[name])[predicted] if name in CATEGORIES else predicted
-        if name in CATEGORIES and hasattr(search, "predict_proba"):
-            table[f"{name}_prob"] = search.predict_proba(spectra["test"]).max(1)
+        if name in CATEGORIES:
+            _add_category(table, name, targets, search, spectra["test"], predicted)
+        else:
+            table[name] = predicted
     table["warning"] = [""] * len(table)
     run = RunFolder(folder)
     run.create()
@@ -115,6 +118,27 @@ def _classical(
     }
     run.write_metrics(metrics)
     return metrics["test"]
+
+
+def _add_category(
+    table: Table, name: str, targets: Targets, search: Any, spectra: np.ndarray, predicted: np.ndarray
+) -> None:
+    """Add a predicted category, the spectral type that follows from a subclass, and probabilities if there are any."""
+    p = None
+    if hasattr(search, "predict_proba"):
+        p = np.zeros((len(spectra), len(targets.vocabulary[name])))
+        p[:, search.classes_] = search.predict_proba(spectra)
+    if name == "subclass":
+        best = targets.members[:, predicted].argmax(0)
+        if p is not None:  # as in Predictor: the most probable type, and the most probable subclass of this type
+            sums = targets.sum_types(p)
+            best = sums.argmax(1)
+            predicted = np.where(targets.members[best], p, -1.0).argmax(1)
+            table["spectral_type_prob"] = sums.max(1)
+        table["spectral_type"] = np.array(targets.spectral_types)[best]
+    table[name] = np.array(targets.vocabulary[name])[predicted]
+    if p is not None:
+        table[f"{name}_prob"] = p[np.arange(len(p)), predicted]
 
 
 def baselines(config: BaselineConfig) -> list[tuple[str, dict[str, Any]]]:

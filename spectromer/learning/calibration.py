@@ -16,7 +16,7 @@ from torch import Tensor
 from spectromer.documents import SCHEMA, parse_document, parse_json
 from spectromer.errors import RunError, require
 from spectromer.files import atomic, read_tensors
-from spectromer.labels import SCALARS
+from spectromer.labels import CATEGORIES, SCALARS
 from spectromer.learning.heads import known_mask
 from spectromer.learning.metrics import CATASTROPHIC
 from spectromer.learning.model import SpectrumModel
@@ -134,14 +134,15 @@ class Calibration:
             if known.sum() < _LEAST:
                 continue
             given, true, head = out[name][known].float(), labels[name][known], model.head(name)
+            score = head.surprise if name in CATEGORIES else head.loss
             if name in SCALARS:
                 mean, sigma = head.estimate(given)
                 found.sigma[name] = float(_conformal((true - mean).abs() / sigma, torch.tensor([0.6827]))[0])
                 continue
 
-            def loss(log_t: float, given: Tensor = given, true: Tensor = true, head: Any = head) -> float:
+            def loss(log_t: float, given: Tensor = given, true: Tensor = true, score: Any = score) -> float:
                 pairs = zip(torch.split(given, _CHUNK), torch.split(true, _CHUNK), strict=True)
-                return sum(float(head.loss(g / math.exp(log_t), t).sum()) for g, t in pairs) / len(true)
+                return sum(float(score(g / math.exp(log_t), t).sum()) for g, t in pairs) / len(true)
 
             best = minimize_scalar(loss, bounds=_TEMPERATURES, method="bounded", options={"xatol": 0.01})
             found.temperature[name] = math.exp(best.x)

@@ -22,6 +22,7 @@ from spectromer.shards.feeds import in_order
 from spectromer.shards.sources import load
 from spectromer.shards.splits import subsample
 from spectromer.shards.store import ShardSet
+from spectromer.subclasses import spectral_type
 
 __all__ = ["evaluate", "evaluate_run", "evaluate_table"]
 
@@ -145,8 +146,14 @@ def evaluate_table(
     believed, labels = shards.believed.take(rows), list(shards.labels(rows))
     snr = np.array([row.get("snr", np.nan) for row in labels], dtype=np.float64)
     metrics = evaluate_predictions(table, believed, snr, targets)
-    for name in targets.vocabulary:
-        plots.confusion_matrix(table, believed, name, targets, run.plots / f"confusion_{name}.png")
+    if "class" in targets.names:
+        found = np.asarray(table["class"])
+        plots.confusion_matrix(found, believed["class"], targets.vocabulary["class"], run.plots / "confusion_class.png")
+    if "subclass" in targets.names:
+        types = np.array([spectral_type(value) for value in believed["subclass"]], dtype=str)
+        found, path = np.asarray(table["spectral_type"]), run.plots / "confusion_spectral_type.png"
+        plots.confusion_matrix(found, types, targets.spectral_types, path)
+        plots.subtypes(np.asarray(table["subclass"]), believed["subclass"], run.plots / "subtypes.png")
     plots.reliability(metrics, run.plots / "reliability.png")
     if "z" in targets.names:
         plots.redshifts(table, believed, run.plots / "redshift.png")

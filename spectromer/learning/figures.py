@@ -18,11 +18,13 @@ _CATEGORY = ("accuracy", "macro_f1", "expected_calibration_error")
 _REDSHIFT = ("r2", "sigma_nmad", "catastrophic_fraction", "coverage_68", "crps")
 _SCALAR = ("r2", "rmse", "sigma_nmad", "coverage_68", "crps")
 _FLAGGED = ("of_catastrophic", "of_good")
+_SUBTYPES = ("median", "within_1", "within_2", "bias")
 _SECTIONS = ("by_value", "by_survey", "by_snr")
 _PLOTS = {
     "learning_curves": "Loss by epoch",
     "confusion_class": "Confusion matrix of the class, normalised over each true value (row)",
-    "confusion_subclass": "Confusion matrix of the subclass, normalised over each true value (row)",
+    "confusion_spectral_type": "Confusion matrix of the spectral type, normalised over each true value (row)",
+    "subtypes": "Predicted against true subtypes",
     "reliability": "Accuracy by predicted probability",
     "redshift": "Predicted against true redshifts",
     "coverage": "Fraction of the true redshifts within each central interval",
@@ -46,6 +48,8 @@ def headlines(metrics: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], tu
     for name, figures in metrics.items():
         if "accuracy" in figures:
             yield name, figures, _CATEGORY
+            if "subtypes" in figures:
+                yield f"{name}, distance in subtypes", figures["subtypes"], _SUBTYPES
         elif "r2" in figures:
             yield name, figures, _SCALAR
         else:

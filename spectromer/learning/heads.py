@@ -1,10 +1,18 @@
-"""Heads for categories and scalars. The redshift head is in `redshift.py`."""
+"""Heads for categories, ordered subclasses and scalars. The redshift head is in `redshift.py`."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CategoryHead", "ScalarHead", "known_mask"]
+from spectromer.subclasses import scale_position, spectral_type
+
+__all__ = ["SMOOTHING", "CategoryHead", "ScalarHead", "SubclassHead", "known_mask"]
+
+#: Standard deviation in subtypes over which the target of a subtype is spread. Repeated observations by LAMOST scatter by
+#: about this much, and in cross-validation on real spectra, probabilities are best with it (docs/results.md).
+SMOOTHING = 0.5
 
 
 class _Head(nn.Module):
@@ -27,6 +35,64 @@ class CategoryHead(_Head):
     def loss(self, logits: Tensor, value: Tensor) -> Tensor:
         """Cross-entropy [B] with `value` int64 [B]."""
         return functional.cross_entropy(logits.float(), value, reduction="none")
+
+    def surprise(self, logits: Tensor, value: Tensor) -> Tensor:
+        """Negative log-probability [B] of `value` int64 [B], by which probabilities are calibrated."""
+        return CategoryHead.loss(self, logits, value)
+
+
+class SubclassHead(CategoryHead):
+    """Head for the logits of subclasses, which knows the order of the subtypes.
+
+    Parameters
+    ----------
+    width : int
+        Length of the inputs.
+    vocabulary : sequence of str
+        The subclasses.
+    hidden : bool
+        Whether there is a hidden layer.
+    smoothing : float
+        Standard deviation, in subtypes, of the Gaussian that spreads the target of a subtype over its neighbours on the
+        scale. With 0, the loss is the cross-entropy.
+
+    Notes
+    -----
+    Labels from `len(vocabulary)` on are those of `Targets.encode` for spectral types. Their loss is minus the logarithm
+    of the summed probability of the type's subclasses.
+    """
+
+    targets: Tensor
+    members: Tensor
+
+    def __init__(self, width: int, vocabulary: Sequence[str], hidden: bool, smoothing: float = SMOOTHING) -> None:
+        super().__init__(width, len(vocabulary), hidden)
+        places = torch.tensor([torch.nan if (at := scale_position(v)) is None else at for v in vocabulary])
+        apart = places[:, None] - places
+        kernel = torch.exp(-0.5 * (apart / max(smoothing, 1e-6)) ** 2)
+        kernel = torch.where(apart.isnan(), torch.eye(len(vocabulary)), kernel)
+        types = [spectral_type(value) for value in vocabulary]
+        members = [[float(kind == one) for kind in types] for one in sorted(set(types))]
+        # They follow from the vocabulary, so that checkpoints do not hold them.
+        self.register_buffer("targets", kernel / kernel.sum(1, keepdim=True), persistent=False)
+        self.register_buffer("members", torch.tensor(members), persistent=False)
+
+    def loss(self, logits: Tensor, value: Tensor) -> Tensor:
+        """Cross-entropy [B] with the smoothed target of `value` int64 [B]."""
+        return self._loss(logits, value, self.targets)
+
+    def surprise(self, logits: Tensor, value: Tensor) -> Tensor:
+        """Negative log-probability [B] of `value` int64 [B], without smoothing."""
+        return self._loss(logits, value, torch.eye(len(self.targets), device=logits.device))
+
+    def _loss(self, logits: Tensor, value: Tensor, targets: Tensor) -> Tensor:
+        log_p = logits.float().log_softmax(1)
+        n = len(targets)
+        exact = -(targets[value.clamp(max=n - 1)] * log_p).sum(1)
+        inside = self.members[(value - n).clamp(min=0)] > 0
+        # A floor keeps the gradient finite.
+        coarse = -log_p.masked_fill(~inside, -1e4).logsumexp(1)
+        return torch.where(value < n, exact, coarse)
 
 
 class ScalarHead(_Head):

@@ -9,11 +9,12 @@ import numpy as np
 from astropy.stats import mad_std
 from astropy.table import Table
 from scipy.stats import norm
-from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, r2_score
+from sklearn.metrics import accuracy_score, f1_score, r2_score
 
 from spectromer.labels import CATEGORIES, SCALARS, BelievedLabels
 from spectromer.learning.coverage import NO_GOOD_PIXEL
 from spectromer.learning.targets import Targets
+from spectromer.subclasses import scale_position, spectral_type
 
 __all__ = ["CATASTROPHIC", "evaluate_predictions", "with_errors"]
 
@@ -85,8 +86,21 @@ def _categories(predicted: np.ndarray, true: np.ndarray, probability: np.ndarray
 
 
 def _one_value(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    scores = precision_recall_fscore_support(true, predicted, average="binary", zero_division=0)[:3]
-    return dict(zip(("precision", "recall", "f1"), map(float, scores), strict=True))
+    """Precision, recall and F1 of one value, each 0 where it is not defined, given masks of the rows that have it."""
+    right = float((predicted & true).sum())
+    counts = {"precision": predicted.sum(), "recall": true.sum(), "f1": 0.5 * (predicted.sum() + true.sum())}
+    return {name: right / float(count) if count else 0.0 for name, count in counts.items()}
+
+
+def _subtypes(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Figures of positions on the scale of subtypes: the median distance, and the fractions within 1 and 2 subtypes."""
+    distance = np.abs(predicted - true)
+    return {
+        "median": float(np.median(distance)),
+        "within_1": float(np.mean(distance <= 1)),
+        "within_2": float(np.mean(distance <= 2)),
+        "bias": float(np.mean(predicted - true)),
+    }
 
 
 def _numbers(predicted: np.ndarray, true: np.ndarray, error: np.ndarray) -> dict[str, float]:
@@ -184,6 +198,32 @@ def _category_metrics(table: Table, name: str, true: np.ndarray, groups: Any) ->
     return figures
 
 
+def _of_category(
+    table: Table, name: str, labels: np.ndarray, predictable: np.ndarray, snr: np.ndarray, targets: Targets
+) -> dict[str, Any]:
+    """The entries of class, or of spectral type and subclass, as far as there are labels."""
+    true = {name: np.where(np.isin(labels, targets.vocabulary[name]), labels, "")}
+    if name == "subclass":
+        types = np.array([spectral_type(value) for value in labels], dtype=str)
+        true = {"spectral_type": np.where(np.isin(types, targets.spectral_types), types, "")}
+        true |= {name: targets.merge(labels).astype(str)}
+    results = {}
+    for what, values in true.items():
+        rows = np.flatnonzero((values != "") & predictable)
+        if what in table.colnames and len(rows) >= _MIN_COUNT:
+            groups = _groups(snr[rows], np.asarray(table["survey"])[rows])
+            results[what] = _category_metrics(table[rows], what, values[rows], groups)
+    if "subclass" in results:
+        places = [
+            np.array([np.nan if (at := scale_position(value)) is None else at for value in column])
+            for column in (np.asarray(table[name]).astype(str), labels)
+        ]
+        ordered = np.isfinite(places[0] + places[1]) & predictable
+        if ordered.sum() >= _MIN_COUNT:
+            results["subclass"]["subtypes"] = with_errors(_subtypes, *(column[ordered] for column in places))
+    return results
+
+
 def _redshift_metrics(table: Table, true: np.ndarray, classes: np.ndarray, groups: Any) -> dict[str, Any]:
     names = ("z_lo68", "z_hi68", "z_lo95", "z_hi95", "z_crps")
     z = np.asarray(table["z"], dtype=np.float64)
@@ -229,10 +269,16 @@ def evaluate_predictions(table: Table, labels: BelievedLabels, snr: np.ndarray, 
     Returns
     -------
     dict
-        One entry per target, with figures as `with_errors` returns them, for all spectra, by_snr and by_survey.
+        One entry per target, and one of the spectral type, with figures as `with_errors` returns them, for all spectra,
+        by_snr and by_survey.
 
         - class, subclass: accuracy, macro_f1, by_value (precision, recall and f1 of each value), reliability and
-          expected_calibration_error.
+          expected_calibration_error. A label that the vocabulary lacks counts as its spectral type if this is in the
+          vocabulary, and is left out otherwise.
+        - spectral_type: the same figures of the spectral types, which follow from the subclasses.
+        - `subtypes` in subclass: the distance between predicted and true subtypes, where both are on the ordered scale.
+          It holds the median, the fractions within_1 and within_2, and the bias, which is positive if the predictions
+          are too cool.
         - z: an entry for each true class (galaxy, qso, star) with r2, rmse, bias, sigma_nmad, catastrophic_fraction,
           coverage_68, coverage_95, crps and flagged. `flagged` holds the flagged fractions of the catastrophic and of
           the good redshifts. An entry `flagged` holds them for all classes.
@@ -241,18 +287,15 @@ def evaluate_predictions(table: Table, labels: BelievedLabels, snr: np.ndarray, 
     predictable = np.array([not text.startswith(NO_GOOD_PIXEL) for text in table["warning"]], dtype=bool)
     results: dict[str, Any] = {}
     for name in targets.names:
-        usable = labels.known(name) & predictable
         if name in CATEGORIES:
-            usable &= np.isin(labels[name].astype(str), targets.vocabulary[name])
-        rows = np.flatnonzero(usable)
+            results |= _of_category(table, name, labels[name].astype(str), predictable, snr, targets)
+            continue
+        rows = np.flatnonzero(labels.known(name) & predictable)
         if len(rows) < _MIN_COUNT:
             continue
         true, part = labels[name][rows], table[rows]
-        true = true.astype(str) if name in CATEGORIES else true
         groups = _groups(snr[rows], np.asarray(part["survey"]))
-        if name in CATEGORIES:
-            results[name] = _category_metrics(part, name, true, groups)
-        elif name in SCALARS:
+        if name in SCALARS:
             columns = [np.asarray(part[name], np.float64), true]
             columns += [c for c in (_column(part, f"{name}_err"),) if c is not None]
             results[name] = with_errors(_scalars, *columns)

@@ -1,5 +1,7 @@
 """The model, which consists of an encoder and one head per target."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,12 +11,15 @@ from spectromer.config import HeadKind, RedshiftMethod
 from spectromer.errors import ModelError
 from spectromer.labels import CATEGORIES
 from spectromer.learning.encoder import ImageEncoder
-from spectromer.learning.heads import CategoryHead, ScalarHead, known_mask
+from spectromer.learning.heads import CategoryHead, ScalarHead, SubclassHead, known_mask
 from spectromer.learning.redshift import COARSE_EDGES, RedshiftHead
 from spectromer.learning.specformer import SpecFormer
 from spectromer.learning.targets import LOGARITHMIC, Targets
+from spectromer.subclasses import scale_position, spectral_type
 
 __all__ = ["SpectrumModel"]
+
+_NEAR = 2  # subtypes
 
 
 class SpectrumModel(nn.Module):
@@ -46,7 +51,9 @@ class SpectrumModel(nn.Module):
         context_width = len(COARSE_EDGES) + 1 if "z" in targets.names else 0
         modules: dict[str, nn.Module] = {}
         for name in targets.names:
-            if name in CATEGORIES:
+            if name == "subclass":
+                modules[name] = SubclassHead(width + context_width, targets.vocabulary[name], hidden)
+            elif name in CATEGORIES:
                 modules[name] = CategoryHead(width + context_width, len(targets.vocabulary[name]), hidden)
             elif name == "z":
                 axis = encoder.axis
@@ -94,15 +101,18 @@ class SpectrumModel(nn.Module):
         for name in self.targets.names:
             value = labels[name]
             known = known_mask(value)
-            each = self.head(name).loss(out[name], torch.where(known, value, torch.ones_like(value)))
+            filler = torch.full_like(value, 1 if value.is_floating_point() else 0)  # 0 is a value of every category
+            each = self.head(name).loss(out[name], torch.where(known, value, filler))
             losses[name] = torch.where(known, each, torch.zeros_like(each)).sum() / known.sum().clamp(min=1)
         return losses
 
     def load_matching(self, weights: dict[str, Tensor], targets: Targets) -> list[str]:
         """Load the weights of another model with the same encoder.
 
-        Weights are copied for the values of a category, and for the redshifts, that both models have. The scalar heads
-        are copied as they are, so the scales of this model must be those of the other (see `Targets.with_scales_of`).
+        Weights are copied for the values of a category, and for the redshifts, that both models have. A subclass that
+        only this model has begins with the weights of its spectral type, or else of the nearest subtype up to two
+        subtypes away. The scalar heads are copied as they are, so the scales of this model must be those of the other
+        (see `Targets.with_scales_of`).
 
         Parameters
         ----------
@@ -137,11 +147,14 @@ class SpectrumModel(nn.Module):
             current = {key: value for key, value in state.items() if key.startswith(prefix)}
             if name in CATEGORIES and f"{prefix}output.weight" in loaded:
                 old, new = targets.vocabulary[name], self.targets.vocabulary[name]
+                sources = [_source(value, old) for value in new]
                 for part in ("weight", "bias"):
                     rows = current[f"{prefix}output.{part}"].clone()
-                    for i, value in enumerate(new):
-                        if value in old and rows[i].shape == loaded[f"{prefix}output.{part}"][0].shape:
-                            rows[i] = loaded[f"{prefix}output.{part}"][old.index(value)]
+                    for i, source in enumerate(sources):
+                        if source is not None and rows[i].shape == loaded[f"{prefix}output.{part}"][0].shape:
+                            rows[i] = loaded[f"{prefix}output.{part}"][old.index(source)]
+                            if part == "bias" and source not in new:  # its parts share its probability
+                                rows[i] -= math.log(sources.count(source))
                     loaded[f"{prefix}output.{part}"] = rows
             if name == "z" and loaded.keys() == current.keys():
                 known = self.head("z").adapt_weights({key.removeprefix(prefix): value for key, value in loaded.items()})
@@ -151,3 +164,15 @@ class SpectrumModel(nn.Module):
                 copied.append(name)
         self.load_state_dict(state | taken)
         return sorted(copied)
+
+
+def _source(value: str, old: Sequence[str]) -> str | None:
+    """The value of another model's category whose weights are the best start for `value`; None if there is none."""
+    for one in (value, spectral_type(value)):
+        if one in old:
+            return one
+    places = {one: at for one in old if (at := scale_position(one)) is not None}
+    here = scale_position(value)
+    near = {one: abs(at - here) for one, at in places.items()} if here is not None else {}
+    best = min(near, key=near.__getitem__, default=None)
+    return best if best is not None and near[best] <= _NEAR else None

@@ -10,9 +10,9 @@ from astropy.table import Table
 from matplotlib.figure import Figure
 
 from spectromer.labels import CLASSES, BelievedLabels
-from spectromer.learning.targets import Targets
+from spectromer.subclasses import LETTERS, scale_position
 
-__all__ = ["confusion_matrix", "coverage", "example_sheet", "learning_curves", "redshifts", "reliability"]
+__all__ = ["confusion_matrix", "coverage", "example_sheet", "learning_curves", "redshifts", "reliability", "subtypes"]
 
 STYLE: dict[Any, Any] = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "figure.dpi": 120}
 
@@ -37,24 +37,18 @@ def learning_curves(history: Sequence[dict[str, float]], path: Path) -> None:
         _save(figure, path)
 
 
-def confusion_matrix(table: Table, labels: BelievedLabels, name: str, targets: Targets, path: Path) -> None:
+def confusion_matrix(predicted: np.ndarray, true: np.ndarray, values: Sequence[str], path: Path) -> None:
     """Plot the confusion matrix of a category, normalised over each true value (row)."""
     from sklearn.metrics import ConfusionMatrixDisplay
 
-    values = targets.vocabulary[name]
-    pairs = [
-        (true, str(predicted))
-        for true, predicted in zip(labels[name], table[name], strict=True)
-        if true in values and predicted
-    ]
-    if not pairs:
+    chosen = np.isin(true.astype(str), values) & (predicted != "")
+    if not chosen.any():
         return
-    true, predicted = zip(*pairs, strict=True)
     with matplotlib.rc_context(STYLE | {"axes.spines.top": True, "axes.spines.right": True}):
         figure = Figure(figsize=(1.8 + 0.55 * len(values),) * 2)
         ConfusionMatrixDisplay.from_predictions(
-            true,
-            predicted,
+            true[chosen].astype(str),
+            predicted[chosen].astype(str),
             labels=values,
             normalize="true",
             values_format=".2f",
@@ -63,6 +57,35 @@ def confusion_matrix(table: Table, labels: BelievedLabels, name: str, targets: T
             xticks_rotation="vertical",
             ax=figure.subplots(),
         )
+        _save(figure, path)
+
+
+def subtypes(predicted: np.ndarray, true: np.ndarray, path: Path) -> None:
+    """Plot the numbers of predicted against true subclasses that are on the ordered scale, as a 2-D histogram."""
+    places = np.array(
+        [
+            [np.nan if (at := scale_position(str(value))) is None else at for value in column]
+            for column in (true, predicted)
+        ],
+        dtype=float,
+    )
+    places = places[:, np.isfinite(places).all(0)]
+    if not places.size:
+        return
+    low, high = 10 * (int(places.min()) // 10), 10 * (int(places.max()) // 10 + 1)
+    edges = (np.arange(low, high + 1) - 0.5).tolist()
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 4.0))
+        axes = figure.subplots()
+        counts = np.histogram2d(places[0], places[1], bins=[edges, edges])[0].T
+        mesh = axes.pcolormesh(edges, edges, np.ma.masked_equal(counts, 0), cmap="viridis", norm="log")
+        axes.plot([edges[0], edges[-1]], [edges[0], edges[-1]], color="0.6", lw=0.6)
+        ticks = range(low, high, 5)
+        names = [f"{LETTERS[at // 10]}{at % 10}" for at in ticks]
+        axes.set(xlabel="true subtype", ylabel="predicted subtype", aspect="equal")
+        axes.set_xticks(ticks, names, rotation=90)
+        axes.set_yticks(ticks, names)
+        figure.colorbar(mesh, label="spectra")
         _save(figure, path)
 
 

@@ -134,7 +134,9 @@ class Predictor:
 
             - id, survey;
             - for class and subclass, the value, its probability (`class_prob`) and the probabilities of all values
-              (`class_prob_STAR`);
+              (`class_prob_STAR`). A subclass is chosen among those of the predicted class;
+            - with subclass, spectral_type, such as G for G2, with the summed probabilities of its subclasses
+              (`spectral_type_prob`, `spectral_type_prob_G`). The subclass is the most probable one of this type;
             - for z, the point estimate; z_err, half the width of the 68 % interval; z_lo68, z_hi68, z_lo95, z_hi95;
               z_prob, the probability that z is right to within 1000 km/s (3000 km/s for quasars); z_flag, the sum of
               the `Z_FLAGS` that apply;
@@ -199,7 +201,7 @@ class Predictor:
     def _add_category(self, table: Table, name: str, p: np.ndarray, blank: np.ndarray) -> None:
         """Add the columns of one category, given its probabilities [B, values].
 
-        A subclass is chosen among those of the predicted class.
+        A subclass is chosen among those of the predicted class, and of these among those of the most probable type.
         """
         targets = self.model.targets
         values = np.array(targets.vocabulary[name])
@@ -211,11 +213,13 @@ class Predictor:
         p = np.where(allowed, p, 0.0)
         total = p.sum(1, keepdims=True)
         p = np.where(blank[:, None] | (total == 0), np.nan, p / np.where(total == 0, 1.0, total))
-        best = np.nan_to_num(p, nan=-1.0).argmax(1)
-        table[name] = np.where(np.isnan(p[:, 0]), "", values[best])
-        table[f"{name}_prob"] = p[np.arange(len(p)), best]
-        for i, value in enumerate(values):
-            table[f"{name}_prob_{value}"] = p[:, i]
+        eligible = p
+        if name == "subclass":
+            types, sums = np.array(targets.spectral_types), targets.sum_types(p)
+            best = np.nan_to_num(sums, nan=-1.0).argmax(1)
+            eligible = np.where(targets.members[best], p, -1.0)
+            _add_columns(table, "spectral_type", types, sums, best)
+        _add_columns(table, name, values, p, np.nan_to_num(eligible, nan=-1.0).argmax(1))
 
     def predict_all(self, spectra: Iterable[Spectrum], batch_size: int = 256) -> Table:
         """Predict any number of spectra, batch by batch."""
@@ -231,3 +235,11 @@ def _read_blocks(encoder: ImageEncoder | SpecFormer) -> list[int]:
     """The indices of the blocks that end a quarter, a half and all of a transformer. Their tokens give the features."""
     depth = len(encoder.layers)
     return sorted({max(1, depth // 4) - 1, max(1, depth // 2) - 1, depth - 1})
+
+
+def _add_columns(table: Table, name: str, values: np.ndarray, p: np.ndarray, best: np.ndarray) -> None:
+    """Add the value at `best` [B], its probability, and all probabilities [B, values], which are NaN if unknown."""
+    table[name] = np.where(np.isnan(p[:, 0]), "", values[best])
+    table[f"{name}_prob"] = p[np.arange(len(p)), best]
+    for i, value in enumerate(values):
+        table[f"{name}_prob_{value}"] = p[:, i]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spectromer.errors import ArgumentError
 from spectromer.labels import CATEGORIES, SCALARS, BelievedLabels, check_targets
+from spectromer.subclasses import LETTERS, is_subtype, spectral_type
 
 __all__ = ["LOGARITHMIC", "Targets"]
 
@@ -28,7 +29,8 @@ class Targets:
     names : tuple of str
         Names of the targets, among class, subclass, z, teff, logg and feh.
     vocabulary : dict
-        The possible values of class and subclass, each in alphabetical order.
+        The possible values of class and subclass, each in alphabetical order. A subclass can be a spectral type as a
+        whole, such as "AGN" or "M", if its parts were too rare or not told apart.
     subclasses : dict
         The subclasses that occur with each class. If it is empty, a class may have any subclass.
     scale : dict
@@ -76,6 +78,9 @@ class Targets:
     def fit(cls, names: Sequence[str], labels: BelievedLabels, least: int = 5) -> "Targets":
         """Derive vocabulary and scale from labels. Values that occur fewer than `least` times are not learnt.
 
+        A subclass that is rarer counts as its spectral type. But every subtype of a letter is learnt, however rare, if
+        `least` spectra have any subtype of this letter, because subtypes learn from their neighbours.
+
         Raises
         ------
         ArgumentError
@@ -86,7 +91,7 @@ class Targets:
         for name in names:
             values = labels[name][labels.known(name)]
             if name in CATEGORIES:
-                vocabulary[name] = sorted(value for value, count in Counter(values).items() if count >= least)
+                vocabulary[name] = (_subclasses if name == "subclass" else _frequent)(Counter(values), least)
                 enough = bool(vocabulary[name])
             else:
                 enough = len(values) >= least
@@ -100,7 +105,8 @@ class Targets:
                     f"target {name!r} has too few labels to learn from: {len(values)} of {len(labels)} training "
                     f"spectra have one, and each value is needed at least {least} times"
                 )
-        pairs = set(zip(labels["class"], labels["subclass"], strict=True))
+        learnt = _merge(labels["subclass"], vocabulary.get("subclass", []))
+        pairs = set(zip(labels["class"], learnt, strict=True))
         subclasses = {
             kind: [value for value in vocabulary.get("subclass", []) if (kind, value) in pairs]
             for kind in vocabulary.get("class", [])
@@ -114,16 +120,79 @@ class Targets:
             scale["z"] = other.scale["z"]
         return replace(self, scale=scale)
 
+    @property
+    def spectral_types(self) -> list[str]:
+        """The spectral types of the subclasses in the vocabulary, in alphabetical order."""
+        return sorted({spectral_type(value) for value in self.vocabulary.get("subclass", [])})
+
+    def merge(self, subclasses: Iterable[str]) -> np.ndarray:
+        """Express subclasses by the vocabulary, [B] object.
+
+        A subclass that is not in the vocabulary becomes its spectral type if that is in it, and otherwise "".
+        """
+        return np.array(_merge(subclasses, self.vocabulary["subclass"]), dtype=object)
+
+    @property
+    def members(self) -> np.ndarray:
+        """Tell which subclasses of the vocabulary belong to each of `spectral_types`, [types, values] bool."""
+        found = np.array([spectral_type(value) for value in self.vocabulary["subclass"]])
+        return np.asarray(np.array(self.spectral_types)[:, None] == found)
+
+    def sum_types(self, p: np.ndarray) -> np.ndarray:
+        """Sum probabilities [B, values] of the subclasses to those of `spectral_types`, [B, types]."""
+        return np.stack([p[:, chosen].sum(1) for chosen in self.members], 1)
+
     def encode(self, labels: BelievedLabels) -> dict[str, Tensor]:
-        """Labels as tensors [B]: categories are int64, -1 if missing; numbers are float32, NaN if missing."""
+        """Labels as tensors [B]: categories are int64, -1 if missing; numbers are float32, NaN if missing.
+
+        A subclass of which only the spectral type is known, and this is no value of its own, has the code n + i, where
+        n is the length of the vocabulary and i the index in `spectral_types`.
+        """
         encoded = {}
         for name in self.names:
             if name in CATEGORIES:
-                index = {value: i for i, value in enumerate(self.vocabulary[name])}
-                encoded[name] = torch.tensor([index.get(value, -1) for value in labels[name]], dtype=torch.int64)
+                code = {value: i for i, value in enumerate(self.vocabulary[name])}
+                found = labels[name].tolist()
+                if name == "subclass":
+                    types = {f"{value}*": len(code) + i for i, value in enumerate(self.spectral_types)}
+                    found = [value if value in code else _coarse(value, code) for value in found]
+                    code |= types
+                encoded[name] = torch.tensor([code.get(value, -1) for value in found], dtype=torch.int64)
             else:
                 encoded[name] = torch.from_numpy(labels[name].astype(np.float32))
         return encoded
+
+
+def _frequent(counts: Counter[str], least: int) -> list[str]:
+    return sorted(value for value, count in counts.items() if count >= least)
+
+
+def _subclasses(counts: Counter[str], least: int) -> list[str]:
+    """The vocabulary of the subclass, given how often each canonical subclass occurs."""
+    of_type, typed = Counter[str](), Counter[str]()
+    for value, count in counts.items():
+        kind = spectral_type(value)
+        typed[kind] += count if is_subtype(value) else 0
+        of_type[kind] += count if is_subtype(value) or count < least or value == kind else 0
+    learnt = {value for value, count in counts.items() if is_subtype(value) and typed[spectral_type(value)] >= least}
+    learnt |= {value for value, count in counts.items() if value != spectral_type(value) and count >= least}
+    learnt |= {kind for kind, count in of_type.items() if count >= least and typed[kind] < least}
+    return sorted(learnt)
+
+
+def _merge(subclasses: Iterable[str], vocabulary: Iterable[str]) -> list[str]:
+    known = set(vocabulary)
+    at = {value: value if value in known else spectral_type(value) for value in set(subclasses)}
+    return [at[value] if at[value] in known else "" for value in subclasses]
+
+
+def _coarse(value: str, code: Iterable[str]) -> str:
+    """A subclass outside the vocabulary: its spectral type, marked with "*" if this is no value of its own.
+
+    The kinds of an unordered spectral type exclude each other, so that an unknown kind is none of them.
+    """
+    kind = spectral_type(value) if value else ""
+    return kind if kind in code or not (len(kind) == 1 and kind in LETTERS) else f"{kind}*"
 
 
 def _check_keys(what: str, found: Iterable[str], possible: Sequence[str]) -> None:
