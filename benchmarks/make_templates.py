@@ -91,6 +91,8 @@ def read_real(catalog: Path, smallest: int = 3000) -> Real:
     found: list[tuple[Spectrum, str, float, int, str]] = []
     for row in table:
         kind, z = str(row["class"]), row["z"]
+        if "DR13" in str(row["release"]):  # it may not be public
+            continue
         if kind not in KINDS or np.ma.is_masked(z) or row["npix"] < smallest or str(row["sourcetype"]) == "SKY":
             continue
         if not (abs(z) < 0.003 if kind == "STAR" else z > 0):
@@ -212,8 +214,8 @@ def main(options: Options) -> None:
     used = 0 if real is None else int((real.fold != options.exclude_fold).sum())
     about = {
         "licence": "MIT, as the package. They are averages; no spectrum can be recovered from them.",
-        "origin": f"{options.simulated} simulated spectra of each class, seed {options.seed}, and {used} real spectra of "
-        "SDSS and LAMOST",
+        "origin": f"{options.simulated} simulated spectra of each class, seed {options.seed}, and {used} real spectra "
+        "of SDSS and LAMOST",
         "command": "python benchmarks/make_templates.py" + ("" if real is None else " --real CATALOG"),
     }
     save(sets, options.out, about=about)
