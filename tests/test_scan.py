@@ -87,10 +87,10 @@ def test_equals_a_fit_at_every_shift(
     for row in range(2):
         want = reference.chi_square(flux[row], ivar[row], templates, first, shifts, fixed, coverage)
         null = (ivar[row] * flux[row] ** 2).sum()
-        np.testing.assert_array_equal(np.isfinite(got.chi2[row]), np.isfinite(want))
+        np.testing.assert_array_equal(got.chi2[row].isfinite().numpy(), np.isfinite(want))
         known = np.isfinite(want)
         # A ridge of 1e-11 matters in systems with almost as many amplitudes as pixels.
-        np.testing.assert_allclose(got.chi2[row][known], want[known], rtol=1e-4, atol=1e-5 * null)
+        np.testing.assert_allclose(got.chi2[row].numpy()[known], want[known], rtol=1e-4, atol=1e-5 * null)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
@@ -241,13 +241,13 @@ def test_an_answer_at_the_end_of_the_range_is_flagged() -> None:
 
 
 def test_units_do_not_matter() -> None:
-    """A flux in erg/s/cm2/Angstrom gives the same redshift, and amplitudes in its unit."""
+    """A flux too small for single precision gives the same redshift, and amplitudes in its unit."""
     spectrum = observed(0.05)
-    small = Spectrum.from_arrays(spectrum.flux.double() * 1e-17, spectrum.ivar.double() * 1e34, spectrum.wavelength)
+    small = Spectrum.from_arrays(spectrum.flux.double() * 1e-25, spectrum.ivar.double() * 1e50, spectrum.wavelength)
     assert small.flux_scale != 1.0
     one, other = (scan_redshift(s, templates=template_set()) for s in (spectrum, small))
     assert float(one.z[0]) == pytest.approx(float(other.z[0]), abs=1e-8)
-    assert (other.amplitudes[0] * 1e17).tolist() == pytest.approx(one.amplitudes[0].tolist(), rel=1e-4)
+    assert (other.amplitudes[0] * 1e25).tolist() == pytest.approx(one.amplitudes[0].tolist(), rel=1e-4)
 
 
 def test_narrow_bins_share_the_information_of_wide_pixels() -> None:

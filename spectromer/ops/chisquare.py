@@ -88,6 +88,8 @@ def chi_square(
     fixed = _checked(flux, ivar, templates, shifts, polynomials, coverage)
     low, high = shifts
     count, bins, pixels = high - low + 1, templates.shape[1], flux.shape[1]
+    if len(flux) == 0:  # no FFT takes an empty batch
+        return ChiSquare(flux.new_zeros(0, count), torch.zeros(0, count, dtype=torch.int64, device=flux.device))
     flux, ivar = _scaled(flux, ivar)
     window = _window(templates / _rms(templates), first + high, pixels + count - 1)
     length = int(next_fast_len(window.shape[1], real=True))
