@@ -30,11 +30,12 @@ TURN = 250  # simulated spectra at a time
 
 @dataclass(frozen=True)
 class Kind:
-    """What the templates of one class are: the range at rest in Angstrom, that of redshifts, and their number."""
+    """What the templates of one class are: the range at rest in Angstrom, that of redshifts, their number, and polynomials."""
 
     rest: tuple[float, float]
     z_range: tuple[float, float]
     count: int
+    polynomials: int
 
     @property
     def first(self) -> int:
@@ -48,9 +49,9 @@ class Kind:
 
 
 KINDS = {
-    "STAR": Kind((3500.0, 10500.0), (-0.003, 0.003), 12),
-    "GALAXY": Kind((1650.0, 10500.0), (-0.002, 1.1), 10),
-    "QSO": Kind((600.0, 10000.0), (0.05, 5.0), 6),
+    "STAR": Kind((3500.0, 10500.0), (-0.003, 0.003), 12, 0),
+    "GALAXY": Kind((1650.0, 10500.0), (-0.002, 1.1), 10, 0),
+    "QSO": Kind((600.0, 10000.0), (0.05, 5.0), 6, 4),
 }
 
 
@@ -200,7 +201,9 @@ def make(
         weights = np.maximum(weights, 1e-4)
         flux, weights = np.concatenate([flux, observed]), np.concatenate([weights, w])
     found = components(flux.astype(np.float32), weights.astype(np.float32), start, iterations)
-    return TemplateSet(name, torch.from_numpy(np.ascontiguousarray(found)), kind.first, kind.z_range, STEP)
+    return TemplateSet(
+        name, torch.from_numpy(np.ascontiguousarray(found)), kind.first, kind.z_range, STEP, kind.polynomials
+    )
 
 
 def main(options: Options) -> None:

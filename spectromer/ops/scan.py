@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -95,7 +95,7 @@ def scan_redshift(
     wavelength: Any = None,
     *,
     templates: TemplateSet | Sequence[TemplateSet] | None = None,
-    polynomials: int = 0,
+    polynomials: int | None = None,
     coverage: float = 0.8,
     dtype: torch.dtype = torch.float64,
     curves: bool = False,
@@ -116,8 +116,9 @@ def scan_redshift(
     templates : TemplateSet or sequence of TemplateSet, optional
         Sets of templates, all of one step; by default those of the package, `spectromer.templates.load()`. A set may
         require a gradient, and is moved to the device of the spectra.
-    polynomials : int
-        The number of Legendre polynomials of log wavelength, fixed to the observed pixels, that are added to every set.
+    polynomials : int, optional
+        The number, 0 to 8, of Legendre polynomials of log wavelength, fixed to the observed pixels, that are added to
+        every set. By default each set has its own number, `TemplateSet.polynomials`.
     coverage : float
         The smallest fraction, in (0, 1], of the summed inverse variance of a spectrum that the templates must cover at
         a shift; below it, the shift is left out.
@@ -142,30 +143,30 @@ def scan_redshift(
     sets = load() if templates is None else (templates,) if isinstance(templates, TemplateSet) else tuple(templates)
     require(len(sets) > 0, "templates must be one or more sets, got none")
     require(len({s.step for s in sets}) == 1, f"templates must have one step, got {sorted({s.step for s in sets})}")
-    if isinstance(polynomials, bool) or not isinstance(polynomials, int) or not 0 <= polynomials <= 8:
-        raise ArgumentError(f"polynomials must be a number from 0 to 8, got {polynomials!r}")
     require(dtype in RIDGE, f"dtype must be torch.float64 or torch.float32, got {dtype}")
     require(0.0 < coverage <= 1.0, f"coverage must lie in (0, 1], got {coverage}")
+    if polynomials is not None:
+        sets = tuple(replace(s, polynomials=polynomials) for s in sets)
     sets = tuple(s.to(device) for s in sets)
 
     start, pixels = _grid(batch, sets)
     log_wavelength = sets[0].step * (start + torch.arange(pixels, dtype=torch.float64, device=device))
     grid = 10.0**log_wavelength
     flux, weights = _on_grid(batch, grid, sets[0].step, dtype)
-    fixed = _legendre((log_wavelength - _MIDDLE) / _WIDTH, polynomials).to(dtype)
+    fixed = _legendre((log_wavelength - _MIDDLE) / _WIDTH, max(s.polynomials for s in sets)).to(dtype)
 
     found = []
     for s in sets:
         low, high = s.shifts
-        size = (high - low + 1) * (len(s) + polynomials) ** 2 * dtype.itemsize * 4
+        size = (high - low + 1) * (len(s) + s.polynomials) ** 2 * dtype.itemsize * 4
         rows = max(1, _BUDGET.get(device.type, _BUDGET["cpu"]) // size)
-        options: dict[str, Any] = {"polynomials": fixed, "coverage": coverage}
+        options: dict[str, Any] = {"polynomials": fixed[: s.polynomials], "coverage": coverage}
         parts = [
             chi_square(f, w, s.flux.to(dtype), s.first - start, s.shifts, **options)
             for f, w in zip(flux.split(rows), weights.split(rows), strict=True)
         ]
         found.append((torch.cat([p.chi2 for p in parts]), torch.cat([p.pixels for p in parts])))
-    summary = _summary(sets, [(c.detach().double(), n) for c, n in found], polynomials, batch.flux.device)
+    summary = _summary(sets, [(c.detach().double(), n) for c, n in found], device)
     scales = torch.tensor(batch.flux_scale, dtype=torch.float64, device=device)
     amplitudes, models = _fits(sets, flux.detach(), weights, fixed, start, summary, scales)
     return RedshiftScan(
@@ -217,7 +218,7 @@ def _legendre(x: Tensor, count: int) -> Tensor:
 
 
 def _summary(
-    sets: Sequence[TemplateSet], found: Sequence[tuple[Tensor, Tensor]], polynomials: int, device: torch.device
+    sets: Sequence[TemplateSet], found: Sequence[tuple[Tensor, Tensor]], device: torch.device
 ) -> dict[str, Tensor]:
     """The fields of RedshiftScan that follow from the curves, and the best shift [B]."""
     best = [_vertex(chi2, s) for s, (chi2, _) in zip(sets, found, strict=True)]
@@ -228,7 +229,7 @@ def _summary(
     z, z_err, edge, at = (v.gather(1, chosen)[:, 0] for v in (set_z, set_z_err, at_end, index))
     # Counted at the chosen set's best shift.
     pixels = torch.stack([n.gather(1, index[:, t : t + 1])[:, 0] for t, (_, n) in enumerate(found)], 1)
-    free = torch.tensor([len(s) + polynomials for s in sets], device=device)
+    free = torch.tensor([len(s) + s.polynomials for s in sets], device=device)
     dof = (pixels - free).gather(1, chosen)[:, 0]
     first = torch.tensor([s.shifts[0] for s in sets], device=device)
 
@@ -292,7 +293,7 @@ def _fits(
     scales: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Amplitudes [B, M] and models [B, N] at the best shifts."""
-    count = max(len(s) for s in sets) + len(fixed)
+    count = max(len(s) + s.polynomials for s in sets)
     amplitudes, models = (
         torch.full((len(flux), n), torch.nan, dtype=torch.float64, device=flux.device) for n in (count, flux.shape[1])
     )
@@ -306,7 +307,7 @@ def _fits(
             s.flux.detach().to(flux.dtype),
             s.first - start,
             summary["shift"][rows],
-            polynomials=fixed,
+            polynomials=fixed[: s.polynomials],
         )
         padded = torch.nn.functional.pad(fitted.double(), (0, count - fitted.shape[1]))
         amplitudes[rows] = padded * scales[rows, None]

@@ -37,6 +37,8 @@ class TemplateSet:
         The lowest and the highest redshift that is tried.
     step : float
         Step of log10 of the wavelength. The default, 1e-4, is the pixel of SDSS and LAMOST, 69 km/s.
+    polynomials : int
+        The number of polynomials of log wavelength, fixed to the observed pixels, that the model has as well.
 
     Raises
     ------
@@ -49,6 +51,7 @@ class TemplateSet:
     first: int
     z_range: tuple[float, float]
     step: float = 1e-4
+    polynomials: int = 0
 
     def __post_init__(self) -> None:
         shape = tuple(self.flux.shape)
@@ -59,6 +62,12 @@ class TemplateSet:
             -1.0 < low <= high < math.inf,
             f"z_range of the templates {self.name!r} must rise from above -1, got {self.z_range}",
         )
+        if (
+            isinstance(self.polynomials, bool)
+            or not isinstance(self.polynomials, int)
+            or not 0 <= self.polynomials <= 8
+        ):
+            raise ArgumentError(f"polynomials must be a number from 0 to 8, got {self.polynomials!r}")
         require(0.0 < self.step < 0.1, f"step of the templates {self.name!r} must lie in (0, 0.1), got {self.step}")
 
     def __len__(self) -> int:
@@ -108,7 +117,8 @@ def save(
 
     require(len({s.name for s in sets}) == len(sets), f"names of sets must differ, got {[s.name for s in sets]}")
     fields = [
-        {"name": s.name, "first": s.first, "step": s.step, "z_range": list(s.z_range), "count": len(s)} for s in sets
+        {"name": s.name, "first": s.first, "step": s.step, "z_range": list(s.z_range), "polynomials": s.polynomials}
+        for s in sets
     ]
     header = {"schema": _SCHEMA, "about": json.dumps(dict(about)), "sets": json.dumps(fields)}
     tensors = {
@@ -148,6 +158,7 @@ def load(path: str | os.PathLike[str] = DEFAULT) -> tuple[TemplateSet, ...]:
                     int(s["first"]),
                     (float(s["z_range"][0]), float(s["z_range"][1])),
                     float(s["step"]),
+                    int(s["polynomials"]),
                 )
                 for s in json.loads(header["sets"])
             )
