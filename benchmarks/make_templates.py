@@ -30,7 +30,7 @@ TURN = 250  # simulated spectra at a time
 
 @dataclass(frozen=True)
 class Kind:
-    """What the templates of one class are: the range at rest in Angstrom, that of redshifts, their number, and polynomials."""
+    """The ranges of wavelength at rest (Angstrom) and of redshift of one class, and its numbers of columns."""
 
     rest: tuple[float, float]
     z_range: tuple[float, float]
@@ -66,7 +66,7 @@ class Options:
     """Leave out the real spectra of one fold of objects, 0 to 4, so that it can be evaluated."""
     simulated: int = 1500
     """Number of simulated spectra of each class."""
-    iterations: int = 12
+    iterations: int = 6
     seed: int = 0
 
 

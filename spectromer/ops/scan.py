@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spectromer.errors import ArgumentError, require
+from spectromer.errors import require
 from spectromer.forms import batch_of
 from spectromer.ops.chisquare import RIDGE, chi_square, fit_at
 from spectromer.ops.resample import resample
