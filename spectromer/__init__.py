@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from spectromer.ops.raster import rasterize
     from spectromer.ops.render import render
     from spectromer.ops.resample import resample
+    from spectromer.ops.scan import scan_redshift
     from spectromer.picture import Picture
     from spectromer.spectra import Spectrum, SpectrumBatch
     from spectromer.surveys import read
@@ -31,6 +32,7 @@ __all__ = [
     "read",
     "render",
     "resample",
+    "scan_redshift",
 ]
 __version__ = "0.1.0"
 
@@ -44,6 +46,7 @@ _HOME = {
     "read": "surveys",
     "render": "ops",
     "resample": "ops",
+    "scan_redshift": "ops",
 }
 
 

@@ -65,7 +65,7 @@ def test_operators_do_not_wake_the_compiler() -> None:
 
 def test_every_public_name_is_there() -> None:
     assert {"Picture", "Predictor", "ReadError", "SpectromerError", "Spectrum", "SpectrumBatch"} <= set(PUBLIC)
-    assert {"rasterize", "read", "render", "resample"} <= set(PUBLIC)
+    assert {"rasterize", "read", "render", "resample", "scan_redshift"} <= set(PUBLIC)
     assert set(PUBLIC) <= set(dir(spectromer))
     for name in PUBLIC:
         assert getattr(spectromer, name).__module__.startswith("spectromer"), name
@@ -95,7 +95,7 @@ LAYERS = (
     ("errors", "extension", "subclasses"),
     ("files", "chunks", "picture", "labels", "grids", "arrays"),
     ("config", "documents", "spectra"),
-    ("runs", "regions", "forms"),
+    ("runs", "regions", "forms", "templates"),
     ("ops", "surveys"),
     ("transforms", "shards", "reference"),
     ("learning",),
