@@ -126,7 +126,8 @@ def features(spectra: list[Spectrum], rest: bool = False) -> dict[str, np.ndarra
     flux, ivar = (t.double() for t in spectromer.resample(moved, torch.from_numpy(FINE)))
     f, v = flux.numpy(), ivar.numpy()
     good = v > 0
-    filled = np.array([np.interp(FINE, FINE[g], row[g]) for row, g in zip(f, good, strict=True)])
+    some = [g if g.any() else ~g for g in good]  # a spectrum that ends before the common grid is 0
+    filled = np.array([np.interp(FINE, FINE[g], row[g]) for row, g in zip(f, some, strict=True)])
     filled /= np.maximum(np.median(np.abs(filled), 1, keepdims=True), 1e-30)
     coarse = filled.reshape(len(f), -1, PARTS).mean(2)
     continuum = median_filter(filled, (1, CONTINUUM), mode="nearest")
