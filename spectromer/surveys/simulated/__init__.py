@@ -42,7 +42,7 @@ def _chunk(spectrograph: Spectrograph, seed: int, number: int) -> list[Spectrum]
             continue
         grid = wave.expand(len(index), -1)
         if name == "STAR":
-            drawn, rows = draw_stars(grid, draw, len(index))
+            drawn, rows = draw_stars(grid, draw, len(index), spectrograph.survey)
         elif name == "GALAXY":
             drawn, rows = draw_galaxies(grid, draw, len(index), spectrograph.redshift_reach)
         else:
@@ -81,7 +81,7 @@ def simulate(
     Yields
     ------
     Spectrum
-        All have labels class, subclass, z, snr, ra and dec, those of SDSS zwarning, and stars except white dwarfs teff,
+        All have labels class, subclass, z, snr, ra and dec, those of SDSS zwarning, and stars of the types O to M teff,
         logg and feh. 45 % are stars, 33 % galaxies and 22 % quasars.
 
     Raises
