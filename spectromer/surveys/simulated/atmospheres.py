@@ -6,6 +6,7 @@ together, and of molecules, are smooth depths.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -44,10 +45,10 @@ _LINES = (
     (3859.92, "Fe", 0, 0.00, 1.55, 1.0),
     (3886.29, "Fe", 0, 0.05, 0.92, 1.0),
     (3905.53, "Si", 0, 1.91, 0.82, 0.8),
-    (3933.68, "Ca", 1, 0.00, 20.25, 4.5),
+    (3933.68, "Ca", 1, 0.00, 20.25, 3.5),
     (3944.02, "Al", 0, 0.00, 0.49, 0.7),
     (3961.54, "Al", 0, 0.01, 0.62, 0.7),
-    (3968.49, "Ca", 1, 0.00, 15.47, 4.0),
+    (3968.49, "Ca", 1, 0.00, 15.47, 3.2),
     (4005.25, "Fe", 0, 1.56, 0.41, 0.7),
     (4030.76, "Mn", 0, 0.00, 0.33, 0.7),
     (4033.07, "Mn", 0, 0.00, 0.30, 0.7),
@@ -69,8 +70,8 @@ _LINES = (
     (4271.77, "Fe", 0, 1.48, 0.76, 0.9),
     (4274.80, "Cr", 0, 0.00, 0.30, 0.8),
     (4289.72, "Cr", 0, 0.00, 0.27, 0.8),
-    (4300.05, "CH", 0, 0.30, 3.5, 5.0),
-    (4309.00, "CH", 0, 0.30, 3.5, 4.0),
+    (4300.05, "CH", 0, 0.30, 4.5, 5.0),
+    (4309.00, "CH", 0, 0.30, 4.5, 4.0),
     (4325.78, "Fe", 0, 1.61, 0.79, 0.9),
     (4383.56, "Fe", 0, 1.48, 1.01, 0.9),
     (4395.03, "Ti", 1, 1.08, 0.15, 0.8),
@@ -184,7 +185,7 @@ def planck(wave: Tensor, teff: Tensor) -> Tensor:
 def balmer_strength(teff: Tensor) -> Tensor:
     """The Balmer lines' strength relative to that of their maximum, which lies at A2 (Gray & Corbally 2009)."""
     offset = torch.log(teff / 9200.0)
-    return torch.exp(-0.5 * (offset / torch.where(offset < 0, 0.30, 0.55)) ** 2)
+    return torch.exp(-0.5 * (offset / torch.where(offset < 0, 0.28, 0.55)) ** 2)
 
 
 def continuum(wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor) -> Tensor:
@@ -194,39 +195,55 @@ def continuum(wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor) -> Tensor:
     """
     jump = balmer_strength(teff) * torch.sigmoid((teff - 6600.0) / 250.0)
     flux = planck(wave, teff * (1.0 + 0.35 * jump))
-    # At the Sun's 4000 A, lines too faint to be listed here take a quarter of the light (Holweger 1970, A&A 4, 11).
-    metals = (_absorbers("Fe", 0, 1.5, teff, logg, feh) ** 0.35).clamp(max=2.5)
-    blanket = 0.28 * metals * ((5000.0 - wave) / 1000.0).clamp(0.0, 1.6) ** 1.5
+    # At the Sun's 4000 A, lines too faint to be listed here take about a sixth of the light (fitted by eye).
+    metals = (_absorbers(["Fe"], [0], [1.5], teff, logg, feh) ** 0.35).clamp(max=2.5)
+    blanket = 0.18 * metals * ((5000.0 - wave) / 1000.0).clamp(0.0, 1.6) ** 1.5
     return flux * (1.0 - 0.6 * jump * below(wave, 3690.0, 20.0)) * torch.exp(-blanket)
 
 
-def _absorbers(element: str, stage: int, excitation: float, teff: Tensor, logg: Tensor, abundance: Tensor) -> Tensor:
-    """The number of absorbers for each unit of continuous opacity, relative to the Sun's, [B, 1]."""
-    sun = [torch.tensor(v) for v in _SUN]
-    own = _log_absorbers(element, stage, excitation, teff, logg, abundance)
-    return 10.0 ** (own - _log_absorbers(element, stage, excitation, *sun)).clamp(-8.0, 4.0)
+def _absorbers(
+    elements: Sequence[str],
+    stages: Sequence[int],
+    excitation: Sequence[float],
+    teff: Tensor,
+    logg: Tensor,
+    metals: Tensor,
+) -> Tensor:
+    """The number of absorbers of L lines for each unit of continuous opacity, relative to the Sun's, [B, L].
+
+    `metals` is the logarithm of their abundance, [B, 1] or [B, L].
+    """
+    first = torch.tensor([_ELEMENTS[name][0] for name in elements])
+    second = torch.tensor([_ELEMENTS[name][1] for name in elements])
+    ion, energy = torch.tensor(stages) == 1, torch.tensor(excitation)
+    sun = [torch.tensor([[value]]) for value in _SUN]
+    own = _log_absorbers(first, second, ion, energy, teff, logg, metals)
+    return 10.0 ** (own - _log_absorbers(first, second, ion, energy, *sun)).clamp(-8.0, 4.0)
 
 
-def _log_absorbers(element: str, stage: int, excitation: float, teff: Tensor, logg: Tensor, metals: Tensor) -> Tensor:
+def _log_absorbers(
+    first: Tensor, second: Tensor, ion: Tensor, excitation: Tensor, teff: Tensor, logg: Tensor, metals: Tensor
+) -> Tensor:
+    """The logarithm of `_absorbers` up to a constant, by energies in eV [L] of ionisation and excitation."""
     temperature = 0.87 * teff.clamp(2500.0, 45000.0)  # of the layer where lines form
     theta = 5040.0 / temperature
-    # Electron pressure: Gray (2005), eqs. 9.21 and 9.24, for the power of gravity and the exponential of temperature.
+    # Electron pressure grows with gravity and exponentially with temperature (Gray 2005, chapter 9).
     hot = temperature.clamp(max=9500.0) - 5000.0
-    pressure = 1.2 + 0.00045 * hot + 0.35 * (logg - 4.44) + 0.3 * metals * (temperature < 6000.0)
+    pressure = 1.2 + 0.00045 * hot + 0.35 * (logg - 4.44)
 
-    def ionised(energy: float) -> Tensor:
+    def ionised(energy: Tensor | float) -> Tensor:
         """Saha's ratio of two stages of ionisation, with partition functions of equal size."""
-        return 10.0 ** (2.5 * torch.log10(temperature) - theta * energy - 0.18 - pressure).clamp(-30.0, 30.0)
+        return 10.0 ** (2.5 * torch.log10(temperature) - theta * energy - 0.18 - pressure).clamp(-18.0, 18.0)
 
-    first, second, _ = _ELEMENTS[element]
     once = ionised(first)
     twice = once * ionised(second)
-    share = (once if stage else torch.ones_like(once)) / (1.0 + once + twice)
-    # Opacity: H- by Saha, bound-free absorption from n = 3, equal to it at Teff = 8000 K, and electron scattering.
+    share = torch.where(ion, once, torch.ones_like(once)) / (1.0 + once + twice)
+    # Opacity: H- by Saha, bound-free absorption from n = 3, equal to it at Teff = 8000 K, and scattering by
+    # electrons. In these units, of 1.9e-17 cm2, it is 6.65e-25 cm2 for each of them.
     neutral = 1.0 / (1.0 + ionised(13.6))
     minus = pressure + 0.754 * theta - 2.5 * torch.log10(temperature)
     bound_free = -12.09 * theta - (-12.09 * 0.724) + (1.2 + 0.00045 * 1960.0 + 0.754 * 0.724 - 2.5 * math.log10(6960.0))
-    opacity = neutral * (10.0**minus + 10.0**bound_free) + 10.0**-7.0
+    opacity = neutral * (10.0**minus + 10.0**bound_free) + 3.6e-8 * (1.0 - neutral) + 1e-12
     return metals + torch.log10(share) - theta * excitation - torch.log10(opacity)
 
 
@@ -234,11 +251,7 @@ _GROWTH = np.geomspace(1e-6, 1e7, 400)
 _WIDTHS = 0.10 * np.log1p(_GROWTH) + 0.01 * np.sqrt(_GROWTH)
 
 
-def _width(solar: float, absorbers: Tensor) -> Tensor:
-    """Equivalent width in A of a line of `solar` width in the Sun: linear, flat, then damped (Gray 2005, chapter 13)."""
-    own = np.interp(solar, _WIDTHS, _GROWTH)
-    found = np.interp(own * absorbers.numpy(), _GROWTH, _WIDTHS, left=0.0)
-    return torch.from_numpy(found.astype(np.float32))
+_SOLAR = np.interp([line[4] for line in _LINES], _WIDTHS, _GROWTH)  # the lines' places on the curve in the Sun
 
 
 def metal_depth(
@@ -246,11 +259,18 @@ def metal_depth(
 ) -> Tensor:
     """Optical depth [B, N] of atomic lines and the G band for [alpha/Fe] = `alpha` and a velocity in km/s."""
     tau = torch.zeros_like(wave)
-    for air, element, stage, excitation, solar, sigma in _LINES:
-        metals = feh + alpha if _ELEMENTS[element][2] else feh
-        width = _width(solar, _absorbers(element, stage, excitation, teff, logg, metals))
+    _, elements, stages, excitation, _, _ = zip(*_LINES, strict=True)
+    metals = feh + alpha * torch.tensor([float(_ELEMENTS[name][2]) for name in elements])
+    absorbers = _absorbers(elements, stages, excitation, teff, logg, metals)
+    # The curve of growth gives equivalent widths: linear, flat, then damped (Gray 2005, chapter 13).
+    grown = np.interp(_SOLAR * absorbers.numpy(), _GROWTH, _WIDTHS, left=0.0)
+    widths = torch.from_numpy(grown.astype(np.float32))
+    for k, (air, element, _, _, solar, sigma) in enumerate(_LINES):
+        width = widths[:, k : k + 1]
         if element == "CH":  # the molecule is gone above 7000 K, and dissolved in favour of CO below 4000 K
             width = width * torch.sigmoid((6300.0 - teff) / 300.0) * torch.sigmoid((teff - 3900.0) / 200.0)
+        if float(width.max()) < 0.01:
+            continue
         vacuum = air * (1.0 + 2.735182e-4 + 131.4182 / air**2 + 2.76249e8 / air**4)  # Morton (1991, ApJS 77, 119)
         own = sigma * (1.0 + 0.6 * torch.log1p(width / solar))
         add_line(tau, wave, vacuum, broadened(vacuum, 0.0, dispersion).hypot(own), 1.3 * width.clamp(max=30.0))

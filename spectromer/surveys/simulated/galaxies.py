@@ -11,7 +11,7 @@ from spectromer.surveys.simulated.atmospheres import planck
 from spectromer.surveys.simulated.draw import C_KMS, Draw, add_line, broadened
 from spectromer.surveys.simulated.stars import star_flux
 
-__all__ = ["draw_galaxies", "emission", "starlight"]
+__all__ = ["draw_galaxies", "emission", "population_shares", "starlight"]
 
 # Populations: upper end of their ages in Gyr, V light for each solar mass relative to the Sun's (Bruzual & Charlot
 # 2003, MNRAS 344, 1000, from their figures), and Teff and log g of the stars that give most of it.
