@@ -174,7 +174,7 @@ def test_quasars_have_a_break_and_a_balmer_edge() -> None:
 
 def test_dust_dims_by_its_law() -> None:
     wave = torch.tensor([4400.0, 5500.0])
-    depth = sky.interstellar(wave, column(1.0))[0] / (0.4 * np.log(10.0))
+    depth = sky.interstellar(wave, column(1.0), column(1.0))[0] / (0.4 * np.log(10.0))
     assert float(depth[1]) == pytest.approx(3.1, rel=0.01) and float(depth[0] - depth[1]) == pytest.approx(
         1.0, abs=0.07
     )

@@ -185,7 +185,7 @@ def planck(wave: Tensor, teff: Tensor) -> Tensor:
 def balmer_strength(teff: Tensor) -> Tensor:
     """The Balmer lines' strength relative to that of their maximum, which lies at A2 (Gray & Corbally 2009)."""
     offset = torch.log(teff / 9200.0)
-    return torch.exp(-0.5 * (offset / torch.where(offset < 0, 0.28, 0.55)) ** 2)
+    return torch.exp(-0.5 * (offset / torch.where(offset < 0, 0.25, 0.55)) ** 2)
 
 
 def continuum(wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor) -> Tensor:

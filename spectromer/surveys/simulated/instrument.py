@@ -58,6 +58,8 @@ class Spectrograph:
         Shares of bad pixels in the blue and the red arm.
     reddening : float
         Mean of E(B-V), mag. LAMOST looks through the plane of the Galaxy.
+    efficiency : float
+        Scatter of ln throughput from arm to arm, and twice that per e-fold of wavelength.
     star_snr : (float, float)
         Mean and scatter of the natural logarithm of the S/N of stars.
     redshift_reach : float
@@ -81,6 +83,7 @@ class Spectrograph:
     telluric: float
     masked: tuple[float, float]
     reddening: float
+    efficiency: float
     star_snr: tuple[float, float]
     redshift_reach: float
     legacy: bool = False
@@ -101,13 +104,14 @@ SPECTROGRAPHS = {
         4620,
         _BOSS,
         tilt=0.08,
-        ripple=0.008,
+        ripple=0.005,
         join=(5900.0, 6200.0),
         step=0.01,
         bump=0.0,
         telluric=0.02,
         masked=(0.001, 0.001),
         reddening=0.04,
+        efficiency=0.1,
         star_snr=(2.7, 0.7),
         redshift_reach=1.0,
         legacy=True,
@@ -120,13 +124,14 @@ SPECTROGRAPHS = {
         3909,
         _LAMOST,
         tilt=0.15,
-        ripple=0.008,
+        ripple=0.005,
         join=(5700.0, 5950.0),
         step=0.02,
         bump=0.07,
         telluric=0.015,
         masked=(0.028, 0.007),
         reddening=0.15,
+        efficiency=0.25,
         star_snr=(3.7, 1.0),
         redshift_reach=0.6,
     ),
@@ -177,7 +182,11 @@ def observe(
     rows, pixels = flux.shape
     band = (wave > 5500.0) & (wave < 7000.0)
     ebv = draw.column(draw.rng.exponential(spectrograph.reddening, rows))
-    flux = _calibrate(flux * torch.exp(-interstellar(wave, ebv)), spectrograph, wave, draw)
+    # LAMOST's standard stars are reddened too, and its calibration takes their reddening for the instrument's (Xiang et
+    # al. 2015, MNRAS 448, 822). What is left is the difference from them.
+    standard = spectrograph.reddening if spectrograph.survey == "LAMOST" else 0.0
+    light = flux * torch.exp(-interstellar(wave, ebv, ebv - standard))
+    flux = _calibrate(light, spectrograph, wave, draw)
     snr = _snr(labels, spectrograph, draw)
     flux = flux / flux[:, band].median(1, keepdim=True).values
 
@@ -187,8 +196,8 @@ def observe(
     # The arms differ from fibre to fibre and from night to night in their efficiency.
     arm = torch.sigmoid((wave - sum(spectrograph.join) / 2.0) / 30.0)
     x = torch.log(wave / 6000.0)
-    seen = seen * torch.exp(draw.normal(rows, 0.0, 0.2) * arm + draw.normal(rows, 0.0, 0.5) * x)
-    sky = night_sky(wave, torch.exp(draw.normal(rows, -1.2, 0.3)))
+    seen = seen * torch.exp(draw.normal(rows, 0.0, spectrograph.efficiency) * (arm + 2.0 * x))
+    sky = night_sky(wave, torch.exp(draw.normal(rows, -0.5, 0.3)))
     # Photons of object and sky, the object's share growing with its brightness; 1 in the middle of the band.
     share = snr / (snr + 15.0)
     variance = (share * flux.clamp(min=0.05) + (1.0 - share) * sky) / seen
@@ -227,10 +236,13 @@ def _bad_pixels(labels: Sequence[Mapping[str, Any]], spectrograph: Spectrograph,
     crowd = torch.where(draw.uniform(rows) < 0.03, 8.0, torch.exp(draw.normal(rows, -0.3, 0.7)))
     hit = torch.from_numpy(draw.rng.random((rows, pixels), dtype=np.float32)) < (share * crowd / 3.0).clamp(max=0.1)
     bad = hit | hit.roll(1, 1) | hit.roll(-1, 1)
+    # Others are lost in runs of thirteen, as where sky subtraction fails: a third of the bad pixels.
+    run = (torch.from_numpy(draw.rng.random((rows, pixels), dtype=np.float32)) < share * crowd / 39.0).float()
+    bad |= torch.nn.functional.max_pool1d(run[:, None], 13, 1, 6)[:, 0] > 0
     column = draw.uniform(rows, 0.0, float(pixels)).long()
     bad |= ((torch.arange(pixels) - column).abs() < 4) & (draw.uniform(rows) < 0.1)
-    bad |= ((wave - 5578.9).abs() < 7.0) & (draw.uniform(rows) < 0.3)
+    bad |= ((wave - 5578.9).abs() < 7.0) & (draw.uniform(rows) < 0.04)
     join = (wave > spectrograph.join[0]) & (wave < spectrograph.join[1])
-    bad |= join & (draw.uniform(rows) < 0.02)
+    bad |= join & (draw.uniform(rows) < 0.01)
     bad |= (torch.arange(pixels) < 80) & (draw.uniform(rows) < 0.1)
     return bad

@@ -82,12 +82,12 @@ def telluric(wave: Tensor, draw: Draw, rows: int, scatter: float) -> Tensor:
     return tau
 
 
-def interstellar(wave: Tensor, ebv: Tensor) -> Tensor:
-    """Optical depth [B, N] of dust, with A(lambda) near the mean law of R = 3.1, and of gas, for E(B-V) [B, 1].
+def interstellar(wave: Tensor, ebv: Tensor, dust: Tensor) -> Tensor:
+    """Optical depth [B, N] of gas for E(B-V) [B, 1], and of dust for a reddening `dust` [B, 1] that is not corrected.
 
     The law is A/A_V = (5500/lambda)^1.3 in the optical, within 4 % of Cardelli, Clayton & Mathis (1989, ApJ 345, 245).
     """
-    tau = 0.4 * math.log(10.0) * 3.1 * ebv * (5500.0 / wave) ** 1.3
+    tau = 0.4 * math.log(10.0) * 3.1 * dust * (5500.0 / wave) ** 1.3
     spread = math.sqrt(2.0 * math.pi)
     gas = torch.zeros_like(wave)
     for centre, width, sigma in _DIFFUSE:
