@@ -131,9 +131,9 @@ def draw_quasars(wave: Tensor, draw: Draw, rows: int) -> tuple[Tensor, list[dict
     for centre, share in _IRON:
         vacuum = centre * 1.000278
         add_line(lines, rest, vacuum, vacuum * 0.7 * fwhm / 2.355 / C_KMS, 1.5 * iron * share)
-    for centre, sigma, height in _IRON_UV:
-        area = math.sqrt(2.0 * math.pi) * sigma * height
-        add_line(lines, rest, centre, sigma, area * torch.exp(draw.normal(rows, 0.0, 0.2)) * iron)
+    for centre, spread, height in _IRON_UV:
+        area = math.sqrt(2.0 * math.pi) * spread * height
+        add_line(lines, rest, centre, spread, area * torch.exp(draw.normal(rows, 0.0, 0.2)) * iron)
     flux = power_law(rest, slope) * (1.0 + lines)
     flux += 0.22 * torch.exp(draw.normal(rows, 0.0, 0.5)) * (3646.0 / 3000.0) ** slope * balmer_continuum(rest)
     # Dust like that of the Small Magellanic Cloud: A = 1.39 E(B-V) / (lambda / 1 um)^1.2 (Richards et al. 2003).

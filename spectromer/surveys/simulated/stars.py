@@ -50,7 +50,8 @@ _LETTERS = tuple(TEMPERATURES)
 def _temperature(letter: np.ndarray, subtype: np.ndarray) -> np.ndarray:
     """Teff of dwarfs whose subtypes may lie between whole ones, [B]."""
     places = 10 * np.array([_LETTERS.index(name) if name in _LETTERS else 0 for name in letter]) + subtype
-    return np.interp(places, np.arange(10 * len(_LETTERS)), np.concatenate(list(TEMPERATURES.values())))
+    teff: np.ndarray = np.interp(places, np.arange(10 * len(_LETTERS)), np.concatenate(list(TEMPERATURES.values())))
+    return teff
 
 
 def star_flux(wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor, alpha: Tensor, vsini: Tensor) -> Tensor:
@@ -97,18 +98,19 @@ def draw_stars(wave: Tensor, draw: Draw, rows: int, survey: str = "SDSS") -> tup
     low, high = (draw.column([limits.get(k, (6500.0, 60000.0))[i] for k in white]) for i in (0, 1))
     hot = torch.minimum(torch.maximum(hot, low), high)
     number = draw.column([list(WHITE_DWARFS).index(k) for k in white])
-    for name, make in (
-        ("WD", lambda i: white_dwarf(rest[i], hot[i], number[i])),
-        ("CV", lambda i: cataclysmic(rest[i], draw, len(i))),
-        (
-            "Carbon",
-            lambda i: carbon_star(rest[i], draw.uniform(len(i), 2800.0, 4800.0), draw.uniform(len(i), 0.3, 1.3)),
-        ),
-        ("L", lambda i: brown_dwarf(rest[i], teff[i])),
-    ):
+    for name in ("WD", "CV", "Carbon", "L"):
         index = torch.from_numpy(np.flatnonzero(kinds == name))
-        if len(index):
-            flux[index] = make(index)
+        if not len(index):
+            continue
+        if name == "WD":
+            flux[index] = white_dwarf(rest[index], hot[index], number[index])
+        elif name == "CV":
+            flux[index] = cataclysmic(rest[index], draw, len(index))
+        elif name == "Carbon":
+            bands = draw.uniform(len(index), 0.3, 1.3)
+            flux[index] = carbon_star(rest[index], draw.uniform(len(index), 2800.0, 4800.0), bands)
+        else:
+            flux[index] = brown_dwarf(rest[index], teff[index])
     # One star in thirty is seen with a fainter companion, another star of the chunk.
     middle = (wave[0] > 5500.0) & (wave[0] < 7000.0)
     level = flux[:, middle].mean(1, keepdim=True)
