@@ -30,6 +30,7 @@ _ELEMENTS = {
     "Sr": (5.69, 11.0, False),
     "Ba": (5.21, 10.0, False),
     "CH": (11.0, 99.0, False),
+    "CN": (14.0, 99.0, False),
     "K": (4.34, 31.6, False),
     "Si": (8.15, 16.3, True),
     "O": (13.6, 35.1, True),
@@ -61,6 +62,7 @@ _LINES = (
     (4167.28, "Mg", 0, 4.34, 0.20, 0.8),
     (4173.46, "Fe", 1, 2.58, 0.15, 1.0),
     (4202.04, "Fe", 0, 1.48, 0.33, 0.8),
+    (4195.00, "CN", 0, 0.30, 0.80, 10.0),
     (4215.54, "Sr", 1, 0.00, 0.23, 0.7),
     (4226.74, "Ca", 0, 0.00, 1.48, 0.9),
     (4233.17, "Fe", 1, 2.58, 0.15, 0.9),
@@ -198,6 +200,8 @@ def continuum(wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor) -> Tensor:
     # At the Sun's 4000 A, lines too faint to be listed here take about a sixth of the light (fitted by eye).
     metals = (_absorbers(["Fe"], [0], [1.5], teff, logg, feh) ** 0.35).clamp(max=2.5)
     blanket = 0.18 * metals * ((5000.0 - wave) / 1000.0).clamp(0.0, 1.6) ** 1.5
+    # Below 4000 A iron's lines crowd: the break of Bruzual (1983, ApJ 273, 105), deeper in cool stars.
+    blanket = blanket + 0.05 * metals**2 * below(wave, 3985.0, 15.0)
     return flux * (1.0 - 0.6 * jump * below(wave, 3690.0, 20.0)) * torch.exp(-blanket)
 
 
@@ -257,7 +261,7 @@ _SOLAR = np.interp([line[4] for line in _LINES], _WIDTHS, _GROWTH)  # the lines'
 def metal_depth(
     wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor, alpha: Tensor, dispersion: float | Tensor
 ) -> Tensor:
-    """Optical depth [B, N] of atomic lines and the G band for [alpha/Fe] = `alpha` and a velocity in km/s."""
+    """Optical depth [B, N] of atomic lines, the G band and CN for [alpha/Fe] = `alpha` and a velocity in km/s."""
     tau = torch.zeros_like(wave)
     _, elements, stages, excitation, _, _ = zip(*_LINES, strict=True)
     metals = feh + alpha * torch.tensor([float(_ELEMENTS[name][2]) for name in elements])
@@ -267,13 +271,13 @@ def metal_depth(
     widths = torch.from_numpy(grown.astype(np.float32))
     for k, (air, element, _, _, solar, sigma) in enumerate(_LINES):
         width = widths[:, k : k + 1]
-        if element == "CH":  # the molecule is gone above 7000 K, and dissolved in favour of CO below 4000 K
+        if element in ("CH", "CN"):  # molecules are gone above 7000 K, and give way to CO below 4000 K
             width = width * torch.sigmoid((6300.0 - teff) / 300.0) * torch.sigmoid((teff - 3900.0) / 200.0)
         if float(width.max()) < 0.01:
             continue
         vacuum = air * (1.0 + 2.735182e-4 + 131.4182 / air**2 + 2.76249e8 / air**4)  # Morton (1991, ApJS 77, 119)
         own = sigma * (1.0 + 0.6 * torch.log1p(width / solar))
-        add_line(tau, wave, vacuum, broadened(vacuum, 0.0, dispersion).hypot(own), 1.3 * width.clamp(max=30.0))
+        add_line(tau, wave, vacuum, broadened(vacuum, 0.0, dispersion).hypot(own), 1.3 * width.clamp(max=15.0))
     for centre, hottest, peak in _HELIUM:
         strength = peak * torch.exp(-0.5 * (torch.log(teff / hottest) / 0.33) ** 2)
         add_line(tau, wave, centre, broadened(centre, 1.5, dispersion), strength)

@@ -22,7 +22,7 @@ _POPULATIONS = (
     (4.0, 1.0, 6100.0, 3.9),
     (12.0, 0.33, 4900.0, 2.8),
 )
-_COOLEST = (3800.0, 1.2, 0.18)  # giants with TiO: Teff, log g, share of the light of the two oldest populations
+_COOLEST = (3700.0, 1.0, 0.25)  # giants with TiO: Teff, log g, share of the light of the two oldest populations
 # Kinds: share; ln of the e-folding time of the star formation in Gyr, and its scatter; ln EW(H alpha) in A, and its
 # scatter. SDSS calls a galaxy STARBURST above 50 A, and BROADLINE with sigma above 200 km/s.
 _KINDS = {

@@ -22,17 +22,26 @@ _MEINEL = (
     (6861.0, 3.0),
     (7276.0, 6.0),
     (7521.0, 3.0),
-    (7716.0, 9.0),
-    (7912.0, 9.0),
-    (8342.0, 16.0),
-    (8760.0, 20.0),
+    (7716.0, 13.0),
+    (7912.0, 15.0),
+    (8342.0, 21.0),
+    (8760.0, 25.0),
     (9376.0, 22.0),
     (9788.0, 20.0),
     (10083.0, 10.0),
 )
 # Places of the lines in a Meinel band as shares of its head's wavelength, and heights: Q branch, then P1 and P2 of
-# N = 2 to 5, spaced by the rotational constant of OH, about 17 to 20 cm-1 (Herzberg 1950).
-_BRANCH = ((0.0000, 0.9), (0.0033, 0.5), (0.0047, 1.0), (0.0075, 0.9), (0.0103, 0.7), (0.0135, 0.4), (-0.0072, 0.4))
+# N = 2 to 7, spaced by the rotational constant of OH, about 17 to 20 cm-1 (Herzberg 1950).
+_BRANCH = (
+    (0.0000, 0.9),
+    (0.0033, 0.5),
+    (0.0047, 1.0),
+    (0.0075, 0.9),
+    (0.0103, 0.7),
+    (0.0135, 0.5),
+    (0.0168, 0.5),
+    (0.0205, 0.4),
+)
 # Telluric bands: first and last wavelength, vacuum A, and relative depth: O2 B and A, and water (Stevenson 1994,
 # MNRAS 267, 904).
 _BANDS = (
