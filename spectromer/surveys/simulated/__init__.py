@@ -2,8 +2,8 @@
 
 Each file holds one part, with its tables of lines and their sources first: atmospheres.py the light of stars, stars.py
 their population, dwarfs.py compact and odd stars, galaxies.py, quasars.py and absorption.py, which lies before quasars;
-sky.py the way to the telescope, and instrument.py each survey's grid, resolution, masks and calibration errors. The spectra
-depend on the seed alone. Wavelengths are vacuum Angstrom, widths of lines in Angstrom or km/s as named, and
+sky.py the way to the telescope, and instrument.py each survey's grid, resolution, masks and calibration errors. The
+spectra depend on the seed alone. Wavelengths are vacuum Angstrom, widths of lines in Angstrom or km/s as named, and
 temperatures in K.
 """
 
