@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from spectromer import Spectrum
+from spectromer.labels import subclass_type
 from spectromer.surveys.simulated import simulate
 from spectromer.surveys.simulated.instrument import SPECTROGRAPHS
 
@@ -25,8 +26,11 @@ def test_the_seed_decides_everything(survey: list[Spectrum]) -> None:
 
 def test_holds_every_kind(survey: list[Spectrum]) -> None:
     classes = {s.labels["class"] for s in survey}
-    types = {s.labels["subclass"][:2].rstrip("0123456789") for s in survey if s.labels["class"] == "STAR"}
-    assert classes == {"STAR", "GALAXY", "QSO"} and types == {"O", "B", "A", "F", "G", "K", "M", "WD"}
+    types = {subclass_type(s.labels) for s in survey if s.labels["class"] == "STAR"}
+    assert classes == {"STAR", "GALAXY", "QSO"}
+    assert types == {"O", "B", "A", "F", "G", "K", "M", "L", "WD", "CV", "C"}
+    emission = {s.labels["subclass"] for s in survey if s.labels["class"] == "GALAXY"}
+    assert {"", "STARFORMING", "STARBURST", "AGN", "BROADLINE", "AGN BROADLINE"} <= emission
     galaxies = [s.labels["z"] for s in survey if s.labels["class"] == "GALAXY"]
     quasars = [s.labels["z"] for s in survey if s.labels["class"] == "QSO"]
     assert 0 < min(galaxies) < 0.05 and 0.6 < max(galaxies) <= 0.8

@@ -22,7 +22,7 @@ def test_fit() -> None:
     labels = [s.labels for s in simulate(400)]
     targets = Targets.fit(("class", "subclass", "z", "teff"), BelievedLabels.of(labels))
     assert targets.vocabulary["class"] == ["GALAXY", "QSO", "STAR"]
-    assert targets.subclasses["QSO"] == ["BROADLINE"] and "AGN" in targets.subclasses["GALAXY"]
+    assert "BROADLINE" in targets.subclasses["QSO"] and "AGN" in targets.subclasses["GALAXY"]
     teff = np.array([row["teff"] for row in labels if "teff" in row])
     assert targets.scale["teff"] == pytest.approx((np.log(teff).mean(), np.log(teff).std()))
     assert targets.scale["z"][1] > max(row["z"] for row in labels)

@@ -1,8 +1,9 @@
 """Simulated spectra: stars, galaxies and quasars as SDSS and LAMOST would see them.
 
-The physics is simple: continua, lines and bands move with temperature, gravity, metallicity, age and redshift. The
-difficulties are those of real spectra: each survey's grid, resolution, sky, masks and calibration errors. The spectra
-depend on the seed alone. Wavelengths are vacuum Angstrom, widths of lines in Angstrom or km/s as named, and
+Each file holds one part, with its tables of lines and their sources first: atmospheres.py the light of stars, stars.py
+their population, dwarfs.py compact and odd stars, galaxies.py, quasars.py and absorption.py, which lies before quasars;
+sky.py the way to the telescope, and instrument.py each survey's grid, resolution, masks and calibration errors. The
+spectra depend on the seed alone. Wavelengths are vacuum Angstrom, widths of lines in Angstrom or km/s as named, and
 temperatures in K.
 """
 
@@ -42,7 +43,7 @@ def _chunk(spectrograph: Spectrograph, seed: int, number: int) -> list[Spectrum]
             continue
         grid = wave.expand(len(index), -1)
         if name == "STAR":
-            drawn, rows = draw_stars(grid, draw, len(index))
+            drawn, rows = draw_stars(grid, draw, len(index), spectrograph.survey)
         elif name == "GALAXY":
             drawn, rows = draw_galaxies(grid, draw, len(index), spectrograph.redshift_reach)
         else:
@@ -81,7 +82,7 @@ def simulate(
     Yields
     ------
     Spectrum
-        All have labels class, subclass, z, snr, ra and dec, those of SDSS zwarning, and stars except white dwarfs teff,
+        All have labels class, subclass, z, snr, ra and dec, those of SDSS zwarning, and stars of the types O to M teff,
         logg and feh. 45 % are stars, 33 % galaxies and 22 % quasars.
 
     Raises

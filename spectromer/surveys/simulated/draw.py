@@ -1,12 +1,13 @@
 """Random numbers, and the shapes of lines and edges that the simulated objects share."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["C_KMS", "Draw", "below", "broadened", "gauss"]
+__all__ = ["C_KMS", "Draw", "add_line", "below", "broadened", "gauss"]
 
 C_KMS = 299792.458
 RESOLUTION_KMS = 66.0  # sigma of both spectrographs, R of about 1900
@@ -55,3 +56,31 @@ def broadened(wave0: float, sigma: float, dispersion: float | Tensor) -> Tensor:
     """Sigma, Angstrom, of a line with a `sigma` of its own (A), a velocity dispersion (km/s) and the instrument's."""
     total = torch.as_tensor(dispersion) ** 2 + RESOLUTION_KMS**2
     return torch.sqrt(sigma**2 + (wave0 / C_KMS) ** 2 * total)
+
+
+def add_line(
+    target: Tensor,  # [B, N]
+    wave: Tensor,  # [B, N] Angstrom, on a logarithmic grid
+    centre: float | Tensor,  # Angstrom
+    sigma: float | Tensor,  # [B, 1] Angstrom
+    area: float | Tensor,  # [B, 1] Angstrom
+    stark: bool = False,
+) -> None:
+    """Add a line of a given area to `target`, within the pixels that it reaches.
+
+    The line is a Gaussian, or, with `stark`, the profile (1 + x^2)^(-5/4) with the Holtsmark wings of linear Stark
+    broadening, which fall as the power -5/2 of the distance. `sigma` is then its scale.
+    """
+    rows, pixels = wave.shape
+    step = torch.log(wave[:1, -1:] / wave[:1, :1]) / (pixels - 1)
+    sigma = torch.as_tensor(sigma, dtype=torch.float32).expand(rows, 1)
+    place = (torch.log(torch.as_tensor(centre) / wave[:, :1]) / step).expand(rows, 1)
+    width = (sigma / (torch.as_tensor(centre) * step)).clamp(min=0.5)  # in pixels
+    half = int((width.max() * (14.0 if stark else 4.0)).clamp(max=pixels)) + 1
+    if float(place.max()) < -half or float(place.min()) > pixels + half:
+        return
+    index = place.round().long() + torch.arange(-half, half + 1)
+    x2 = ((index - place) / width) ** 2
+    shape = (1.0 + x2) ** -1.25 / 2.396 if stark else torch.exp(-0.5 * x2) / math.sqrt(2.0 * math.pi)
+    inside = (index >= 0) & (index < pixels)
+    target.scatter_add_(1, index.clamp(0, pixels - 1), shape * inside * (torch.as_tensor(area) / sigma))

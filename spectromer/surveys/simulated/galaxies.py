@@ -1,79 +1,188 @@
-"""Simulated galaxies: old and young stars, dust, and gas with lines of star formation or an active nucleus."""
+"""Simulated galaxies: stars of all ages under dust, and gas ionised by young stars or by an active nucleus."""
 
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from spectromer.surveys.simulated.draw import Draw, below, broadened, gauss
-from spectromer.surveys.simulated.stars import balmer_depth, planck, stellar_depth
+from spectromer.surveys.simulated.atmospheres import planck
+from spectromer.surveys.simulated.draw import C_KMS, Draw, add_line, broadened
+from spectromer.surveys.simulated.stars import star_flux
 
-__all__ = ["draw_galaxies"]
+__all__ = ["draw_galaxies", "emission", "population_shares", "starlight"]
 
-# Galaxies: share, old stars' share of the light, ln EW(H alpha) and its scatter, log [OIII]/Hb, log [NII]/Ha.
-_GALAXIES = {
-    "": (0.40, (0.85, 1.0), 0.0, 0.6, 0.2, -0.1),
-    "STARFORMING": (0.30, (0.2, 0.7), 3.2, 0.6, -0.3, -0.4),
-    "STARBURST": (0.18, (0.0, 0.25), 4.5, 0.5, 0.4, -0.9),
-    "AGN": (0.12, (0.4, 0.85), 3.0, 0.6, 0.8, 0.0),
+# Populations: upper end of their ages in Gyr, V light for each solar mass relative to the Sun's (Bruzual & Charlot
+# 2003, MNRAS 344, 1000, from their figures), and Teff and log g of the stars that give most of it.
+_POPULATIONS = (
+    (0.02, 33.0, 21000.0, 4.0),
+    (0.10, 10.0, 14000.0, 4.0),
+    (1.0, 2.9, 8600.0, 4.0),
+    (4.0, 1.0, 6100.0, 3.9),
+    (12.0, 0.33, 4900.0, 2.8),
+)
+_COOLEST = (3700.0, 1.0, 0.25)  # giants with TiO: Teff, log g, share of the light of the two oldest populations
+# Kinds: share; ln of the e-folding time of the star formation in Gyr, and its scatter; ln EW(H alpha) in A, and its
+# scatter. SDSS calls a galaxy STARBURST above 50 A, and BROADLINE with sigma above 200 km/s.
+_KINDS = {
+    "": (0.34, 0.3, 0.35, 0.0, 0.7),
+    "post-starburst": (0.03, 0.6, 0.3, 0.5, 0.6),
+    "STARFORMING": (0.26, 1.8, 0.6, 2.9, 0.6),
+    "STARBURST": (0.13, 3.2, 0.5, 4.7, 0.5),
+    "AGN": (0.10, 1.1, 0.4, 2.9, 0.7),
+    "BROADLINE": (0.04, 0.7, 0.4, 1.5, 0.7),
+    "AGN BROADLINE": (0.05, 1.1, 0.4, 3.2, 0.6),
+    "STARFORMING BROADLINE": (0.03, 1.8, 0.5, 3.2, 0.4),
+    "STARBURST BROADLINE": (0.02, 2.6, 0.5, 4.5, 0.3),
 }
+# Narrow lines: vacuum A, the line or ratio that scales it, and its flux relative to that. Recombination lines are of
+# case B at 10,000 K (Osterbrock & Ferland 2006), 5008/4960 and 6585/6550 follow from atomic physics, and the faint
+# ones are medians of spectra of H II galaxies (Izotov, Thuan & Lipovetsky 1994, ApJ 435, 647).
+_LINES = (
+    (3727.09, "O2", 0.42),
+    (3729.88, "O2", 0.58),
+    (3798.98, "Hb", 0.053),
+    (3836.48, "Hb", 0.073),
+    (3869.86, "O3", 0.09),
+    (3890.15, "Hb", 0.19),
+    (3968.59, "O3", 0.028),
+    (3971.20, "Hb", 0.159),
+    (4102.89, "Hb", 0.259),
+    (4341.69, "Hb", 0.468),
+    (4364.44, "O3", 0.012),
+    (4472.73, "Hb", 0.04),
+    (4862.69, "Hb", 1.0),
+    (4960.30, "O3", 1.0 / 2.98),
+    (5008.24, "O3", 1.0),
+    (5877.25, "Hb", 0.12),
+    (6302.05, "O1", 1.0),
+    (6313.81, "Hb", 0.012),
+    (6365.54, "O1", 1.0 / 3.0),
+    (6549.86, "N2", 1.0 / 3.05),
+    (6564.61, "Hb", 2.86),
+    (6585.27, "N2", 1.0),
+    (6679.99, "Hb", 0.034),
+    (6718.29, "S2", 0.57),
+    (6732.67, "S2", 0.43),
+    (7067.14, "Hb", 0.025),
+    (7137.76, "Hb", 0.10),
+    (7321.94, "O2", 0.02),
+    (7332.21, "O2", 0.016),
+    (9017.38, "Hb", 0.018),
+    (9071.09, "Hb", 0.22),
+    (9231.55, "Hb", 0.025),
+    (9533.20, "Hb", 0.54),
+)
+
+
+def population_shares(fold: Tensor, burst: Tensor | float = 0.0) -> Tensor:
+    """Shares [B, 5] of the V light of the populations, for star formation of e-folding time `fold` [B, 1] in Gyr.
+
+    It began 12 Gyr ago. `burst` is the share of the mass that formed between 0.1 and 1 Gyr ago, and after which star
+    formation stopped.
+    """
+    ages = torch.tensor([0.0, *(p[0] for p in _POPULATIONS)])
+    formed = torch.exp((ages - 12.0) / fold)  # exp(-t / fold) at t = 12 - age, up to a factor
+    mass = formed[:, 1:] - formed[:, :-1]
+    mass = mass / mass.sum(1, keepdim=True)
+    burst = torch.as_tensor(burst).expand_as(fold)
+    quiet = torch.where(burst > 0, torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0]), torch.ones(5))
+    mass = mass * quiet + burst * torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0])
+    light = mass * torch.tensor([p[1] for p in _POPULATIONS])
+    return light / light.sum(1, keepdim=True)
+
+
+def starlight(wave: Tensor, shares: Tensor, feh: Tensor, alpha: Tensor, dispersion: Tensor) -> Tensor:
+    """Light [B, N] of stars whose populations have `shares` [B, 5] of the V light, 1 at 5500 A between the lines."""
+    flux = torch.zeros_like(wave)
+    for k, (_, _, teff, logg) in enumerate(_POPULATIONS):
+        # Metal-rich giants are cooler: 100 K for 0.3 dex.
+        own = torch.full_like(feh, teff) - (330.0 * feh if teff < 7000.0 else 0.0)
+        share = shares[:, k : k + 1] * (1.0 - _COOLEST[2] * (k > 2))
+        flux += share * star_flux(wave, own, torch.full_like(feh, logg), feh, alpha, dispersion)
+    cool = star_flux(wave, torch.full_like(feh, _COOLEST[0]), torch.full_like(feh, _COOLEST[1]), feh, alpha, dispersion)
+    return flux + _COOLEST[2] * shares[:, 3:].sum(1, keepdim=True) * cool
+
+
+def emission(wave: Tensor, ratios: dict[str, Tensor], sigma: Tensor, ebv: Tensor) -> Tensor:
+    """Narrow lines [B, N] relative to an H beta of area 1, of a velocity dispersion `sigma` in km/s, behind dust.
+
+    `ratios` are fluxes [B, 1] of O2, O3, N2, S2 and O1 relative to H beta, before dust.
+    """
+    lines = torch.zeros_like(wave)
+    scale = ratios | {"Hb": torch.ones_like(sigma)}
+    for centre, name, factor in _LINES:
+        dust = 10.0 ** (-0.4 * 3.1 * ebv * ((5500.0 / centre) ** 1.3 - (5500.0 / 4862.69) ** 1.3))
+        add_line(lines, wave, centre, broadened(centre, 0.0, sigma), factor * scale[name] * dust)
+    return lines
+
+
+def _ratios(draw: Draw, active: Tensor, rows: int) -> dict[str, Tensor]:
+    """Ratios of lines on the sequences of Baldwin, Phillips & Terlevich (1981), [B, 1]."""
+    # Star formation: the curve of Kewley et al. (2013, ApJ 774, 100), equation 3 at z = 0, 0.1 dex wide.
+    formed = (draw.normal(rows, -0.55, 0.3)).clamp(-1.7, -0.2)
+    high = 0.61 / (formed + 0.08) + 1.1 + draw.normal(rows, -0.05, 0.1)
+    # Seyfert galaxies and LINERs, as two branches (Kewley et al. 2006, MNRAS 372, 961, figures 4 and 5).
+    liner = draw.uniform(rows) < 0.45
+    nitrogen = draw.normal(rows, 0.0, 0.12)
+    seyfert = torch.where(liner, draw.normal(rows, 0.45, 0.12), draw.normal(rows, 0.85, 0.15))
+    seyfert = torch.maximum(seyfert, 0.75 - 1.2 * (nitrogen + 0.4))  # SDSS calls AGN what lies above this line
+    n2, o3 = torch.where(active > 0, nitrogen, formed), torch.where(active > 0, seyfert, high)
+    strong = active * liner
+    o2 = draw.normal(rows, 0.35, 0.15) - 0.4 * (formed + 0.55) * (1.0 - active) + 0.25 * strong
+    return {
+        "O3": 10.0**o3,
+        "N2": 2.86 * 10.0**n2,
+        "S2": 2.86 * 10.0 ** (draw.normal(rows, -0.45, 0.1) + 0.25 * active + 0.15 * strong),
+        "O1": 2.86 * 10.0 ** (draw.normal(rows, -1.6, 0.15) + 0.6 * active + 0.3 * strong),
+        "O2": 10.0**o2,
+    }
 
 
 def draw_galaxies(wave: Tensor, draw: Draw, rows: int, reach: float) -> tuple[Tensor, list[dict[str, Any]]]:
     """Spectra [B, N] of galaxies at redshifts up to `reach` times 0.8, at wavelengths `wave` [B, N], and labels."""
-    kinds = draw.choice({k: v[0] for k, v in _GALAXIES.items()}, rows)
-    old = draw.uniform(rows)
-    old_low = draw.column([_GALAXIES[k][1][0] for k in kinds])
-    old_high = draw.column([_GALAXIES[k][1][1] for k in kinds])
-    old = old_low + (old_high - old_low) * old
+    kinds = draw.choice({k: v[0] for k, v in _KINDS.items()}, rows)
+    _, fold, fold_scatter, ew, ew_scatter = (draw.column(v) for v in zip(*(_KINDS[k] for k in kinds), strict=True))
+    quiet = draw.column((kinds == "") | (kinds == "BROADLINE"))
+    active = draw.column([k.startswith("AGN") for k in kinds])
+    broad = draw.column(["BROADLINE" in k for k in kinds])
+    after = draw.column(kinds == "post-starburst")
     nearby = draw.uniform(rows) < 0.4
-    far = torch.where(draw.column(kinds == "") > 0, draw.normal(rows, 0.5, 0.13), draw.uniform(rows, 0.0, 0.8))
+    far = torch.where(quiet > 0, draw.normal(rows, 0.5, 0.13), draw.uniform(rows, 0.0, 0.8))
     z = (reach * torch.where(nearby, draw.normal(rows, 0.12, 0.06).abs(), far)).clamp(0.004, 0.799)
     rest = wave / (1.0 + z)
-    dispersion = 10.0 ** draw.normal(rows, 2.2, 0.13)
 
-    teff = draw.normal(rows, 4700.0, 200.0)
-    feh = draw.normal(rows, 0.0, 0.15)
-    old_light = planck(rest, teff) * (1.0 - 0.45 * below(rest, 3990.0, 35.0))
-    old_light = old_light * torch.exp(-0.7 * ((3300.0 - rest) / 600.0).clamp(min=0.0)) + 0.02
-    old_light = old_light * torch.exp(-stellar_depth(rest, teff, torch.full_like(teff, 3.0), feh, dispersion))
-    slope = draw.normal(rows, -1.9, 0.3)
-    young = (rest / 5500.0) ** slope * (1.0 - 0.28 * below(rest, 3680.0, 30.0))
-    young = young * torch.exp(-balmer_depth(rest, torch.full_like(slope, 5.0), torch.full_like(slope, 7.0)))
-    dust = (draw.normal(rows, 0.15, 0.12) * (1.3 - old)).clamp(min=0.0)  # E(B-V)
-    flux = old * old_light + (1.0 - old) * young
-    flux = flux * 10.0 ** (-0.4 * 4.05 * dust * ((5500.0 / rest) ** 0.9))
+    dispersion = 10.0 ** (draw.normal(rows, 2.12, 0.13) + 0.15 * quiet)
+    # Massive, quiet galaxies are rich in metals and alpha elements (Thomas et al. 2005, ApJ 621, 673).
+    feh = draw.normal(rows, -0.2, 0.2) + 0.15 * quiet
+    alpha = draw.normal(rows, 0.05, 0.04) + 0.15 * quiet
+    shares = population_shares(
+        torch.exp(fold + fold_scatter * draw.normal(rows)), after * draw.uniform(rows, 0.05, 0.4)
+    )
+    ebv = (draw.normal(rows, 0.3, 0.18) * (1.0 - 0.8 * quiet)).clamp(min=0.0)  # of the gas
+    # Stars see 0.44 of the gas's reddening (Calzetti et al. 2000, ApJ 533, 682), here by a power law of their curve.
+    stars = starlight(rest, shares, feh, alpha, dispersion)
+    flux = stars * 10.0 ** (-0.4 * 4.05 * 0.44 * ebv * (5500.0 / rest) ** 0.9)
 
-    ln_ew = draw.column([_GALAXIES[k][2] for k in kinds]) + draw.normal(rows) * draw.column(
-        [_GALAXIES[k][3] for k in kinds]
-    )
-    halpha = torch.exp(ln_ew)  # equivalent widths, so ratios below are of light, times the continuum's colour
-    hbeta = halpha / 2.86
-    oiii = hbeta * 10.0 ** (draw.column([_GALAXIES[k][4] for k in kinds]) + draw.normal(rows, 0.0, 0.25))
-    nii = halpha * 10.0 ** (draw.column([_GALAXIES[k][5] for k in kinds]) + draw.normal(rows, 0.0, 0.12))
-    oii = halpha * 10.0 ** draw.normal(rows, -0.1, 0.15)
-    sii = 0.3 * halpha
-    emission = (
-        (3727.1, 0.45 * oii),
-        (3729.9, 0.55 * oii),
-        (3869.9, 0.12 * oiii),
-        (4102.9, 0.26 * hbeta),
-        (4341.7, 0.47 * hbeta),
-        (4862.7, hbeta),
-        (4960.3, oiii / 3.0),
-        (5008.2, oiii),
-        (5877.2, 0.12 * hbeta),
-        (6302.0, 0.08 * nii),
-        (6549.9, nii / 3.0),
-        (6564.6, halpha),
-        (6585.3, nii),
-        (6718.3, 0.55 * sii),
-        (6732.7, 0.45 * sii),
-    )
-    gas = torch.zeros_like(rest)
-    for wave0, ew in emission:
-        sigma = broadened(wave0, 0.0, 0.7 * dispersion)
-        gas += ew / (math.sqrt(2 * math.pi) * sigma) * gauss(rest, wave0, sigma)
-    labels = [{"class": "GALAXY", "subclass": str(k), "z": float(z[i])} for i, k in enumerate(kinds)]
-    return flux * (1.0 + gas), labels
+    ratios = _ratios(draw, active, rows)
+    weak = quiet * draw.column(draw.rng.random(rows) < 0.6)  # quiet galaxies' weak lines are those of LINERs
+    ratios = {k: torch.where(weak > 0, r, ratios[k]) for k, r in _ratios(draw, torch.ones(rows, 1), rows).items()}
+    temperatures = torch.tensor([p[2] for p in _POPULATIONS])
+    halpha = torch.tensor(6564.61)
+    level = (shares * planck(halpha, temperatures)).sum(1, keepdim=True)  # the stars' continuum there
+    dimmed = 10.0 ** (-0.4 * 4.05 * 0.44 * ebv * (5500.0 / halpha) ** 0.9)
+    area = level * dimmed * torch.exp(ew + ew_scatter * draw.normal(rows))  # of H alpha
+    decrement = 2.86 * 10.0 ** (-0.4 * 3.1 * ebv * ((5500.0 / halpha) ** 1.3 - (5500.0 / 4862.69) ** 1.3))
+    wide = broad * (1.0 - active)
+    sigma = torch.where(wide > 0, draw.uniform(rows, 210.0, 400.0), 0.7 * dispersion)
+    flux = flux + area / decrement * emission(rest, ratios, sigma, ebv)
+
+    # Half of the active ones with broad lines show the Balmer lines of the broad-line region, 3.5 to 1.
+    region = active * broad * torch.exp(draw.normal(rows, math.log(40.0), 0.6))
+    speed = draw.uniform(rows, 700.0, 2200.0) / C_KMS
+    for centre, share in ((6564.61, 1.0), (4862.69, 0.29), (4341.69, 0.12)):
+        add_line(flux, rest, centre, centre * speed, region * share * level)
+    names = np.where(kinds == "post-starburst", "", kinds)
+    labels = [{"class": "GALAXY", "subclass": str(k), "z": float(z[i])} for i, k in enumerate(names)]
+    return flux, labels

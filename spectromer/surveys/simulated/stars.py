@@ -1,168 +1,149 @@
-"""Simulated stars: a continuum of Planck's law, lines and bands that move with Teff, log g and [Fe/H]; white dwarfs."""
+"""Simulated stars: their types, temperatures, gravities and compositions, and the spectra that follow from them."""
 
-import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from spectromer.surveys.simulated.draw import C_KMS, Draw, below, broadened, gauss
-
-__all__ = ["balmer_depth", "draw_stars", "planck", "stellar_depth"]
-
-# Stellar lines: wavelength, equivalent width at its peak (A), temperature of the peak, ln-widths of the peak towards
-# cool and hot stars, power of 10^[Fe/H], power of 10^(log g - 4), own sigma (A).
-_STELLAR_LINES = (
-    (3934.8, 9.0, 4800, 0.45, 0.30, 0.4, -0.05, 3.0),  # Ca II K
-    (3969.6, 8.0, 4800, 0.45, 0.30, 0.4, -0.05, 3.0),  # Ca II H
-    (4227.9, 3.0, 3800, 0.25, 0.25, 0.5, 0.15, 2.0),  # Ca I
-    (4305.6, 6.0, 5200, 0.18, 0.18, 0.4, -0.05, 7.0),  # CH, the G band
-    (4046.9, 1.0, 4700, 0.28, 0.28, 0.6, 0.0, 1.2),  # Fe I and blends
-    (4271.8, 1.2, 4700, 0.28, 0.28, 0.6, 0.0, 1.6),
-    (4384.8, 1.4, 4700, 0.28, 0.28, 0.6, 0.0, 1.8),
-    (4405.9, 0.9, 4700, 0.28, 0.28, 0.6, 0.0, 1.4),
-    (4532.0, 1.3, 4700, 0.28, 0.28, 0.6, 0.0, 3.0),
-    (4669.0, 1.6, 4600, 0.28, 0.28, 0.6, 0.0, 6.0),
-    (5016.0, 1.3, 4600, 0.28, 0.28, 0.6, 0.0, 5.0),
-    (5271.0, 1.8, 4600, 0.28, 0.28, 0.6, 0.0, 3.0),
-    (5329.6, 1.5, 4600, 0.28, 0.28, 0.6, 0.0, 2.5),
-    (5372.9, 0.8, 4600, 0.28, 0.28, 0.6, 0.0, 1.5),
-    (5407.3, 0.8, 4600, 0.28, 0.28, 0.6, 0.0, 1.5),
-    (6497.0, 1.0, 4500, 0.28, 0.28, 0.6, 0.0, 2.0),
-    (5168.8, 1.6, 4500, 0.28, 0.25, 0.5, 0.12, 1.6),  # Mg b
-    (5174.1, 2.2, 4500, 0.28, 0.25, 0.5, 0.12, 1.8),
-    (5185.0, 2.6, 4500, 0.28, 0.25, 0.5, 0.12, 2.0),
-    (5110.0, 14.0, 4000, 0.20, 0.20, 0.3, 0.25, 40.0),  # MgH
-    (5891.6, 2.0, 3800, 0.35, 0.35, 0.4, 0.10, 1.6),  # Na D
-    (5897.6, 1.7, 3800, 0.35, 0.35, 0.4, 0.10, 1.6),
-    (7667.0, 2.5, 3000, 0.20, 0.20, 0.2, 0.20, 2.5),  # K I
-    (7701.1, 2.0, 3000, 0.20, 0.20, 0.2, 0.20, 2.5),
-    (8185.5, 2.0, 3100, 0.20, 0.20, 0.2, 0.30, 2.0),  # Na I
-    (8197.1, 2.4, 3100, 0.20, 0.20, 0.2, 0.30, 2.0),
-    (8500.4, 1.3, 5000, 0.50, 0.45, 0.3, -0.12, 1.8),  # Ca II triplet
-    (8544.4, 3.3, 5000, 0.50, 0.45, 0.3, -0.12, 2.2),
-    (8664.5, 2.6, 5000, 0.50, 0.45, 0.3, -0.12, 2.0),
-    (4482.4, 0.6, 10000, 0.30, 0.30, 0.4, 0.0, 1.5),  # Mg II
-    (4027.3, 1.1, 20000, 0.35, 0.40, 0.0, 0.0, 2.0),  # He I
-    (4472.7, 1.3, 20000, 0.35, 0.40, 0.0, 0.0, 2.0),
-    (4923.3, 0.7, 20000, 0.35, 0.40, 0.0, 0.0, 2.0),
-    (5877.2, 0.9, 21000, 0.35, 0.40, 0.0, 0.0, 2.0),
-    (6680.0, 0.8, 20000, 0.35, 0.40, 0.0, 0.0, 2.0),
-    (7067.1, 0.7, 21000, 0.35, 0.40, 0.0, 0.0, 2.0),
-    (4542.9, 0.8, 42000, 0.25, 0.40, 0.0, 0.0, 2.0),  # He II
-    (4687.0, 0.9, 42000, 0.25, 0.40, 0.0, 0.0, 2.0),
-    (5413.0, 0.9, 42000, 0.25, 0.40, 0.0, 0.0, 2.0),
+from spectromer.surveys.simulated.atmospheres import (
+    balmer_strength,
+    continuum,
+    hydrogen_depth,
+    metal_depth,
+    molecular_depth,
 )
-# Balmer lines and their relative strength.
-_BALMER = ((6564.6, 0.8), (4862.7, 1.0), (4341.7, 1.0), (4102.9, 1.0), (3971.2, 0.9), (3890.2, 0.8), (3836.5, 0.6))
-_HELIUM_I = (3890.0, 4027.3, 4122.0, 4389.2, 4472.7, 4714.5, 4923.3, 5017.1, 5877.2, 6680.0, 7067.1)
-# Molecular bands of cool stars (TiO, CaH, VO): head, decay length to the red (A), depth.
-_BANDS = (
-    (4762.0, 120.0, 0.45),
-    (4956.0, 120.0, 0.50),
-    (5168.0, 150.0, 0.55),
-    (5450.0, 130.0, 0.40),
-    (5862.0, 180.0, 0.50),
-    (6160.0, 200.0, 0.55),
-    (6382.0, 60.0, 0.25),
-    (6652.0, 180.0, 0.45),
-    (6800.0, 80.0, 0.30),
-    (7055.0, 200.0, 0.70),
-    (7400.0, 90.0, 0.20),
-    (7590.0, 150.0, 0.60),
-    (8433.0, 150.0, 0.50),
-    (8860.0, 120.0, 0.40),
-)
-# Spectral types: share of the stars, coolest and hottest temperature.
-_TYPES = {
-    "O": (0.02, 30000, 45000),
-    "B": (0.08, 10000, 30000),
-    "A": (0.14, 7500, 10000),
-    "F": (0.17, 6000, 7500),
-    "G": (0.17, 5200, 6000),
-    "K": (0.17, 3900, 5200),
-    "M": (0.17, 2600, 3900),
-    "WD": (0.08, 7000, 40000),
+from spectromer.surveys.simulated.draw import C_KMS, Draw
+from spectromer.surveys.simulated.dwarfs import WHITE_DWARFS, brown_dwarf, carbon_star, cataclysmic, white_dwarf
+
+__all__ = ["TEMPERATURES", "draw_stars", "star_flux"]
+
+#: Teff in K of dwarfs by their subtypes, 0 to 9 (Pecaut & Mamajek 2013, ApJS 208, 9, table 5, and its online update of
+#: E. Mamajek). O stars begin at O3.
+TEMPERATURES = {
+    "O": (44900, 44900, 44900, 44900, 42900, 41400, 39500, 37100, 35100, 33300),
+    "B": (31400, 26000, 20600, 17000, 16400, 15700, 14500, 14000, 12300, 10700),
+    "A": (9700, 9300, 8800, 8600, 8250, 8100, 7910, 7760, 7590, 7400),
+    "F": (7220, 7020, 6820, 6750, 6670, 6550, 6350, 6280, 6180, 6050),
+    "G": (5930, 5860, 5770, 5720, 5680, 5660, 5600, 5550, 5480, 5380),
+    "K": (5270, 5170, 5100, 4830, 4600, 4440, 4300, 4100, 3990, 3930),
+    "M": (3850, 3660, 3560, 3430, 3210, 3060, 2810, 2680, 2570, 2380),
+    "L": (2270, 2160, 2060, 1920, 1870, 1710, 1550, 1530, 1420, 1370),
 }
+# Shares of the kinds. They are those of a training set, not of the sky.
+_KINDS = {
+    "O": 0.02,
+    "B": 0.07,
+    "A": 0.15,
+    "F": 0.17,
+    "G": 0.18,
+    "K": 0.14,
+    "M": 0.14,
+    "WD": 0.07,
+    "CV": 0.015,
+    "Carbon": 0.02,
+    "L": 0.015,
+}
+_LETTERS = tuple(TEMPERATURES)
 
 
-def planck(wave: Tensor, teff: Tensor) -> Tensor:
-    """Planck's law B_lambda, scaled to 1 at 5500 A."""
-    x, x0 = 1.43878e8 / (wave * teff), 1.43878e8 / (5500.0 * teff)
-    return (5500.0 / wave) ** 5 * torch.expm1(x0) / torch.expm1(x)
+def _temperature(letter: np.ndarray, subtype: np.ndarray) -> np.ndarray:
+    """Teff of dwarfs whose subtypes may lie between whole ones, [B]."""
+    places = 10 * np.array([_LETTERS.index(name) if name in _LETTERS else 0 for name in letter]) + subtype
+    teff: np.ndarray = np.interp(places, np.arange(10 * len(_LETTERS)), np.concatenate(list(TEMPERATURES.values())))
+    return teff
 
 
-def stellar_depth(wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor, dispersion: float | Tensor) -> Tensor:
-    """Optical depth of the metal, helium and molecular lines, [B, N]."""
-    tau = torch.zeros_like(wave)
-    log_t = torch.log(teff)
-    for wave0, ew, t0, cool, hot, metal, gravity, sigma in _STELLAR_LINES:
-        offset = log_t - math.log(t0)
-        strength = torch.exp(-0.5 * (offset / torch.where(offset < 0, cool, hot)) ** 2)
-        strength = ew * strength * 10.0 ** (metal * feh + gravity * (logg - 4.0))
-        if float(strength.max()) < 0.02:
-            continue
-        width = broadened(wave0, sigma, dispersion)
-        tau += strength / (math.sqrt(2 * math.pi) * width) * gauss(wave, wave0, width)
-    cool_bands = ((4100.0 - teff) / 1100.0).clamp(0.0, 1.5) * 10.0 ** (0.2 * feh)
-    if float(cool_bands.max()) > 0:
-        for head, decay, depth in _BANDS:
-            red = wave - head
-            shape = torch.exp(-red.clamp(min=0.0) / decay) * torch.sigmoid(red / 4.0)
-            tau += cool_bands * depth * 1.6 * shape
-    return tau
+def star_flux(wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor, alpha: Tensor, vsini: Tensor) -> Tensor:
+    """Spectra [B, N] of stars with atmospheres of hydrogen, by columns [B, 1] of their parameters."""
+    balmer = balmer_strength(teff)
+    tau = metal_depth(wave, teff, logg, feh, alpha, vsini) + molecular_depth(wave, teff, logg, feh)
+    # Stark broadening grows with the pressure, which makes Balmer lines a measure of gravity in A and B stars.
+    gravity = torch.where(teff > 7500.0, logg - 4.0, torch.zeros_like(logg))
+    scale = (1.8 + 4.7 * balmer) * 10.0 ** (0.2 * gravity)
+    tau += hydrogen_depth(wave, 18.0 * balmer * 10.0 ** (0.12 * gravity), scale)
+    return continuum(wave, teff, logg, feh) * torch.exp(-tau)
 
 
-def balmer_depth(wave: Tensor, ew: Tensor, width: Tensor) -> Tensor:
-    """Optical depth of the Balmer lines with pressure-broadened wings of half-width `width` (A)."""
-    tau = torch.zeros_like(wave)
-    for wave0, share in _BALMER:
-        scale = width * (wave0 / 4862.7)
-        tau += ew * share / (2.0 * scale) * (1.0 + ((wave - wave0) / scale) ** 2) ** -1.5
-    return tau
-
-
-def draw_stars(wave: Tensor, draw: Draw, rows: int) -> tuple[Tensor, list[dict[str, Any]]]:
+def draw_stars(wave: Tensor, draw: Draw, rows: int, survey: str = "SDSS") -> tuple[Tensor, list[dict[str, Any]]]:
     """Spectra [B, N] of stars, shifted by their velocities, at wavelengths `wave` [B, N], and labels."""
-    kinds = draw.choice({k: v[0] for k, v in _TYPES.items()}, rows)
-    low = draw.column([_TYPES[k][1] for k in kinds])
-    high = draw.column([_TYPES[k][2] for k in kinds])
-    place = draw.uniform(rows)  # 0 = the coolest of its type
-    teff = low * (high / low) ** place
-    dwarf = draw.column(kinds == "WD")
-    giant = ((teff < 5900) & (draw.uniform(rows) < 0.35) & (dwarf == 0)).float()
-    logg = torch.where(giant > 0, draw.uniform(rows, 1.0, 3.2), draw.normal(rows, 4.4, 0.2))
-    logg = torch.where((teff > 7500) & (dwarf == 0), draw.normal(rows, 3.9, 0.25), logg)
-    logg = torch.where(dwarf > 0, draw.normal(rows, 8.0, 0.2), logg)
-    feh = draw.normal(rows, -0.3, 0.4).clamp(-2.5, 0.5)
-    z = draw.normal(rows, 0.0, 60.0 / C_KMS)
+    kinds = draw.choice(_KINDS, rows)
+    digit = draw.rng.integers(0, 10, rows)
+    digit = np.where((kinds == "O") & (digit < 4), digit + 5, digit)
+    teff = draw.column(_temperature(kinds, digit + draw.rng.uniform(-0.5, 0.5, rows)))
+    odd = np.isin(kinds, ("WD", "CV", "Carbon", "L"))
+    giant = draw.column((draw.rng.random(rows) < 0.3) & np.isin(kinds, ("G", "K", "M")) & (digit > 2)) > 0
+    giant &= teff > 3300.0
+    # Giants are cooler than dwarfs of the same type, by 7 % in G and K (Gray & Corbally 2009, appendix B).
+    teff = torch.where(giant & (teff > 3900.0), 0.93 * teff, teff)
+    # Gravities of the giant branch fall as it cools; those of dwarfs spread where stars leave the main sequence.
+    branch = 2.6 + 0.0013 * (teff - 4800.0) + draw.normal(rows, 0.0, 0.3)
+    main = 4.55 - 0.00008 * (teff - 4500.0).clamp(0.0, 5000.0) + draw.normal(rows, 0.0, 0.12)
+    turned = (teff > 5400.0) & (draw.uniform(rows) < 0.4)
+    logg = torch.where(giant, branch.clamp(0.3, 3.6), main - turned * draw.uniform(rows, 0.0, 0.6))
+    # Discs and halo (Ivezic et al. 2008, ApJ 684, 287), with alpha elements enhanced in metal-poor stars.
+    halo = draw.uniform(rows) < 0.08
+    feh = torch.where(halo, draw.normal(rows, -1.45, 0.35), draw.normal(rows, -0.25, 0.3)).clamp(-2.8, 0.5)
+    feh = torch.where(teff > 7500.0, draw.normal(rows, -0.1, 0.25), feh)
+    alpha = (-0.25 * feh).clamp(0.0, 0.35) + draw.normal(rows, 0.0, 0.05)
+    vsini = torch.where(teff > 6800.0, draw.uniform(rows, 10.0, 160.0), draw.uniform(rows, 2.0, 12.0))
+    z = draw.normal(rows, 0.0, 45.0 / C_KMS) + halo * draw.normal(rows, 0.0, 140.0 / C_KMS)
     rest = wave / (1.0 + z)
 
-    flux = planck(rest, teff)
-    cool = ((6500.0 - teff) / 2500.0).clamp(0.0, 1.4) * 10.0 ** (0.3 * feh)
-    flux = flux * torch.exp(-0.5 * cool * ((4500.0 - rest) / 500.0).clamp(0.0, 3.0))
-    log_ratio = torch.log(teff / 9300.0)
-    balmer = torch.exp(-0.5 * (log_ratio / torch.where(log_ratio < 0, 0.30, 0.62)) ** 2)
-    jump = 0.35 * balmer * (teff > 6500) * (1.0 - dwarf)
-    flux = flux * (1.0 - jump * below(rest, 3680.0, 25.0))
-    tau = stellar_depth(rest, teff, logg, feh, 5.0) * (1.0 - dwarf)
-    width = (2.0 + 9.0 * balmer) * 10.0 ** (0.15 * (logg - 4.0)).clamp(max=0.3)
-    tau = tau + (1.0 - dwarf) * balmer_depth(rest, 13.0 * balmer, width)
-
-    # White dwarfs: hydrogen (DA), helium (DB), or nothing (DC).
-    kind = draw.uniform(rows)
-    da, db = dwarf * (kind < 0.78), dwarf * ((kind >= 0.78) & (kind < 0.95))
-    strength = torch.exp(-0.5 * (torch.log(teff / 12500.0) / 0.55) ** 2)
-    tau = tau + da * balmer_depth(rest, 38.0 * strength + 3.0, 28.0 + 14.0 * strength)
-    if float(db.sum()) > 0:
-        for wave0 in _HELIUM_I:
-            tau = tau + db * 0.45 * (1.0 + ((rest - wave0) / 18.0) ** 2) ** -1.5
+    flux = star_flux(rest, teff, logg, feh, alpha, vsini)
+    hot = draw.column(draw.rng.uniform(np.log(6500.0), np.log(40000.0), rows)).exp()
+    white = draw.choice(WHITE_DWARFS, rows)
+    # Helium lines need heat, and carbon and metals show in cool atmospheres only.
+    limits = {"DB": (12000.0, 30000.0), "DC": (5000.0, 10500.0), "DQ": (6500.0, 10500.0), "DZ": (6000.0, 11000.0)}
+    low, high = (draw.column([limits.get(k, (6500.0, 60000.0))[i] for k in white]) for i in (0, 1))
+    hot = torch.minimum(torch.maximum(hot, low), high)
+    number = draw.column([list(WHITE_DWARFS).index(k) for k in white])
+    for name in ("WD", "CV", "Carbon", "L"):
+        index = torch.from_numpy(np.flatnonzero(kinds == name))
+        if not len(index):
+            continue
+        if name == "WD":
+            flux[index] = white_dwarf(rest[index], hot[index], number[index])
+        elif name == "CV":
+            flux[index] = cataclysmic(rest[index], draw, len(index))
+        elif name == "Carbon":
+            bands = draw.uniform(len(index), 0.3, 1.3)
+            flux[index] = carbon_star(rest[index], draw.uniform(len(index), 2800.0, 4800.0), bands)
+        else:
+            flux[index] = brown_dwarf(rest[index], teff[index])
+    # One star in thirty is seen with a fainter companion, another star of the chunk.
+    middle = (wave[0] > 5500.0) & (wave[0] < 7000.0)
+    level = flux[:, middle].mean(1, keepdim=True)
+    pair = (draw.uniform(rows) < 0.03) * draw.uniform(rows, 0.05, 0.3)
+    flux = flux / level + pair * (flux / level).roll(1, 0)
 
     labels: list[dict[str, Any]] = []
-    for i, name in enumerate(kinds):
-        digit = min(9, int(10 * (1.0 - float(place[i]))))  # subtypes run from hot to cool
-        subclass = name if name in ("O", "WD") else f"{name}{digit}"
-        labels.append({"class": "STAR", "subclass": str(subclass), "z": float(z[i])})
-        if name != "WD":
+    chance = draw.rng.random(rows)
+    for i, name in enumerate(kinds.tolist()):
+        subclass = _spelling(
+            name, int(digit[i]), str(white[i]), float(hot[i]), bool(giant[i]), float(logg[i]), survey, chance[i]
+        )
+        labels.append({"class": "STAR", "subclass": subclass, "z": float(z[i])})
+        if not odd[i]:
             labels[i] |= {"teff": float(teff[i]), "logg": float(logg[i]), "feh": float(feh[i])}
-    return flux * torch.exp(-tau), labels
+    return flux, labels
+
+
+def _spelling(
+    name: str, digit: int, white: str, hot: float, giant: bool, logg: float, survey: str, chance: float
+) -> str:
+    """The subclass as a survey spells it: SDSS "WDhotter", "CalciumWD", LAMOST "DA", "dM3", "A7IV"; mostly "G5"."""
+    if name == "WD":
+        if survey == "LAMOST":
+            return white if chance < 0.5 else "WD"
+        return {"DZ": "CalciumWD", "DQ": "CarbonWD"}.get(white, "WDhotter" if hot > 20000.0 else "WD")
+    if name in ("CV", "Carbon"):
+        return name
+    if name == "O":
+        return "O" if chance < 0.5 else "OB"
+    text = f"{name}{digit}"
+    if name == "M" and survey == "LAMOST" and chance < 0.5:
+        return f"{'g' if giant else 'd'}{text}"
+    if name in ("A", "F", "G", "K") and chance < (0.1 if survey == "LAMOST" else 0.3):
+        return text + ("III" if logg < 3.5 else "IV" if logg < 4.0 else "V")
+    return text

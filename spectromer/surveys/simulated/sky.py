@@ -1,0 +1,108 @@
+"""The way to the telescope: interstellar dust and gas, the air's own lines and bands, and how they are subtracted."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spectromer.surveys.simulated.draw import Draw, gauss
+
+__all__ = ["interstellar", "night_sky", "sky_lines", "telluric"]
+
+# Airglow and lamps, vacuum A, with their peaks over the dark sky's continuum at R = 2000 (Hanuschik 2003, A&A 407,
+# 1157, for wavelengths): O I 5577, Na D, O I 6300 and 6364, and mercury lamps at 4047, 4358, 5461.
+_AIRGLOW = ((4047.7, 0.4), (4359.6, 1.0), (5462.3, 1.5), (5578.9, 40.0), (5893.6, 5.0), (6302.0, 10.0), (6365.5, 4.0))
+# Heads of the OH Meinel bands, vacuum A, with the peaks of their strongest lines (Osterbrock et al. 1996, PASP 108,
+# 277): the bands 9-3, 6-1, 7-2, 8-3, 4-0, 9-4, 5-1, 6-2, 7-3, 8-4, 3-0.
+_MEINEL = (
+    (6257.0, 1.0),
+    (6498.0, 1.5),
+    (6861.0, 3.0),
+    (7276.0, 6.0),
+    (7521.0, 3.0),
+    (7716.0, 13.0),
+    (7912.0, 15.0),
+    (8342.0, 21.0),
+    (8760.0, 25.0),
+    (9376.0, 22.0),
+    (9788.0, 20.0),
+    (10083.0, 10.0),
+)
+# Places of the lines in a Meinel band as shares of its head's wavelength, and heights: Q branch, then P1 and P2 of
+# N = 2 to 7, spaced by the rotational constant of OH, about 17 to 20 cm-1 (Herzberg 1950).
+_BRANCH = (
+    (0.0000, 0.9),
+    (0.0033, 0.5),
+    (0.0047, 1.0),
+    (0.0075, 0.9),
+    (0.0103, 0.7),
+    (0.0135, 0.5),
+    (0.0168, 0.5),
+    (0.0205, 0.4),
+)
+# Telluric bands: first and last wavelength, vacuum A, and relative depth: O2 B and A, and water (Stevenson 1994,
+# MNRAS 267, 904).
+_BANDS = (
+    (6869.0, 6945.0, 0.6),
+    (7595.0, 7700.0, 1.6),
+    (7165.0, 7340.0, 0.4),
+    (8130.0, 8350.0, 0.4),
+    (8930.0, 9150.0, 0.9),
+)
+_BANDS_RED = ((9300.0, 9700.0, 1.5),)
+# Interstellar lines: vacuum A, equivalent width in A for each magnitude of E(B-V), sigma. Na D saturates (Poznanski
+# et al. 2012, MNRAS 426, 1465); the diffuse bands are those of Friedman et al. 2011 (ApJ 727, 33).
+_DIFFUSE = ((4430.1, 2.2, 8.0), (5782.1, 0.48, 1.2), (5798.7, 0.20, 1.0), (6285.6, 1.1, 1.8), (6615.4, 0.21, 1.0))
+_SODIUM = ((5891.6, 1.1), (5897.6, 0.8))
+
+
+@lru_cache(maxsize=4)
+def _line_shapes(first: float, last: float, pixels: int) -> tuple[Tensor, Tensor]:
+    """Peaks [L] of the sky's lines, and their shapes [L, N] on a logarithmic grid."""
+    wave = torch.from_numpy(np.geomspace(first, last, pixels)).float()
+    lines = list(_AIRGLOW)
+    lines += [(head * (1.0 + place), peak * share) for head, peak in _MEINEL for place, share in _BRANCH]
+    centres = torch.tensor([c for c, _ in lines])[:, None]
+    shapes = gauss(wave, centres, 1.2 + wave / 9000.0)  # of R = 1900 in both arms
+    return torch.tensor([p for _, p in lines]), shapes
+
+
+def sky_lines(wave: Tensor) -> tuple[Tensor, Tensor]:
+    """Peaks [L] of the night sky's lines over its continuum, and their shapes [L, N] at wavelengths `wave` [N]."""
+    return _line_shapes(float(wave[0]), float(wave[-1]), len(wave))
+
+
+def night_sky(wave: Tensor, strength: Tensor) -> Tensor:
+    """Brightness of the sky [B, N] relative to its continuum at 5500 A, with lines of `strength` [B, 1]."""
+    peaks, shapes = sky_lines(wave)
+    return 0.8 + 0.2 * (wave / 5500.0) ** 2 + strength * (peaks @ shapes)
+
+
+def telluric(wave: Tensor, draw: Draw, rows: int, scatter: float) -> Tensor:
+    """What the correction leaves of the air's bands, as an optical depth [B, N]: too much or too little."""
+    tau = torch.zeros(rows, len(wave))
+    for low, high, depth in (*_BANDS, *_BANDS_RED):
+        # A band is deepest near its head and fades to the red.
+        red = (wave - low) / (high - low)
+        shape = torch.sigmoid((wave - low) / 4.0) * torch.exp(-2.0 * red.clamp(min=0.0)) * (red < 2.0)
+        tau += draw.normal(rows, 0.0, scatter * depth) * shape
+    return tau
+
+
+def interstellar(wave: Tensor, ebv: Tensor, dust: Tensor) -> Tensor:
+    """Optical depth [B, N] of gas for E(B-V) [B, 1], and of dust for a reddening `dust` [B, 1] that is not corrected.
+
+    The law is A/A_V = (5500/lambda)^1.3 in the optical, within 4 % of Cardelli, Clayton & Mathis (1989, ApJ 345, 245).
+    """
+    tau = 0.4 * math.log(10.0) * 3.1 * dust * (5500.0 / wave) ** 1.3
+    spread = math.sqrt(2.0 * math.pi)
+    gas = torch.zeros_like(wave)
+    for centre, width, sigma in _DIFFUSE:
+        sigma = math.hypot(sigma, 1.2)
+        gas += width / (spread * sigma) * gauss(wave, centre, sigma)
+    sodium = torch.zeros_like(wave)
+    for centre, width in _SODIUM:
+        sodium += width / (spread * 1.3) * gauss(wave, centre, 1.3)
+    return tau + ebv * gas + (1.0 - torch.exp(-3.0 * ebv)) * sodium
