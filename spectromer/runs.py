@@ -204,9 +204,9 @@ def _check_figures(file: Path, figures: Any) -> None:
     if not json_object(file, "test", figures):
         raise RunError(f"{file}: it must hold the figures of at least one target")
     for name, found in figures.items():
-        if name not in (*TARGETS, "spectral_type"):
+        if name not in (*TARGETS, "spectral_type", "z_scan"):
             raise RunError(f"{file}: {shorten(name)} is not one of its keys")
-        if name != "z":
+        if name not in ("z", "z_scan"):
             _check_group(file, name, found, "accuracy" if name in (*CATEGORIES, "spectral_type") else "r2")
             continue
         for kind, part in json_object(file, name, found).items():

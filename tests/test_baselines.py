@@ -33,7 +33,8 @@ def test_all_are_compared_on_one_division(tmp_path: Path, capsys: pytest.Capture
         assert found[name]["class"]["accuracy"] > 0.7  # far above always saying STAR, 0.45
         assert found[name]["z"]["star"]["n"] == ours["test"]["z"]["star"]["n"]
         letters, subclass = found[name]["spectral_type"], found[name]["subclass"]
-        assert letters["accuracy"] > 0.5 > subclass["accuracy"] > 0.1 and subclass["subtypes"]["within_2"] > 0.3
+        assert letters["accuracy"] > subclass["accuracy"] > 0.3  # always saying BROADLINE is right for 0.2
+        assert subclass["subtypes"]["within_2"] > 0.5
         table = read_table(run / "baselines" / name / "predictions.parquet")
         assert [spectral_type(value) for value in table["subclass"]] == list(table["spectral_type"])
         assert "reliability" in found[name]["class"] or name == "svm"

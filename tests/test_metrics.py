@@ -94,6 +94,20 @@ def test_flags_are_judged_by_what_they_catch() -> None:
     assert found["flagged"]["catastrophic"] == 3 and found["flagged"]["of_catastrophic"] == pytest.approx(2 / 3)
 
 
+def test_the_second_redshift_is_judged_where_there_is_one() -> None:
+    targets = Targets(("class", "z"), {"class": ["GALAXY", "QSO"]}, {}, {"z": (0.0, 1.0)})
+    z = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+    scan = z + [0.0, 0.1, 0.0, 0.0, np.nan]
+    columns = {"z": z, "z_scan": scan, "z_scan_flag": [0, 1, 1, 0, 1], "survey": ["SDSS"] * 5, "warning": [""] * 5}
+    labels = [{"class": "GALAXY", "z": value} for value in z.tolist()]
+    found = evaluate_predictions(Table(columns), BelievedLabels.of(labels), np.full(5, 9.0), targets)
+    assert found["z"]["galaxy"]["n"] == 5 and found["z"]["galaxy"]["catastrophic_fraction"] == 0.0
+    second = found["z_scan"]["galaxy"]
+    assert second["n"] == 4 and second["catastrophic_fraction"] == 0.25
+    assert second["flagged"]["of_catastrophic"] == 1.0 and second["flagged"]["of_good"] == pytest.approx(1 / 3)
+    assert second["by_survey"]["SDSS"]["n"] == 4
+
+
 def test_subtypes_are_judged_by_distance() -> None:
     """B3 is no value of the model: its distance counts, and its letter does. M alone counts as a letter."""
     targets = Targets(("subclass",), {"subclass": ["A0", "A9", "B9", "F0", "M3", "WD"]})

@@ -70,6 +70,13 @@ def test_true_redshifts_judge_the_distributions(run: Path, batch: SpectrumBatch)
     assert (np.asarray(high["z_crps"]) > np.asarray(found["z_crps"])).all() and (found["z_crps"] > 0.0).all()
 
 
+def test_the_scan_can_be_left_out(run: Path, batch: SpectrumBatch) -> None:
+    predictor = Predictor.load(run)
+    columns = {"z_scan", "z_scan_err", "z_scan_flag"}
+    with_scan, without = predictor.predict(batch).colnames, predictor.predict(batch, scan=False).colnames
+    assert columns <= set(with_scan) and set(without) == set(with_scan) - columns
+
+
 def test_of_nothing_comes_an_empty_table(run: Path) -> None:
     assert len(Predictor.load(run).predict_all([])) == 0
 

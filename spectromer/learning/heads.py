@@ -10,8 +10,8 @@ from spectromer.subclasses import scale_position, spectral_type
 
 __all__ = ["SMOOTHING", "CategoryHead", "ScalarHead", "SubclassHead", "known_mask"]
 
-#: Standard deviation in subtypes over which the target of a subtype is spread. Repeated observations by LAMOST scatter by
-#: about this much, and in cross-validation on real spectra, probabilities are best with it (docs/results.md).
+#: Standard deviation in subtypes over which the target of a subtype is spread. Of the widths that
+#: benchmarks/subclasses.py compares on real spectra, those from 0.4 to 0.6 are the best (docs/results.md).
 SMOOTHING = 0.5
 
 

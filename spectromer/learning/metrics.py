@@ -282,6 +282,7 @@ def evaluate_predictions(table: Table, labels: BelievedLabels, snr: np.ndarray, 
         - z: an entry for each true class (galaxy, qso, star) with r2, rmse, bias, sigma_nmad, catastrophic_fraction,
           coverage_68, coverage_95, crps and flagged. `flagged` holds the flagged fractions of the catastrophic and of
           the good redshifts. An entry `flagged` holds them for all classes.
+        - z_scan: the same figures, as far as they apply, of the redshifts by templates.
         - teff, logg, feh: r2, rmse, bias, sigma_nmad, coverage_68, coverage_95 and crps.
     """
     predictable = np.array([not text.startswith(NO_GOOD_PIXEL) for text in table["warning"]], dtype=bool)
@@ -302,4 +303,9 @@ def evaluate_predictions(table: Table, labels: BelievedLabels, snr: np.ndarray, 
             results[name] |= {by: _by(sets, _scalars, *columns) for by, sets in groups.items()}
         else:
             results[name] = _redshift_metrics(part, true, labels["class"][rows], groups)
+            if "z_scan" in part.colnames:
+                found = np.flatnonzero(np.isfinite(np.asarray(part["z_scan"])))
+                scan = Table({"z": part["z_scan"][found], "z_flag": part["z_scan_flag"][found]})
+                sets = {by: {what: mask[found] for what, mask in masks.items()} for by, masks in groups.items()}
+                results["z_scan"] = _redshift_metrics(scan, true[found], labels["class"][rows[found]], sets)
     return results

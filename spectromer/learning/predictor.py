@@ -19,6 +19,7 @@ from spectromer.learning.coverage import NO_GOOD_PIXEL, range_warnings
 from spectromer.learning.design import Design
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.model import SpectrumModel
+from spectromer.learning.second import scan_columns
 from spectromer.learning.specformer import SpecFormer, SpectrumToSequence
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import in_order
@@ -115,7 +116,15 @@ class Predictor:
         parts = [self.outputs(batch)[1] for batch in batches]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def predict(self, spectra: Any, true_z: Tensor | None = None, *, ivar: Any = None, wavelength: Any = None) -> Table:
+    def predict(
+        self,
+        spectra: Any,
+        true_z: Tensor | None = None,
+        *,
+        ivar: Any = None,
+        wavelength: Any = None,
+        scan: bool = True,
+    ) -> Table:
         """Predict the labels of spectra, as a table with one row for each.
 
         Parameters
@@ -126,6 +135,8 @@ class Predictor:
             True redshifts, for scores of the predicted distributions.
         ivar, wavelength : array-like [N] or [B, N], optional
             The inverse variance and the wavelength of a flux.
+        scan : bool
+            Whether to measure a second redshift by templates, if the model predicts z. It takes most of the time.
 
         Returns
         -------
@@ -140,6 +151,9 @@ class Predictor:
             - for z, the point estimate; z_err, half the width of the 68 % interval; z_lo68, z_hi68, z_lo95, z_hi95;
               z_prob, the probability that z is right to within 1000 km/s (3000 km/s for quasars); z_flag, the sum of
               the `Z_FLAGS` that apply;
+            - with `scan`, z_scan and z_scan_err, the redshift and its statistical error by `spectromer.scan_redshift`
+              with the templates of the predicted class; z_scan_flag, the sum of the `SCAN_FLAGS` that apply, as where
+              z_scan and z disagree;
             - for teff, logg and feh, the value and its error (`teff_err`);
             - typical, the fraction of held-out spectra that differ at least as much from the training spectra; unknown,
               whether this fraction is very small;
@@ -175,6 +189,9 @@ class Predictor:
                 table[column] = np.where(blank, np.nan, value.double().numpy())
             if name == "z":
                 table["z_flag"] = np.where(blank, Z_FLAGS["NO_DATA"], flag.numpy())
+                if scan:
+                    for column, values in scan_columns(batch, self.calibration.classes(self.model, out), numbers["z"]).items():
+                        table[column] = values
         table["typical"] = np.where(blank, np.nan, typical.numpy())
         table["unknown"] = unknown.numpy() & ~blank
         table["warning"] = warnings

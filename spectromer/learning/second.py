@@ -1,0 +1,53 @@
+"""A second redshift of each spectrum, by templates that are independent of the model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spectromer.learning.calibration import catastrophic_limits
+from spectromer.ops.scan import scan_redshift
+from spectromer.spectra import SpectrumBatch
+from spectromer.templates import load
+
+__all__ = ["SCAN_FLAGS", "scan_columns"]
+
+#: Bits of `z_scan_flag`: the scan is in doubt (see `RedshiftScan.flag`); z and z_scan differ by more than the limit of a
+#: wrong redshift.
+SCAN_FLAGS = {"UNSURE": 1, "DISAGREES": 2}
+
+
+def scan_columns(batch: SpectrumBatch, classes: Sequence[str], z: Tensor) -> dict[str, np.ndarray]:
+    """Scan each spectrum with the package's templates of its class.
+
+    Parameters
+    ----------
+    batch : SpectrumBatch [B]
+    classes : sequence of str
+        The predicted class of each spectrum. A class without templates, such as "", stands for all of them.
+    z : Tensor [B]
+        The model's redshifts.
+
+    Returns
+    -------
+    dict of ndarray [B]
+        z_scan and z_scan_err, NaN where the scan has no answer, and z_scan_flag.
+    """
+    sets = {one.name: one for one in load()}
+    found = {name: torch.full((len(batch),), torch.nan, dtype=torch.float64) for name in ("z", "z_err")}
+    unsure = torch.ones(len(batch), dtype=torch.bool)
+    known = [name if name in sets else "" for name in classes]
+    for name in sorted(set(known)):
+        rows = [i for i, one in enumerate(known) if one == name]
+        scan = scan_redshift(batch.select(rows), templates=sets.get(name))
+        for column, values in found.items():
+            values[rows] = getattr(scan, column).cpu()
+        unsure[rows] = scan.flag.cpu()
+    z = z.double().cpu()
+    differ = (found["z"] - z).abs() > catastrophic_limits(classes) * (1.0 + z)
+    return {
+        "z_scan": found["z"].numpy(),
+        "z_scan_err": found["z_err"].numpy(),
+        "z_scan_flag": (SCAN_FLAGS["UNSURE"] * unsure + SCAN_FLAGS["DISAGREES"] * differ).numpy(),
+    }
