@@ -27,6 +27,8 @@ class PredictConfig:
     """The table to write, as .csv, .ecsv, .fits or .parquet."""
     batch_size: int = 256
     """Number of spectra in a batch."""
+    scan: bool = True
+    """Measure a second redshift, z_scan, with templates. It takes most of the time."""
 
     def __post_init__(self) -> None:
         require(bool(self.paths), "name files or folders to predict")
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         from spectromer.learning.prediction import describe, predict_files
 
-        found = predict_files(config.run, config.paths, config.out, config.batch_size)
+        found = predict_files(config.run, config.paths, config.out, config.batch_size, config.scan)
         print(describe(found, config.out))
         if not found.spectra:
             raise NothingError(f"nothing was predicted: {' '.join(config.paths)} holds no spectrum that can be read")

@@ -94,21 +94,21 @@ class _Part:
         except Exception as error:  # a model may raise anything
             self.rejected.append((path, f"it cannot be predicted ({type(error).__name__}: {error})"))
 
-    def predict(self, predictor: Predictor, size: int) -> Iterator[pa.RecordBatch]:
+    def predict(self, predictor: Predictor, size: int, scan: bool) -> Iterator[pa.RecordBatch]:
         """The predictions of all batches. A spectrum that the model fails at costs its own row alone."""
         for paths, batch in self.batches(size):
             rows: list[pa.RecordBatch] = []
             try:
-                rows = [_rows(predictor, paths, batch)]
+                rows = [_rows(predictor, paths, batch, scan)]
             except Exception:
                 for i, path in enumerate(paths):
                     with self._rejecting(path):
-                        rows.append(_rows(predictor, [path], batch.select([i])))
+                        rows.append(_rows(predictor, [path], batch.select([i]), scan))
             yield from rows
 
 
-def _rows(predictor: Predictor, paths: list[str], batch: SpectrumBatch) -> pa.RecordBatch:
-    table = predictor.predict(batch)
+def _rows(predictor: Predictor, paths: list[str], batch: SpectrumBatch, scan: bool) -> pa.RecordBatch:
+    table = predictor.predict(batch, scan=scan)
     table.add_column([printable(path) for path in paths], index=0, name="path")
     return to_arrow(table)
 
@@ -178,9 +178,9 @@ def _stamp(file: str) -> str:
     return f"{file} {status.st_size} {status.st_mtime_ns}\n"
 
 
-def _key(run: Path, inputs: Sequence[Input], paths: Sequence[str], batch_size: int) -> str:
-    """The SHA-256 of all that decides about the predictions: the model, the inputs, and the size of the batches."""
-    found = hashlib.sha256(f"{spectromer.__version__} {batch_size}".encode())
+def _key(run: Path, inputs: Sequence[Input], paths: Sequence[str], batch_size: int, scan: bool) -> str:
+    """The SHA-256 of all that decides about the predictions: the model, the inputs, and the options."""
+    found = hashlib.sha256(f"{spectromer.__version__} {batch_size} {scan}".encode())
     files = RunFolder(run)
     for path in (files.model, files.weights, files.calibration):
         with path.open("rb") as file:
@@ -193,7 +193,7 @@ def _key(run: Path, inputs: Sequence[Input], paths: Sequence[str], batch_size: i
     return found.hexdigest()
 
 
-def predict_files(run: Path, paths: Sequence[str], out: Path, batch_size: int = 256) -> Predicted:
+def predict_files(run: Path, paths: Sequence[str], out: Path, batch_size: int = 256, scan: bool = True) -> Predicted:
     """Write a table of the predictions for each spectrum, and list what could not be read or predicted.
 
     Parameters
@@ -208,6 +208,8 @@ def predict_files(run: Path, paths: Sequence[str], out: Path, batch_size: int = 
         the folder <name>.parts. If nothing can be predicted, no table is written.
     batch_size : int
         Number of spectra in a batch.
+    scan : bool
+        As in `Predictor.predict`.
 
     Returns
     -------
@@ -231,8 +233,8 @@ def predict_files(run: Path, paths: Sequence[str], out: Path, batch_size: int = 
     folder = out.with_name(f"{out.name}.parts")
     with alone(folder, "prediction"):
         parts = _Parts(folder)
-        parts.begin(_key(run, inputs, paths, batch_size))
-        records = _finish_parts(parts, work, predictor, batch_size)
+        parts.begin(_key(run, inputs, paths, batch_size, scan))
+        records = _finish_parts(parts, work, predictor, batch_size, scan)
         filled = [number for number, record in enumerate(records) if record["rows"]]
         if filled:
             write_parts(lambda: (batch for number in filled for batch in parts.rows(number)), out)
@@ -242,7 +244,9 @@ def predict_files(run: Path, paths: Sequence[str], out: Path, batch_size: int = 
     return Predicted(sum(record["rows"] for record in records), rejected)
 
 
-def _finish_parts(parts: _Parts, work: Sequence[_Part], predictor: Predictor, size: int) -> list[dict[str, Any]]:
+def _finish_parts(
+    parts: _Parts, work: Sequence[_Part], predictor: Predictor, size: int, scan: bool
+) -> list[dict[str, Any]]:
     """Make the parts that are missing, and return the records of all."""
     records = []
     kept = 0
@@ -253,7 +257,7 @@ def _finish_parts(parts: _Parts, work: Sequence[_Part], predictor: Predictor, si
             kept += record is not None
             if record is None:
                 try:
-                    record = parts.write(number, part.predict(predictor, size), part.rejected)
+                    record = parts.write(number, part.predict(predictor, size, scan), part.rejected)
                 except (SpectromerError, KeyboardInterrupt):
                     print(f"{number} of {len(work)} parts are kept in {parts.folder}: repeat the command to continue")
                     raise

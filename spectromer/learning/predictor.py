@@ -190,7 +190,9 @@ class Predictor:
             if name == "z":
                 table["z_flag"] = np.where(blank, Z_FLAGS["NO_DATA"], flag.numpy())
                 if scan:
-                    for column, values in scan_columns(batch, self.calibration.classes(self.model, out), numbers["z"]).items():
+                    for column, values in scan_columns(
+                        batch, self.calibration.classes(self.model, out), numbers["z"]
+                    ).items():
                         table[column] = values
         table["typical"] = np.where(blank, np.nan, typical.numpy())
         table["unknown"] = unknown.numpy() & ~blank
