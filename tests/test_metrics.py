@@ -97,7 +97,7 @@ def test_flags_are_judged_by_what_they_catch() -> None:
 def test_the_second_redshift_is_judged_where_there_is_one() -> None:
     targets = Targets(("class", "z"), {"class": ["GALAXY", "QSO"]}, {}, {"z": (0.0, 1.0)})
     z = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
-    scan = z + [0.0, 0.1, 0.0, 0.0, np.nan]
+    scan = z + np.array([0.0, 0.1, 0.0, 0.0, np.nan])
     columns = {"z": z, "z_scan": scan, "z_scan_flag": [0, 1, 1, 0, 1], "survey": ["SDSS"] * 5, "warning": [""] * 5}
     labels = [{"class": "GALAXY", "z": value} for value in z.tolist()]
     found = evaluate_predictions(Table(columns), BelievedLabels.of(labels), np.full(5, 9.0), targets)

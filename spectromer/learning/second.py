@@ -13,8 +13,8 @@ from spectromer.templates import load
 
 __all__ = ["SCAN_FLAGS", "scan_columns"]
 
-#: Bits of `z_scan_flag`: the scan is in doubt (see `RedshiftScan.flag`); z and z_scan differ by more than the limit of a
-#: wrong redshift.
+#: Bits of `z_scan_flag`: the scan is in doubt (see `RedshiftScan.flag`); z and z_scan differ by more than the limit of
+#: a wrong redshift.
 SCAN_FLAGS = {"UNSURE": 1, "DISAGREES": 2}
 
 
