@@ -29,6 +29,9 @@ class DataConfig:
     """Labels to learn, chosen from class, subclass, z, teff, logg and feh."""
     simulated: int = 14000
     """Number of spectra in the simulated survey."""
+    mix: int = 0
+    """Number of simulated spectra to mix with those of `data` in the training and validation splits. The test split has
+    none of them."""
     split: tuple[float, float, float] = (0.76, 0.1, 0.14)
     """Fractions of the objects in the training, validation and test splits. All spectra of an object are in the same
     split."""
@@ -41,6 +44,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_targets(self.targets)
         _check_count("simulated", self.simulated)
+        _check_count("mix", self.mix, least=0)
+        require(not self.mix or self.data is not None, f"mix is for data, and none is given, got {self.mix}")
         valid = all(0.0 < part < 1.0 for part in self.split) and math.isclose(sum(self.split), 1.0, abs_tol=1e-6)
         require(valid, f"split must be three fractions above 0 that add up to 1, got {self.split}")
         require(math.isfinite(self.fold_offset), f"fold_offset must be finite, got {self.fold_offset}")

@@ -178,7 +178,8 @@ def divide(asked: "DataConfig") -> Division:
     ----------
     asked : DataConfig
         The source of the spectra (`data`, or the number of `simulated` spectra, and `seed`), the labels to learn
-        (`targets`), and the division (`split` and `fold_offset`, as in `split_by_object`).
+        (`targets`), the division (`split` and `fold_offset`, as in `split_by_object`), and the number of simulated
+        spectra to `mix` with those of `data`, outside of the test split.
 
     Raises
     ------
@@ -206,4 +207,10 @@ def divide(asked: "DataConfig") -> Division:
             raise ArgumentError(
                 f"the {name} split is empty: {usable.sum()} usable spectra are too few for the split {asked.split}"
             )
+    if asked.data is not None and asked.mix:
+        simulated = load_simulated(asked.mix, asked.seed)
+        more = split_by_object(simulated.index["object"].to_pylist(), asked.split, asked.seed)
+        rows |= {name: np.concatenate([rows[name], more[name] + len(shards)]) for name in ("train", "val")}
+        shards = ShardSet.join([shards, simulated])
+        print(f"{len(more['train'])} simulated spectra are added to train, and {len(more['val'])} to val.")
     return Division(shards, rows, rejected)

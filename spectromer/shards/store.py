@@ -115,6 +115,14 @@ class ShardSet:
             blocks,
         )
 
+    @classmethod
+    def join(cls, sets: "Sequence[ShardSet]") -> "ShardSet":
+        """Join sets to one, whose rows are those of the first, then those of the second, and so on."""
+        firsts = np.cumsum([0, *(len(one) for one in sets)])
+        starts = [one.block_starts[:-1] + first for one, first in zip(sets, firsts[:-1], strict=True)]
+        places = [place for one in sets for place in one._places]
+        return cls(pa.concat_tables([one.index for one in sets]), np.concatenate([*starts, firsts[-1:]]), places)
+
     def __len__(self) -> int:
         return len(self.index)
 
