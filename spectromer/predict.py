@@ -1,4 +1,4 @@
-"""Predict the labels of every spectrum in files or folders: `python -m spectromer.predict RUN PATH... --out FILE`."""
+"""Predict the labels of every spectrum in files or folders: `python -m spectromer.predict PATH... --out FILE`."""
 
 import sys
 from collections.abc import Sequence
@@ -19,21 +19,29 @@ class PredictConfig:
     If the command is interrupted, repeat it to continue.
     """
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """A run folder of `spectromer train`."""
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Survey files, folders of them, catalogues (.csv or .parquet) with a column `path`, or folders of shards."""
+    """Survey files, folders of them, catalogues (.csv or .parquet) with a column `path`, or folders of shards. The
+    first path can be a run folder of `spectromer train`, which is then the model."""
     out: Path
     """The table to write, as .csv, .ecsv, .fits or .parquet."""
+    model: str | None = None
+    """A run folder, the name of a model in the package, or the name "owner/name" of one on the Hugging Face hub. The
+    default is the model "default" of the package."""
     batch_size: int = 256
     """Number of spectra in a batch."""
     scan: bool = True
     """Measure a second redshift, z_scan, with templates. It takes most of the time."""
 
     def __post_init__(self) -> None:
-        require(bool(self.paths), "name files or folders to predict")
+        require(bool(self.split_paths()[1]), "name files or folders to predict")
         require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
         require(self.batch_size < 1 << 31, f"batch_size must be below 2^31, got {self.batch_size}")
+
+    def split_paths(self) -> tuple[str | None, tuple[str, ...]]:
+        """The model, and the paths of the spectra."""
+        if self.model is None and self.paths and (Path(self.paths[0]) / "model.json").is_file():
+            return self.paths[0], self.paths[1:]
+        return self.model, self.paths
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,10 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         from spectromer.learning.prediction import describe, predict_files
 
-        found = predict_files(config.run, config.paths, config.out, config.batch_size, config.scan)
+        model, paths = config.split_paths()
+        found = predict_files(model, paths, config.out, config.batch_size, config.scan)
         print(describe(found, config.out))
         if not found.spectra:
-            raise NothingError(f"nothing was predicted: {' '.join(config.paths)} holds no spectrum that can be read")
+            raise NothingError(f"nothing was predicted: {' '.join(paths)} holds no spectrum that can be read")
 
     return exit_code(work)
 

@@ -24,6 +24,7 @@ from spectromer.errors import ReadError, SpectromerError
 from spectromer.files import alone, atomic, check_writable, printable, table_format, write_rejected
 from spectromer.learning.predictor import Predictor
 from spectromer.learning.tables import to_arrow, write_parts
+from spectromer.learning.zoo import find_model
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import in_order
 from spectromer.shards.records import MANIFEST
@@ -193,13 +194,19 @@ def _key(run: Path, inputs: Sequence[Input], paths: Sequence[str], batch_size: i
     return found.hexdigest()
 
 
-def predict_files(run: Path, paths: Sequence[str], out: Path, batch_size: int = 256, scan: bool = True) -> Predicted:
+def predict_files(
+    model: str | os.PathLike[str] | None,
+    paths: Sequence[str],
+    out: Path,
+    batch_size: int = 256,
+    scan: bool = True,
+) -> Predicted:
     """Write a table of the predictions for each spectrum, and list what could not be read or predicted.
 
     Parameters
     ----------
-    run : Path
-        A run folder.
+    model : str or path-like, optional
+        As in `Predictor.load`.
     paths : sequence of str
         Survey files, folders of survey files, catalogues of files with a column `path`, or folders of shards.
     out : Path
@@ -226,6 +233,7 @@ def predict_files(run: Path, paths: Sequence[str], out: Path, batch_size: int = 
     """
     table_format(out)
     check_writable(out)  # before the work, not after it
+    run = find_model(model)
     predictor = Predictor.load(run)
     inputs = open_inputs(paths)
     step = -(-_PART_ROWS // batch_size) * batch_size

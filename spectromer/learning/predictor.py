@@ -21,6 +21,7 @@ from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.model import SpectrumModel
 from spectromer.learning.second import scan_columns
 from spectromer.learning.specformer import SpecFormer, SpectrumToSequence
+from spectromer.learning.zoo import find_model
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import in_order
 from spectromer.shards.store import ShardSet
@@ -58,14 +59,18 @@ class Predictor:
 
     @classmethod
     def load(
-        cls, run: str | os.PathLike[str], device: str | None = None, calibration: Calibration | None = None
+        cls,
+        run: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        calibration: Calibration | None = None,
     ) -> "Predictor":
-        """Load the best weights of a run folder, or of a folder written by `python -m spectromer.export`.
+        """Load a trained model.
 
         Parameters
         ----------
-        run : path-like
-            The folder.
+        run : str or path-like, optional
+            A run folder, whose best weights are loaded; a folder written by `python -m spectromer.export`; or the name
+            of a model, see `spectromer.learning.zoo.find_model`. The default is the default model of the package.
         device : str, optional
             The device of the model; by default the GPU, if there is one.
         calibration : Calibration, optional
@@ -74,9 +79,9 @@ class Predictor:
         Raises
         ------
         RunError
-            When `run` is not the folder of a finished run, or a file in it is damaged.
+            When `run` is not the folder of a finished run, a file in it is damaged, or a model cannot be downloaded.
         """
-        files = RunFolder(run)
+        files = RunFolder(find_model(run))
         design, model = Design.load(files)
         if calibration is None:
             calibration = Calibration.load(files.find(files.calibration))

@@ -1,0 +1,64 @@
+"""Models by name: those in the package, and those on the Hugging Face hub."""
+
+import os
+import re
+from pathlib import Path
+
+from spectromer.errors import RunError
+from spectromer.runs import RunFolder
+
+__all__ = ["DEFAULT", "find_model", "packaged_models"]
+
+#: The name of the model that is used if none is given.
+DEFAULT = "default"
+_MODELS = Path(__file__).resolve().parents[1] / "models"
+_ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def packaged_models() -> list[str]:
+    """The names of the models in the package."""
+    return sorted(path.parent.name for path in _MODELS.glob("*/model.json"))
+
+
+def find_model(model: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of a model.
+
+    Parameters
+    ----------
+    model : str or path-like, optional
+        A run folder or a folder of `spectromer export`, the name of a model in the package, or the name "owner/name" of
+        a model on the Hugging Face hub, which is downloaded. The default is the package's default model.
+
+    Returns
+    -------
+    Path
+        A path that is no folder of a model is returned as it is, and is refused when it is read.
+
+    Raises
+    ------
+    RunError
+        If a model cannot be downloaded.
+    """
+    name = DEFAULT if model is None else os.fspath(model)
+    if not Path(name).exists():
+        if name in packaged_models():
+            return _MODELS / name
+        if _ON_HUB.fullmatch(name):
+            return _download(name)
+    return Path(name)
+
+
+def _download(name: str) -> Path:
+    """Download a model from the hub, or find it in the hub's cache."""
+    from huggingface_hub import snapshot_download
+
+    files = RunFolder(name)
+    wanted = [path.name for path in (files.model, files.weights, files.calibration, files.metrics)]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:  # the errors of the hub and of the network have no common base class
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RunError(
+            f"the model {name} is no folder here, and cannot be downloaded from the Hugging Face hub ({reason}): "
+            "download it elsewhere, and give its folder"
+        ) from error
