@@ -22,7 +22,8 @@ class PredictConfig:
     run: Annotated[Path, tyro.conf.Positional]
     """A run folder of `spectromer train`."""
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Survey files, folders of them, catalogues (.csv or .parquet) with a column `path`, or folders of shards."""
+    """Survey files, folders of them, catalogues (CSV, ECSV, FITS, VOTable or Parquet) with a column `path`, or folders
+    of shards."""
     out: Path
     """The table to write, as .csv, .ecsv, .fits or .parquet."""
     batch_size: int = 256

@@ -21,7 +21,7 @@ from rich.progress import Progress
 import spectromer
 from spectromer.chunks import chunks
 from spectromer.errors import ReadError, SpectromerError
-from spectromer.files import alone, atomic, check_writable, printable, table_format, write_rejected
+from spectromer.files import alone, atomic, check_writable, printable, table_format, write_rejected, writing
 from spectromer.learning.predictor import Predictor
 from spectromer.learning.tables import to_arrow, write_parts
 from spectromer.runs import RunFolder
@@ -31,6 +31,7 @@ from spectromer.shards.sources import Input, open_inputs
 from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum, SpectrumBatch
 from spectromer.surveys import read_each
+from spectromer.words import count
 
 __all__ = ["Predicted", "describe", "predict_files"]
 
@@ -39,10 +40,21 @@ _PART_ROWS = 1024  # approximate number of inputs of a part
 
 
 class Predicted(NamedTuple):
-    """The result of a prediction: the number of rows of the table, and what could not be predicted, with reasons."""
+    """The result of a prediction.
+
+    Attributes
+    ----------
+    spectra : int
+        The number of rows of the table.
+    rejected : list of ReadError
+        What could not be predicted, with reasons.
+    removed : bool
+        Whether an earlier table was removed, as nothing could be predicted.
+    """
 
     spectra: int
     rejected: list[ReadError]
+    removed: bool = False
 
 
 @dataclass
@@ -205,7 +217,8 @@ def predict_files(run: Path, paths: Sequence[str], out: Path, batch_size: int = 
     out : Path
         The table to write, as .csv, .ecsv, .fits or .parquet. A second file next to it, named <stem>.unreadable.csv,
         lists the files and spectra without a prediction, with reasons. Until the table is finished, its parts are in
-        the folder <name>.parts. If nothing can be predicted, no table is written.
+        the folder <name>.parts. If nothing can be predicted, no table is written, and an
+        earlier one is removed.
     batch_size : int
         Number of spectra in a batch.
 
@@ -238,8 +251,12 @@ def predict_files(run: Path, paths: Sequence[str], out: Path, batch_size: int = 
             write_parts(lambda: (batch for number in filled for batch in parts.rows(number)), out)
         rejected = [ReadError(*reason) for record in records for reason in record["rejected"]]
         write_rejected(rejected, out.with_name(f"{out.stem}.unreadable.csv"))
+        removed = not filled and out.exists()
+        if removed:
+            with writing(f"{out}: the file", out):
+                out.unlink()  # it would pass for the result
         shutil.rmtree(folder)
-    return Predicted(sum(record["rows"] for record in records), rejected)
+    return Predicted(sum(record["rows"] for record in records), rejected, removed)
 
 
 def _finish_parts(parts: _Parts, work: Sequence[_Part], predictor: Predictor, size: int) -> list[dict[str, Any]]:
@@ -266,9 +283,11 @@ def _finish_parts(parts: _Parts, work: Sequence[_Part], predictor: Predictor, si
 
 def describe(found: Predicted, out: Path) -> str:
     """A summary of a prediction, in lines."""
-    lines = [f"{out} holds the predictions of {found.spectra} spectra"] if found.spectra else []
+    lines = [f"{out} holds the predictions of {count(found.spectra, 'spectrum')}"] if found.spectra else []
+    lines += [f"the table {out} of an earlier prediction was removed"] if found.removed else []
     lines += [f"unreadable: {failure}" for failure in found.rejected[:_MAX_PRINTED]]
     if found.rejected:
         unreadable = out.with_name(f"{out.stem}.unreadable.csv")
-        lines.append(f"{len(found.rejected)} files or spectra without a prediction; {unreadable} lists all of them")
+        number = count(len(found.rejected), "file or spectrum", "files or spectra")
+        lines.append(f"{number} without a prediction; {unreadable} lists all of them")
     return "\n".join(lines)
