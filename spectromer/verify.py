@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         left = found.damaged.keys() - set(found.repaired)
         if left:
             repair = "" if config.repair else "; --repair makes shards again from their sources"
-            raise ShardError(f"{config.shards}: {count(len(left), 'file')} damaged or missing{repair}")
+            number = f"{count(len(left), 'file')} {'is' if len(left) == 1 else 'are'}"
+            raise ShardError(f"{config.shards}: {number} damaged or missing{repair}")
 
     return exit_code(work)
 

@@ -104,8 +104,11 @@ def test_nothing_predicted_is_code_1(run: Path, tmp_path: Path, capsys: pytest.C
     (tmp_path / "empty").mkdir()
     out = tmp_path / "out.csv"
     for path in (tmp_path / "a.fits", tmp_path / "empty"):
+        out.write_text("of an earlier prediction")
         assert predict_main([str(run), str(path), "--out", str(out)]) == 1
-        assert f"error: nothing was predicted: {path} holds no spectrum" in capsys.readouterr().err
+        told = capsys.readouterr()
+        assert f"error: nothing was predicted: {path} holds no spectrum" in told.err
+        assert f"the table {out} of an earlier prediction was removed" in " ".join(told.out.split())
         assert not out.exists() and (tmp_path / "out.unreadable.csv").is_file()
 
 

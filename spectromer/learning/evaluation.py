@@ -103,13 +103,14 @@ def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, An
     predictor = Predictor.load(run)
     shards, rejected = load(data)
     if not len(shards):
-        why = f"none of its {count(len(rejected), 'file')} could be read" if rejected else "it holds no file of spectra"
+        why = "it holds no file of spectra"
+        if rejected:
+            why = f"none of its files could be read ({count(len(rejected), 'file')}); the first is {rejected[0]}"
         raise ArgumentError(f"--data {data}: {why}")
     names = predictor.model.targets.names
     if not any(shards.believed.known(name).any() for name in names):
-        raise NothingError(
-            f"--data {data}: none of its {count(len(shards), 'spectrum')} has a reliable label of {', '.join(names)}"
-        )
+        spectra = count(len(shards), "spectrum")
+        raise NothingError(f"--data {data}: none of its spectra has a reliable label of {', '.join(names)} ({spectra})")
     folder.create()
     write_rejected(rejected, folder.unreadable)
     metrics = evaluate(predictor, shards, np.arange(len(shards)), folder)

@@ -19,6 +19,8 @@ from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum
 from spectromer.surveys import Skipped, find_files, read_each
 from spectromer.surveys.catalogs import OBJECT, Catalog, path_key, prepare_catalog
+from spectromer.surveys.content import open_content
+from spectromer.surveys.fits import astropy_hdus, open_by_astropy
 from spectromer.surveys.own_files import holds_spectrum
 from spectromer.surveys.simulated import simulate
 from spectromer.surveys.tables import open_table
@@ -58,9 +60,15 @@ def is_catalog(path: Path) -> bool:
     if path.name.lower().removesuffix(".gz").endswith(_CATALOGS):
         return True
     try:
+        content = open_content(path)
+        if content.kind == "FITS":
+            with open_by_astropy(content, path) as hdus:
+                return any(_PATH in hdu.columns for hdu in astropy_hdus(hdus)[1:])
+        if content.kind not in ("VOTable", "text"):
+            return False
         with open_table(path) as table:
             return _PATH in table
-    except CatalogError:
+    except Exception:  # a file that cannot be read is no catalogue, and is told when it is read as a spectrum
         return False
 
 
@@ -216,11 +224,10 @@ def _why_unusable(asked: "DataConfig", read: int, rejected: list[ReadError]) -> 
     """The sentence that says why there is nothing to train on."""
     where = "the simulated survey" if asked.data is None else f"--data {asked.data}"
     if read:
-        spectra = "its only spectrum does not have" if read == 1 else f"none of its {read:,} spectra has"
-        return f"{where}: {spectra} a good pixel and a reliable label of {', '.join(asked.targets)}"
+        labels, spectra = ", ".join(asked.targets), count(read, "spectrum")
+        return f"{where}: none of its spectra has a good pixel and a reliable label of {labels} ({spectra})"
     if rejected:
-        what = "its only file" if len(rejected) == 1 else f"none of its {len(rejected):,} files"
-        return f"{where}: {what} could {'not ' if len(rejected) == 1 else ''}be read; the first is {rejected[0]}"
+        return f"{where}: none of its files could be read ({count(len(rejected), 'file')}); the first is {rejected[0]}"
     return f"{where}: it holds no file of spectra"
 
 

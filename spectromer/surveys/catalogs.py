@@ -19,6 +19,7 @@ from spectromer.labels import LABELS, clean_labels
 from spectromer.spectra import name_of
 from spectromer.surveys.survey import Survey, surveys
 from spectromer.surveys.tables import Columns, flags, numbers, open_table, text
+from spectromer.words import count
 
 __all__ = ["OBJECT", "Catalog", "path_key", "prepare_catalog"]
 
@@ -70,9 +71,9 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
     ----------
     path : path-like
         SDSS specObj or spAll, a LAMOST catalogue, a DESI catalogue of redshifts, or a user's own table; as FITS, CSV
-        (with ",", "|", ";" or a tab), ECSV, VOTable or Parquet. An own table has a column `path`, relative to the folder of
-        the table, and columns named after labels. Its optional column `object_group` names the object that each
-        spectrum shows. The names of columns are known in all spellings of the surveys, letter case aside; see
+        (with ",", "|", ";" or a tab), ECSV, VOTable or Parquet. An own table has a column `path`, relative to the
+        folder of the table, and columns named after labels. Its optional column `object_group` names the object that
+        each spectrum shows. The names of columns are known in all spellings of the surveys, letter case aside; see
         `Survey.label_columns`. For SDSS targets selected as galaxies, the labels come from the *_NOQSO columns. Missing
         values (empty, masked, TNULL, NaN, -9999) are no labels, and a row without an identity is left out.
     out : Path
@@ -94,8 +95,9 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
         keys, labels, preferred = _keys_and_labels(table, path.parent)
     rows = np.flatnonzero(keys != "")
     if len(keys) and not len(rows):
+        number = count(len(keys), "row")
         raise CatalogError(
-            f"{path}: none of its {len(keys)} rows names a spectrum, as each lacks a part of its identity"
+            f"{path}: none of its rows names a spectrum, as each lacks a part of its identity ({number})"
         )
     if preferred is not None:
         rows = np.concatenate([rows[preferred[rows]], rows[~preferred[rows]]])
