@@ -46,7 +46,8 @@ def plain(values: Any, name: str) -> Plain:
     Parameters
     ----------
     values : array-like
-        A tensor, a numpy array, a numpy or astropy masked array, a table column or a quantity.
+        A tensor, a numpy array, a numpy or astropy masked array, a table column, a quantity, or a series of pandas or
+        polars, in which a missing number is NaN.
     name : str
         The name of the argument, for messages.
 
@@ -63,14 +64,23 @@ def plain(values: Any, name: str) -> Plain:
     numbers = np.asarray(getattr(values, "unmasked", values))  # `unmasked` is of astropy's Masked
     if hasattr(unit, "physical_unit") or str(unit) in _LOGARITHMIC:
         raise ArgumentError(f"{name} must be linear, got the logarithmic unit {unit}")
+    if numbers.dtype.kind == "O":  # a missing number of pandas is no float
+        numbers = np.array([np.nan if _is_missing(value) else value for value in numbers.ravel()], object)
+        numbers = numbers.reshape(np.shape(values))
     if numbers.dtype.kind not in "fiu":
         try:
             numbers = numbers.astype(np.float64, casting="unsafe" if numbers.dtype.kind != "c" else "safe")
         except (TypeError, ValueError) as error:
-            raise ArgumentError(f"{name} must be real numbers, got an array of {numbers.dtype}") from error
+            kind = {"O": "objects", "U": "text", "S": "text", "c": "complex numbers"}.get(numbers.dtype.kind)
+            raise ArgumentError(f"{name} must be real numbers, got an array of {kind or numbers.dtype}") from error
     if mask is not None:
         mask = np.broadcast_to(np.asarray(mask, bool), numbers.shape)
     return Plain(numbers, mask, None if unit is None or str(unit) == "" else unit)
+
+
+def _is_missing(value: Any) -> bool:
+    """Tell whether an element stands for a missing number: None, or NA of pandas."""
+    return value is None or type(value).__name__ == "NAType"
 
 
 def wavelength_of(axis: Plain) -> np.ndarray:

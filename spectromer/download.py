@@ -10,6 +10,7 @@ import tyro
 
 from spectromer.cli import check_least, exit_code, parse
 from spectromer.errors import NothingError
+from spectromer.words import count
 
 if TYPE_CHECKING:
     from spectromer.surveys.downloads import Downloaded
@@ -62,11 +63,11 @@ def _report(found: "Downloaded", out: Path) -> None:
     from spectromer.surveys.downloads import FAILED
 
     failed = len(found.failed)
-    print(f"{found.fetched} files fetched, {found.present} existed already, {failed} failed: {out}")
+    print(f"{count(found.fetched, 'file')} fetched, {found.present} existed already, {failed} failed: {out}")
     if failed:
         print(f"the reasons: {out / FAILED}")
     if not found.fetched and not found.present:
-        raise NothingError(f"nothing was downloaded: {failed} files failed")
+        raise NothingError(f"nothing was downloaded: {count(failed, 'file')} failed")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

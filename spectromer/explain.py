@@ -10,6 +10,7 @@ import tyro
 
 from spectromer.cli import exit_code, parse
 from spectromer.errors import NothingError, require
+from spectromer.words import count
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class ExplainConfig:
     run: Annotated[Path, tyro.conf.Positional]
     """A run folder of `spectromer train`."""
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Survey files, folders of them, catalogues (.csv or .parquet) with a column `path`, or folders of shards."""
+    """Survey files, folders of them, catalogues (CSV, ECSV, FITS, VOTable or Parquet) with a column `path`, or folders
+    of shards."""
     out: Path
     """The folder for the plots, one for each spectrum, and for unreadable.csv."""
 
@@ -35,9 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from spectromer.learning.explanation import UNREADABLE, explain_files
 
         drawn, rejected = explain_files(config.run, config.paths, config.out)
-        print(f"{drawn} spectra explained in {config.out}")
+        print(f"{count(drawn, 'spectrum')} explained in {config.out}")
         if rejected:
-            print(f"{len(rejected)} files or spectra could not be explained; {config.out / UNREADABLE} lists them")
+            number = count(len(rejected), "file or spectrum", "files or spectra")
+            print(f"{number} could not be explained; {config.out / UNREADABLE} lists them")
         if not drawn:
             raise NothingError(f"nothing was explained: {' '.join(config.paths)} holds no spectrum that can be read")
 

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 __all__ = [
     "alone",
     "atomic",
+    "check_folder",
     "check_writable",
     "make_folder",
     "printable",
+    "read_rejected",
     "read_tensors",
     "table_format",
     "write_rejected",
@@ -29,6 +31,8 @@ __all__ = [
 ]
 
 _TABLE_FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".parquet": "parquet"}
+#: The files by which a folder is known that one command has filled and no other may write to.
+_FOLDERS = {"a run": ("config.json", "model.json"), "shards": ("settings.json", "files.parquet")}
 #: What an operating system says when a file cannot be written any further; such errors need not name the file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -96,6 +100,35 @@ def _unwritable(error: Exception, path: str) -> str | None:
     # Libraries of Rust and C++ raise errors of their own.
     full = os.strerror(errno.ENOSPC)
     return full if full in str(error) else None
+
+
+def check_folder(path: Path, *belongs: str) -> None:
+    """Check that files can be written to the folder of the option `--out`, before the work. Nothing is left behind.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, which need not exist.
+    *belongs : str
+        What the folder may hold already, of "a run" and "shards". Others are not mixed with the output.
+
+    Raises
+    ------
+    ArgumentError
+        If the folder cannot be made or written, or belongs to something else.
+    """
+    for kind, names in _FOLDERS.items():
+        if kind not in belongs and all((path / name).is_file() for name in names):
+            raise ArgumentError(f"--out {path} is the folder of {kind}; name another folder")
+    there = path.absolute()
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    part = there / f".spectromer.part-{os.getpid()}"
+    try:
+        part.mkdir()
+        part.rmdir()
+    except OSError as error:
+        raise ArgumentError(f"--out {path}: the folder cannot be written ({error.strerror})") from error
 
 
 def check_writable(path: Path) -> None:
@@ -172,6 +205,12 @@ def write_rejected(rejected: Iterable[ReadError], path: Path) -> None:
         table = csv.writer(file)
         table.writerow(("path", "reason"))
         table.writerows((printable(error.path), printable(error.reason)) for error in rejected)
+
+
+def read_rejected(path: Path) -> list[ReadError]:
+    """The errors in a file that `write_rejected` has written."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [ReadError(row["path"], row["reason"]) for row in csv.DictReader(file)]
 
 
 def table_format(path: Path) -> str:

@@ -1,6 +1,6 @@
 """Batches from spectra in any form, for the functions that accept all of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +20,12 @@ def batch_of(spectra: Any, ivar: Any = None, wavelength: Any = None) -> Spectrum
     Parameters
     ----------
     spectra : SpectrumBatch, Spectrum, object of specutils, iterable of these, or array-like [N] or [B, N]
-        The spectra, or their flux. See `SpectrumBatch.from_specutils` for the objects of specutils.
-    ivar : array-like [N] or [B, N], optional
+        The spectra, or their flux. See `SpectrumBatch.from_specutils` for the objects of specutils. A DataFrame of
+        pandas or polars counts as an array [B, N], with one spectrum per row. A list may hold fluxes of different
+        lengths.
+    ivar : array-like [N] or [B, N], or list of B array-likes, optional
         The inverse variance of a flux; by default 1 where the flux is finite.
-    wavelength : array-like [N] or [B, N], optional
+    wavelength : array-like [N] or [B, N], or list of B array-likes, optional
         The wavelength of a flux. A unit is converted; without one, it is in Angstrom.
 
     Raises
@@ -35,6 +37,11 @@ def batch_of(spectra: Any, ivar: Any = None, wavelength: Any = None) -> Spectrum
         return spectra
     if wavelength is not None:
         return _of_arrays(spectra, ivar, wavelength)
+    if hasattr(spectra, "columns") or hasattr(spectra, "colnames"):
+        raise ArgumentError(
+            f"a table ({type(spectra).__name__}) is no spectrum by itself; give the columns of one spectrum as "
+            "arrays: table['flux'], ivar=table['ivar'], wavelength=table['wavelength']"
+        )
     if isinstance(spectra, Spectrum) or hasattr(spectra, "spectral_axis"):
         spectra = [spectra]
     if isinstance(spectra, Iterable) and not hasattr(spectra, "shape"):
@@ -51,6 +58,9 @@ def batch_of(spectra: Any, ivar: Any = None, wavelength: Any = None) -> Spectrum
 def _of_arrays(flux: Any, ivar: Any, wavelength: Any) -> SpectrumBatch:
     if isinstance(flux, Tensor) and isinstance(wavelength, Tensor) and isinstance(ivar, Tensor | None):
         return _of_tensors(flux, ivar, wavelength)
+    flux, ivar, wavelength = (_without_labels(values) for values in (flux, ivar, wavelength))
+    if isinstance(flux, list | tuple) and (not flux or any(np.ndim(_array(row)) for row in flux)):
+        return _of_rows(flux, ivar, wavelength)
     if np.ndim(flux) == 1:
         return SpectrumBatch.from_spectra([Spectrum.from_arrays(flux, ivar, wavelength)])
     if np.ndim(flux) != 2:
@@ -62,6 +72,31 @@ def _of_arrays(flux: Any, ivar: Any, wavelength: Any) -> SpectrumBatch:
 
     made = (Spectrum.from_arrays(flux[i], row(ivar, i), row(wavelength, i)) for i in range(len(flux)))
     return SpectrumBatch.from_spectra(list(made))
+
+
+def _without_labels(values: Any) -> Any:
+    """The numbers of a DataFrame, and anything else as it is. The index of its rows would be taken for columns."""
+    return values.to_numpy() if hasattr(values, "to_numpy") and hasattr(values, "columns") else values
+
+
+def _array(row: Any) -> Any:
+    """A row of a flux for `np.ndim`, which does not take all tensors."""
+    return row.detach().cpu() if isinstance(row, Tensor) else row
+
+
+def _of_rows(flux: Sequence[Any], ivar: Any, wavelength: Any) -> SpectrumBatch:
+    """A batch of spectra whose lengths may differ, given as a list of their fluxes."""
+
+    def rows(values: Any, name: str) -> list[Any]:
+        shared = values is None or np.ndim(values[0] if isinstance(values, list | tuple) and values else values) == 0
+        if shared or (not isinstance(values, list | tuple) and np.ndim(values) == 1):
+            return [values] * len(flux)
+        if len(values) != len(flux):
+            raise ArgumentError(f"{name} must have one row for each of the {len(flux)} fluxes, got {len(values)}")
+        return list(values)
+
+    found = zip(flux, rows(ivar, "ivar"), rows(wavelength, "wavelength"), strict=True)
+    return SpectrumBatch.from_spectra([Spectrum.from_arrays(*row) for row in found])
 
 
 def _of_tensors(flux: Tensor, ivar: Tensor | None, wavelength: Tensor) -> SpectrumBatch:

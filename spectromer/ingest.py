@@ -78,20 +78,28 @@ def ingest(config: IngestConfig) -> dict[str, Any]:
 def _report(manifest: dict[str, Any], out: Path) -> None:
     from rich.console import Console
 
+    from spectromer.files import read_rejected
     from spectromer.shards.finish import REJECTED
+    from spectromer.shards.matching import match_catalogs
+    from spectromer.words import count
 
     console = Console()
-    kinds = ", ".join(f"{n} {name or 'without a class'}" for name, n in manifest["classes"].items())
-    console.print(
-        f"{manifest['spectra']} spectra of {manifest['objects']} objects ({kinds}) from {manifest['sources']} files, "
-        f"in {len(manifest['shards'])} shards: {out}"
-    )
-    for reason, count in manifest["left_out"].items():
-        console.print(f"left out for their {reason}: {count}")
+    kinds = ", ".join(f"{n:,} {name or 'without a class'}" for name, n in manifest["classes"].items())
+    sources = count(manifest["sources"], "file")
+    spectra, objects = count(manifest["spectra"], "spectrum"), count(manifest["objects"], "object")
+    shards = count(len(manifest["shards"]), "shard")
+    if manifest["spectra"]:
+        console.print(f"{spectra} of {objects} ({kinds}) from {sources}, in {shards}: {out}")
+    for reason, number in manifest["left_out"].items():
+        console.print(f"left out for {'its' if number == 1 else 'their'} {reason}: {number:,}")
     if manifest["rejected"]:
-        console.print(f"rejected: {manifest['rejected']} files or spectra, listed with reasons in {out / REJECTED}")
+        rejected = count(manifest["rejected"], "file or spectrum", "files or spectra")
+        console.print(f"rejected: {rejected}, listed with reasons in {out / REJECTED}")
+    names = [name for name, *_ in manifest["settings"]["catalogs"]]
+    for name, match in zip(names, match_catalogs(out, len(names), read_rejected(out / REJECTED)), strict=True):
+        console.print(match.describe(name), soft_wrap=True, markup=False, highlight=False)
     if not manifest["spectra"]:
-        raise NothingError(f"--out {out}: no spectrum was ingested from {manifest['sources']} files")
+        raise NothingError(f"--out {out}: no spectrum was ingested from {sources}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,6 +26,7 @@ __all__ = [
     "believe",
     "check_targets",
     "clean_labels",
+    "is_possible",
     "is_sky",
     "replace_labels",
 ]
@@ -123,6 +124,14 @@ def _number(name: str, value: Any, kind: type) -> float | int | None:
         low, high = _POSSIBLE[name]
         return float(number) if low <= number <= high else None
     return float(number)
+
+
+def is_possible(name: str, values: np.ndarray) -> np.ndarray:
+    """Tell which numbers [N] of a label are there and possible, as a mask; see `clean_labels`."""
+    numbers = np.ma.getdata(values)
+    low, high = _POSSIBLE.get(name, (np.nextafter(_MISSING, 0.0), np.inf))
+    known: np.ndarray = ~np.ma.getmaskarray(values) & np.isfinite(numbers) & (numbers >= low) & (numbers <= high)
+    return known
 
 
 def _parsed(name: str, value: Any, kind: type) -> float | int | None:

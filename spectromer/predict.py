@@ -20,8 +20,8 @@ class PredictConfig:
     """
 
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Survey files, folders of them, catalogues (.csv or .parquet) with a column `path`, or folders of shards. The
-    first path can be a run folder of `spectromer train`, which is then the model."""
+    """Survey files, folders of them, catalogues (CSV, ECSV, FITS, VOTable or Parquet) with a column `path`, or folders
+    of shards. The first path can be a run folder of `spectromer train`, which is then the model."""
     out: Path
     """The table to write, as .csv, .ecsv, .fits or .parquet."""
     model: str | None = None

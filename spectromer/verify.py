@@ -10,6 +10,7 @@ import tyro
 
 from spectromer.cli import exit_code, parse
 from spectromer.errors import ShardError
+from spectromer.words import count
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from spectromer.shards.verify import verify
 
         found = verify(config.shards, config.repair)
-        print(f"{found.shards} shards with {found.spectra} spectra ({found.bytes} bytes) are as they were written")
+        shards, spectra = count(found.shards, "shard"), count(found.spectra, "spectrum")
+        print(f"{shards} with {spectra} ({found.bytes:,} bytes) {'is' if found.shards == 1 else 'are'} as written")
         for name, reason in found.damaged.items():
             print(f"damaged: {reason}" if str(config.shards) in reason else f"damaged: {name}: {reason}")
         for name in found.repaired:
@@ -40,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         left = found.damaged.keys() - set(found.repaired)
         if left:
             repair = "" if config.repair else "; --repair makes shards again from their sources"
-            raise ShardError(f"{config.shards}: {len(left)} files are damaged or missing{repair}")
+            number = f"{count(len(left), 'file')} {'is' if len(left) == 1 else 'are'}"
+            raise ShardError(f"{config.shards}: {number} damaged or missing{repair}")
 
     return exit_code(work)
 

@@ -74,11 +74,12 @@ def table(path: Path, change: dict[str, object], hdu: str) -> None:
         hdus.writeto(path, overwrite=True)
 
 
-def test_bad_fibres_are_a_warning(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", ["COADD_FIBERSTATUS", "FIBERSTATUS"])
+def test_bad_fibres_are_a_warning(status: str, tmp_path: Path) -> None:
     """Redrock may fit their spectra well, so that ZWARN is 0."""
     path = tmp_path / "coadd-1.fits"
     coadd_file(path)
-    table(path, {"COADD_FIBERSTATUS": [1 << 16, 0, 0], "OBJTYPE": ["TGT", "TGT", "BAD"]}, "FIBERMAP")
+    table(path, {status: [1 << 16, 0, 0], "OBJTYPE": ["TGT", "TGT", "BAD"]}, "FIBERMAP")
     table(tmp_path / "redrock-1.fits", {"ZWARN": [0, 0, 0], "SPECTYPE": ["GALAXY"] * 3}, "REDSHIFTS")
     batch, _ = spectromer.read(path)
     assert [believe(labels).get("z") for labels in batch.labels] == [None, 0.2, None]

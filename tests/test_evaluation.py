@@ -38,7 +38,7 @@ def test_what_cannot_be_evaluated(run: Path, tmp_path: Path, error_line: Callabl
     assert "no such file or folder" in error_line(evaluate_main, [str(run), *data, *out])
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "text.fits").write_text("no spectrum")
-    assert "none of its 1 files could be read" in error_line(evaluate_main, [str(run), *data, *out])
+    assert "none of its files could be read (1 file)" in error_line(evaluate_main, [str(run), *data, *out])
     line = error_line(evaluate_main, [str(tmp_path), *data, *out])
     assert line == f"{tmp_path} is not the folder of a finished run: it holds no model.json"
     assert not (tmp_path / "out").exists()

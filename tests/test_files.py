@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from spectromer.__main__ import main as spectromer_main
 from spectromer.errors import ArgumentError, ReadError, ShardError
-from spectromer.files import alone, atomic, check_writable, printable, write_rejected, writing
+from spectromer.files import alone, atomic, check_folder, check_writable, printable, write_rejected, writing
 from spectromer.shards.store import ShardSet
 
 SMALL = 1 << 16  # bytes that a process may write to a file
@@ -130,3 +131,46 @@ def test_interrupted_is_code_130(tmp_path: Path) -> None:
         told = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and told == b"error: interrupted\n"
     assert list(out.glob("shard-*.json"))
+
+
+def test_a_folder_is_tried_before_the_work(tmp_path: Path) -> None:
+    """It is neither made nor left; folders of runs and of shards are not mixed with other output."""
+    check_folder(tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    for path, why in (
+        (tmp_path / "file", "Not a directory"),
+        (tmp_path / "file" / "a", "Not a directory"),
+        (Path("/proc/a/b"), "No such file"),
+    ):
+        with pytest.raises(ArgumentError, match=f"--out {path}: the folder cannot be written .{why}"):
+            check_folder(path)
+    for kind, names in {"a run": ("config.json", "model.json"), "shards": ("settings.json", "files.parquet")}.items():
+        folder = tmp_path / kind.split()[-1]
+        folder.mkdir()
+        for name in names:
+            check_folder(folder)
+            (folder / name).write_text("")
+        with pytest.raises(ArgumentError, match=f"--out {folder} is the folder of {kind}; name another folder"):
+            check_folder(folder)
+        check_folder(folder, kind)
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "explain", "baselines", "export", "download", "ingest"])
+def test_every_verb_tries_its_output_first(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The output is wrong, and so is the input; the output is told."""
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"
+    inputs = {
+        "train": ["--data", "nosuch"],
+        "evaluate": ["nosuch", "--data", "nosuch"],
+        "explain": ["nosuch", "nosuch"],
+        "baselines": ["--data", "nosuch"],
+        "export": ["nosuch"],
+        "download": ["nosuch.csv"],
+        "ingest": ["nosuch"],
+    }
+    assert spectromer_main([verb, *inputs[verb], "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: --out ") or told.startswith(f"error: {out}"), told
+    assert "cannot be" in told and "nosuch" not in told

@@ -107,3 +107,42 @@ def test_what_is_no_spectrum_is_refused() -> None:
         batch_of(np.ones((1, 2, 3)), wavelength=[4000.0, 4001.0, 4002.0])
     with pytest.raises(ArgumentError, match="flux, ivar and wavelength must have the same length N"):
         batch_of(torch.ones(2, 3), torch.ones(2, 2), torch.arange(3.0))
+
+
+def test_lists_of_arrays_of_different_lengths() -> None:
+    lengths, grid = (5, 3, 7), np.linspace(4000.0, 5000.0, 7)
+    flux = [np.arange(1.0, n + 1) for n in lengths]
+    waves, ivar = [grid[:n] for n in lengths], [np.full(n, 4.0) for n in lengths]
+    want = SpectrumBatch.from_spectra([Spectrum.from_arrays(*row) for row in zip(flux, ivar, waves, strict=True)])
+    for change in (list, lambda rows: [torch.from_numpy(row) for row in rows], lambda rows: [r.tolist() for r in rows]):
+        found = batch_of(change(flux), change(ivar), change(waves))
+        assert torch.equal(found.flux, want.flux) and torch.equal(found.ivar, want.ivar)
+        torch.testing.assert_close(found.wavelength, want.wavelength)
+    assert batch_of(flux, wavelength=waves).ivar.sum() == sum(lengths)
+    assert len(batch_of([], wavelength=[])) == 0 and len(batch_of([], wavelength=grid)) == 0 and len(batch_of([])) == 0
+    with pytest.raises(ArgumentError, match="wavelength must have one row for each of the 3 fluxes, got 2"):
+        batch_of(flux, ivar, waves[:2])
+    with pytest.raises(ArgumentError, match=r"must have the same shape \[N\], got \(5,\), \(5,\) and \(7,\)"):
+        batch_of(flux, ivar, grid)
+
+
+def test_tables_of_pandas() -> None:
+    """A DataFrame is an array with a spectrum per row; one of columns is refused in one sentence."""
+    pandas = pytest.importorskip("pandas")
+    flux, waves = np.arange(1.0, 9.0).reshape(2, 4), np.array([4000.0, 4001.0, 4002.0, 4003.0])
+    want = batch_of(flux, wavelength=waves)
+    frame = pandas.DataFrame(flux, index=["b", "a"], columns=waves)
+    for found in (
+        batch_of(frame, wavelength=frame.columns),
+        batch_of(frame, frame * 0 + 1, pandas.Series(waves)),
+        batch_of([row for _, row in frame.iterrows()], wavelength=waves),
+    ):
+        assert torch.equal(found.flux, want.flux) and torch.equal(found.ivar, want.ivar)
+    missing = pandas.Series([1.0, None, 3.0, 4.0], dtype="Float64", index=[7, 8, 9, 10])
+    masked = batch_of(missing, wavelength=pandas.Series(waves))
+    assert masked.ivar.tolist() == [[1.0, 0.0, 1.0, 1.0]] and masked.flux.tolist() == [[1.0, 0.0, 3.0, 4.0]]
+    columns = pandas.DataFrame({"wavelength": waves, "flux": flux[0]})
+    with pytest.raises(ArgumentError, match=r"a table \(DataFrame\) is no spectrum by itself; give the columns"):
+        batch_of(columns)
+    with pytest.raises(ArgumentError, match="flux must be real numbers, got an array of objects"):
+        batch_of(pandas.Series(["a", "b", "c", "d"]), wavelength=waves)

@@ -242,7 +242,7 @@ def test_other_tables_are_no_spectra(tmp_path: Path) -> None:
 
 def test_columns_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("wavelength,flux\n4000,bright\n4001,faint\n")
-    with pytest.raises(ReadError, match="its column flux must hold one number per pixel"):
+    with pytest.raises(ReadError, match="its column flux must hold numbers, it has the text 'bright'"):
         spectromer.read(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_text("wavelength,flux\n")
     with pytest.raises(ReadError, match="without any row of numbers"):
@@ -282,3 +282,43 @@ def test_loaders_of_specutils_are_offered(tmp_path: Path) -> None:
     with pytest.raises(ReadError):
         spectromer.read(path, format="SDSS-V mwm")
     assert issubclass(DependencyError, ValueError)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("flux_unc", "fluxerr", "flux_err", "flux_sigma", "noise", "FLUX_ERROR", "unc", "sigma_flux", "dflux"),
+        *("fluxError", "flux_uncertainty", "err_flux", "e_flux", "stddev", "flux_std", "noise_flux", "uncertainty"),
+    ],
+)
+def test_names_of_uncertainties(name: str, tmp_path: Path) -> None:
+    rows = "".join(f"{4000 + i},2.0,0.5\n" for i in range(4))
+    (tmp_path / "a.csv").write_text(f"wavelength,flux,{name}\n{rows}")
+    spectrum = spectromer.read(tmp_path / "a.csv")
+    assert spectrum.ivar.tolist() == [4.0] * 4 and spectrum.flux.tolist() == [2.0] * 4
+
+
+@pytest.mark.parametrize(("name", "value"), [("flux_var", 4.0), ("flux_ivar", 0.25), ("invvar", 0.25)])
+def test_names_of_variances(name: str, value: float, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"wave,flux,{name}\n" + "".join(f"{4000 + i},2,{value}\n" for i in range(4)))
+    assert spectromer.read(tmp_path / "a.csv").ivar.tolist() == [0.25] * 4
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [(unit, 1.0) for unit in ("ANGSTROM", "Angstroms", "angstrom", "A", "AA", "Ang", "Angstroem", "ANGSTROMS")]
+    + [(unit, 0.1) for unit in ("NM", "nm", "Nanometers", "NANOMETRES", "nanometer")]
+    + [(unit, 1e-4) for unit in ("MICRON", "micron", "Microns", "um", "UM", "micrometre", "MICROMETERS")],
+)
+def test_spellings_of_units(unit: str, factor: float, tmp_path: Path) -> None:
+    waves = [4000.0, 4001.0, 4002.0, 4003.0]
+    rows = "".join(f"{wave * factor:.9g},2.0\n" for wave in waves)
+    (tmp_path / "a.csv").write_text(f"wavelength ({unit}),flux\n{rows}")
+    (tmp_path / "b.csv").write_text(f"# {unit} Jy\nwavelength,flux\n{rows}")
+    columns = [
+        fits.Column("wavelength", "D", unit, array=np.array(waves) * factor),
+        fits.Column("flux", "D", array=waves),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "c.fits")
+    for name in ("a.csv", "b.csv", "c.fits"):
+        np.testing.assert_allclose(spectromer.read(tmp_path / name).wavelength, waves, rtol=1e-8)

@@ -17,7 +17,7 @@ from spectromer.errors import ArgumentError, ShardError
 from spectromer.ingest import IngestConfig, ingest
 from spectromer.shards import build
 from spectromer.shards.build import build_shard
-from spectromer.shards.plan import plan, read_plan
+from spectromer.shards.plan import find_sources, plan, read_plan
 from spectromer.shards.records import Record
 from spectromer.shards.schema import MAX_PIXELS, block_of
 from spectromer.shards.selection import EVERYTHING
@@ -204,7 +204,7 @@ def test_what_is_wrong_in_a_list_costs_itself(files: Path, tmp_path: Path) -> No
 def test_files_that_vanish_after_the_plan_are_rejected(files: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    plan(out, [str(files)], simulated=0, seed=0, shard_size=4096)
+    plan(out, find_sources([str(files)], simulated=0, seed=0, shard_size=4096), 4096)
     gone = sorted(files.glob("*.fits"))[2]
     content = gone.read_bytes()
     gone.unlink()
@@ -216,7 +216,7 @@ def test_files_that_vanish_after_the_plan_are_rejected(files: Path, tmp_path: Pa
 
 def test_a_damaged_plan_is_told(files: Path, tmp_path: Path) -> None:
     """Even where the file is a whole Parquet file of the right columns."""
-    shards = plan(tmp_path, [str(files)], simulated=0, seed=0, shard_size=3)
+    shards = plan(tmp_path, find_sources([str(files)], simulated=0, seed=0, shard_size=3), 3)
     assert read_plan(tmp_path) == shards and len(shards) == 2
     path = tmp_path / "files.parquet"
     table = pyarrow.parquet.read_table(path)

@@ -18,7 +18,8 @@ from small import read_table
 from spectromer import SpectrumBatch
 from spectromer.ingest import IngestConfig, ingest
 from spectromer.learning import prediction
-from spectromer.learning.predictor import Predictor
+from spectromer.learning.predictor import Z_FLAGS, Predictor
+from spectromer.learning.second import SCAN_FLAGS
 from spectromer.predict import main as predict_main
 from spectromer.surveys.simulated import simulate
 from spectromer.surveys.write import write_survey
@@ -60,7 +61,7 @@ def test_what_cannot_be_predicted(
     run: Path, survey: Path, tmp_path: Path, error_line: Callable[..., str], error_box: Callable[..., str]
 ) -> None:
     table = ["--out", str(tmp_path / "a.csv")]
-    line = error_line(predict_main, [str(tmp_path), str(survey), *table])
+    line = error_line(predict_main, [str(survey), "--model", str(tmp_path), *table])
     assert line == f"{tmp_path} is not the folder of a finished run: it holds no model.json"
     line = error_line(predict_main, [str(run), str(survey), "--out", str(tmp_path / "a.xls")])
     assert "the ending must be one of .csv, .ecsv, .fits, .parquet" in line
@@ -104,9 +105,37 @@ def test_nothing_predicted_is_code_1(run: Path, tmp_path: Path, capsys: pytest.C
     (tmp_path / "empty").mkdir()
     out = tmp_path / "out.csv"
     for path in (tmp_path / "a.fits", tmp_path / "empty"):
+        out.write_text("of an earlier prediction")
         assert predict_main([str(run), str(path), "--out", str(out)]) == 1
-        assert f"error: nothing was predicted: {path} holds no spectrum" in capsys.readouterr().err
-        assert not out.exists() and (tmp_path / "out.unreadable.csv").is_file()
+        told = capsys.readouterr()
+        assert f"error: nothing was predicted: {path} holds no spectrum" in told.err
+        assert f"{out} is that of an earlier prediction" in " ".join(told.out.split())
+        assert out.read_text() == "of an earlier prediction" and (tmp_path / "out.unreadable.csv").is_file()
+
+
+def test_the_screen_shows_classes_and_flags(
+    run: Path, survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.csv"
+    assert predict_main([str(run), str(survey), "--out", str(out)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    table = read_table(out)
+    classes, flags = np.ma.filled(table["class"], ""), {"z_flag": Z_FLAGS, "z_scan_flag": SCAN_FLAGS}
+    (line,) = (line for line in told if line.startswith("class: "))
+    shown = set(line.removeprefix("class: ").split(", "))
+    assert shown == {f"{(classes == kind).sum()} {kind}" for kind in set(classes) if kind}
+    for column, bits in flags.items():
+        (line,) = (line for line in told if line.startswith(f"{column}: "))
+        counts = {bit: int(((np.asarray(table[column]) & at) > 0).sum()) for bit, at in bits.items()}
+        assert set(line.removeprefix(f"{column}: ").split(", ")) == {f"{n} {bit}" for bit, n in counts.items() if n}
+
+
+def test_the_model_is_an_option_too(run: Path, survey: Path, tmp_path: Path, error_box: Callable[..., str]) -> None:
+    for arguments, name in (([str(run), str(survey)], "a.csv"), ([str(survey), "--model", str(run)], "b.csv")):
+        assert predict_main([*arguments, "--no-scan", "--out", str(tmp_path / name)]) == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert not any(name.startswith("z_scan") for name in read_table(tmp_path / "a.csv").colnames)
+    assert "name files or folders" in error_box(predict_main, [str(run), "--out", str(tmp_path / "c.csv")])
 
 
 def test_a_spectrum_at_which_the_model_fails_costs_its_row(

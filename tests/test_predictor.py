@@ -77,8 +77,26 @@ def test_the_scan_can_be_left_out(run: Path, batch: SpectrumBatch) -> None:
     assert columns <= set(with_scan) and set(without) == set(with_scan) - columns
 
 
-def test_of_nothing_comes_an_empty_table(run: Path) -> None:
-    assert len(Predictor.load(run).predict_all([])) == 0
+def test_of_nothing_comes_an_empty_table(run: Path, batch: SpectrumBatch) -> None:
+    predictor = Predictor.load(run)
+    full = predictor.predict(batch)
+    for table in (predictor.predict([]), predictor.predict_all([]), predictor.predict_batches([])):
+        assert len(table) == 0 and table.colnames == full.colnames
+        assert [table[name].dtype.kind for name in full.colnames] == [full[name].dtype.kind for name in full.colnames]
+    assert "z_pit" in predictor.predict(batch.select([]), torch.zeros(0)).colnames
+
+
+def test_lists_of_arrays_of_different_lengths_are_predicted(run: Path, batch: SpectrumBatch) -> None:
+    predictor = Predictor.load(run)
+    spectra = [
+        batch.spectrum(0),
+        *(Spectrum(s.flux[:n], s.ivar[:n], s.wavelength[:n]) for n, s in ((900, batch.spectrum(1)),)),
+    ]
+    want = predictor.predict(spectra)
+    lists = ([getattr(s, name).numpy() for s in spectra] for name in ("flux", "ivar", "wavelength"))
+    flux, ivar, wavelength = lists
+    found = predictor.predict(flux, ivar=ivar, wavelength=wavelength)
+    np.testing.assert_allclose(found["z"], want["z"], rtol=1e-5)
 
 
 def test_a_folder_that_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_damage_is_named_and_repaired(
     damage(out / name)
     assert spectromer_main(["verify", str(out)]) == 2
     told = capsys.readouterr()
-    assert "damaged: " in told.out and told.err.startswith(f"error: {out}: 1 files are damaged or missing; --repair")
+    assert "damaged: " in told.out and told.err.startswith(f"error: {out}: 1 file is damaged or missing; --repair")
     assert spectromer_main(["verify", str(out), "--repair"]) == 0
     assert content(out) == before
     assert not verify(out, progress=False).damaged

@@ -18,6 +18,7 @@ from sklearn.svm import SVC, SVR
 
 from spectromer.config import SPECFORMER, BaselineConfig, DataConfig, TrainConfig
 from spectromer.errors import ArgumentError
+from spectromer.files import check_folder
 from spectromer.labels import CATEGORIES
 from spectromer.learning.evaluation import evaluate_table
 from spectromer.learning.heads import known_mask
@@ -171,6 +172,7 @@ def baselines(config: BaselineConfig) -> list[tuple[str, dict[str, Any]]]:
     existing = [method for method in config.methods if (out / method).exists()]
     if existing:
         raise ArgumentError(f"--out {out} already holds {', '.join(existing)}")
+    check_folder(out)  # before the work, not after it
     division = divide(config)
     targets = Targets.fit(config.targets, division.shards.believed.take(division.rows["train"]))
     spectra: dict[str, np.ndarray] = {}

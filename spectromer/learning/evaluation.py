@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from spectromer.errors import ArgumentError, NothingError
-from spectromer.files import write_rejected, write_table
+from spectromer.files import check_folder, write_rejected, write_table
 from spectromer.labels import BelievedLabels
 from spectromer.learning import plots
 from spectromer.learning.figures import show_figures, write_report
@@ -23,6 +23,7 @@ from spectromer.shards.sources import load
 from spectromer.shards.splits import subsample
 from spectromer.shards.store import ShardSet
 from spectromer.subclasses import spectral_type
+from spectromer.words import count
 
 __all__ = ["evaluate", "evaluate_run", "evaluate_table"]
 
@@ -98,16 +99,19 @@ def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, An
     NothingError
         If no spectrum has a reliable label.
     """
+    folder = RunFolder(out or run / "evaluation")
+    check_folder(folder.path)  # before the work, not after it
     predictor = Predictor.load(run)
     shards, rejected = load(data)
     if not len(shards):
-        raise ArgumentError(f"--data {data}: none of its {len(rejected)} files could be read")
+        why = "it holds no file of spectra"
+        if rejected:
+            why = f"none of its files could be read ({count(len(rejected), 'file')}); the first is {rejected[0]}"
+        raise ArgumentError(f"--data {data}: {why}")
     names = predictor.model.targets.names
     if not any(shards.believed.known(name).any() for name in names):
-        raise NothingError(
-            f"--data {data}: none of its {len(shards)} spectra has a reliable label of {', '.join(names)}"
-        )
-    folder = RunFolder(out or run / "evaluation")
+        spectra = count(len(shards), "spectrum")
+        raise NothingError(f"--data {data}: none of its spectra has a reliable label of {', '.join(names)} ({spectra})")
     folder.create()
     write_rejected(rejected, folder.unreadable)
     metrics = evaluate(predictor, shards, np.arange(len(shards)), folder)
@@ -116,7 +120,7 @@ def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, An
     write_report(folder.path, metrics, f"{run} on {data}", details)
     show_figures(metrics, str(data), Console())
     if rejected:
-        print(f"{len(rejected)} files could not be read; {folder.unreadable} lists all of them")
+        print(f"{count(len(rejected), 'file')} could not be read; {folder.unreadable} lists all of them")
     return metrics
 
 

@@ -17,7 +17,7 @@ from rich.progress import track
 from torch import Tensor
 
 from spectromer.errors import ArgumentError, ReadError, SpectromerError
-from spectromer.files import atomic, check_writable, write_rejected
+from spectromer.files import atomic, check_folder, check_writable, write_rejected
 from spectromer.labels import CATEGORIES
 from spectromer.learning.calibration import catastrophic_limits
 from spectromer.learning.encoder import ImageEncoder
@@ -289,6 +289,7 @@ def explain_files(run: Path, paths: Sequence[str], out: Path) -> tuple[int, list
     ArgumentError, CatalogError, ShardError
         If an input does not exist or cannot be read, or `out` cannot be written.
     """
+    check_folder(out)
     check_writable(out / UNREADABLE)  # before the work, not after it
     predictor = Predictor.load(run)
     inputs = open_inputs(paths)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ import spectromer
 from spectromer.chunks import chunks
 from spectromer.errors import ReadError, SpectromerError
 from spectromer.files import alone, atomic, check_writable, printable, table_format, write_rejected
-from spectromer.learning.predictor import Predictor
+from spectromer.learning.predictor import Z_FLAGS, Predictor
+from spectromer.learning.second import SCAN_FLAGS
 from spectromer.learning.tables import to_arrow, write_parts
 from spectromer.learning.zoo import find_model
 from spectromer.runs import RunFolder
@@ -32,18 +34,34 @@ from spectromer.shards.sources import Input, open_inputs
 from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum, SpectrumBatch
 from spectromer.surveys import read_each
+from spectromer.words import count
 
 __all__ = ["Predicted", "describe", "predict_files"]
 
+_FLAGS = {"z_flag": Z_FLAGS, "z_scan_flag": SCAN_FLAGS}
 _MAX_PRINTED = 20  # largest number of unreadable files to print
 _PART_ROWS = 1024  # approximate number of inputs of a part
 
 
 class Predicted(NamedTuple):
-    """The result of a prediction: the number of rows of the table, and what could not be predicted, with reasons."""
+    """The result of a prediction.
+
+    Attributes
+    ----------
+    spectra : int
+        The number of rows of the table.
+    rejected : list of ReadError
+        What could not be predicted, with reasons.
+    earlier : bool
+        Whether nothing could be predicted, and the table is that of an earlier prediction.
+    summary : list of str
+        How many spectra have each class, and each bit of the flags.
+    """
 
     spectra: int
     rejected: list[ReadError]
+    earlier: bool = False
+    summary: Sequence[str] = ()
 
 
 @dataclass
@@ -212,7 +230,7 @@ def predict_files(
     out : Path
         The table to write, as .csv, .ecsv, .fits or .parquet. A second file next to it, named <stem>.unreadable.csv,
         lists the files and spectra without a prediction, with reasons. Until the table is finished, its parts are in
-        the folder <name>.parts. If nothing can be predicted, no table is written.
+        the folder <name>.parts. If nothing can be predicted, no table is written, and an earlier one is kept.
     batch_size : int
         Number of spectra in a batch.
     scan : bool
@@ -248,8 +266,29 @@ def predict_files(
             write_parts(lambda: (batch for number in filled for batch in parts.rows(number)), out)
         rejected = [ReadError(*reason) for record in records for reason in record["rejected"]]
         write_rejected(rejected, out.with_name(f"{out.stem}.unreadable.csv"))
+        summary = _summary(batch for number in filled for batch in parts.rows(number))
         shutil.rmtree(folder)
-    return Predicted(sum(record["rows"] for record in records), rejected)
+    earlier = not filled and out.exists()
+    return Predicted(sum(record["rows"] for record in records), rejected, earlier, summary)
+
+
+def _summary(rows: Iterable[pa.RecordBatch]) -> list[str]:
+    """The numbers of spectra of each class, and with each bit of the flags, in lines."""
+    counts = {name: Counter[str]() for name in ("class", *_FLAGS)}
+    for batch in rows:
+        for name, found in counts.items():
+            if name not in batch.schema.names:
+                continue
+            values = batch[name].to_numpy(zero_copy_only=False)
+            if name == "class":
+                found.update(value for value in values if value)
+            else:
+                found.update({bit: int(((values.astype(np.int64) & at) > 0).sum()) for bit, at in _FLAGS[name].items()})
+    return [
+        f"{name}: " + ", ".join(f"{number:,} {value}" for value, number in found.most_common() if number)
+        for name, found in counts.items()
+        if found.total()
+    ]
 
 
 def _finish_parts(
@@ -278,9 +317,12 @@ def _finish_parts(
 
 def describe(found: Predicted, out: Path) -> str:
     """A summary of a prediction, in lines."""
-    lines = [f"{out} holds the predictions of {found.spectra} spectra"] if found.spectra else []
+    lines = [f"{out} holds the predictions of {count(found.spectra, 'spectrum')}"] if found.spectra else []
+    lines += [f"{out} is that of an earlier prediction"] if found.earlier else []
+    lines += found.summary
     lines += [f"unreadable: {failure}" for failure in found.rejected[:_MAX_PRINTED]]
     if found.rejected:
         unreadable = out.with_name(f"{out.stem}.unreadable.csv")
-        lines.append(f"{len(found.rejected)} files or spectra without a prediction; {unreadable} lists all of them")
+        number = count(len(found.rejected), "file or spectrum", "files or spectra")
+        lines.append(f"{number} without a prediction; {unreadable} lists all of them")
     return "\n".join(lines)

@@ -36,6 +36,7 @@ Z_FLAGS = {"UNSURE": 1, "EDGE": 2, "UNKNOWN": 4, "NO_DATA": 8}
 _INTERVALS = {"z_lo95": 0.025, "z_lo68": 0.16, "z_hi68": 0.84, "z_hi95": 0.975}
 _CRPS_STEPS = 50
 _BATCH = 256
+_ANY_RANGE = (4000.0, 9000.0)  # Angstrom; wavelengths of no meaning
 
 
 @dataclass
@@ -135,7 +136,7 @@ class Predictor:
         Parameters
         ----------
         spectra : SpectrumBatch, Spectrum, object of specutils, iterable of these, or array-like [N] or [B, N]
-            The spectra, or their flux. See `spectromer.forms.batch_of`.
+            The spectra, or their flux. See `spectromer.forms.batch_of`. Of no spectra comes a table without rows.
         true_z : Tensor [B], optional
             True redshifts, for scores of the predicted distributions.
         ivar, wavelength : array-like [N] or [B, N], optional
@@ -174,6 +175,10 @@ class Predictor:
             When `spectra` is in none of these forms.
         """
         batch = batch_of(spectra, ivar, wavelength)
+        if not len(batch):  # the table of a spectrum without data has the columns
+            axis = torch.tensor(self.transform.wavelength_range or _ANY_RANGE, dtype=torch.float64)
+            blank_one = Spectrum(torch.zeros(2), torch.zeros(2), axis)
+            return self.predict(blank_one, None if true_z is None else torch.zeros(1))[:0]
         out = self.outputs(batch)[1]
         warnings = range_warnings(batch, self.transform.wavelength_range)
         blank = np.char.startswith(warnings, NO_GOOD_PIXEL)
@@ -252,7 +257,7 @@ class Predictor:
     def predict_batches(self, batches: Iterable[SpectrumBatch]) -> Table:
         """Predict any number of batches."""
         parts = [self.predict(batch) for batch in batches]
-        return vstack(parts, metadata_conflicts="silent") if parts else Table()
+        return vstack(parts, metadata_conflicts="silent") if parts else self.predict([])
 
 
 def _read_blocks(encoder: ImageEncoder | SpecFormer) -> list[int]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from spectromer.config import SPECFORMER, TrainConfig
 from spectromer.errors import ArgumentError, ModelError, RunError
-from spectromer.files import write_rejected
+from spectromer.files import check_folder, write_rejected
 from spectromer.learning import plots
 from spectromer.learning.backbone import create_backbone, has_published_weights
 from spectromer.learning.calibration import Calibration
@@ -207,6 +207,7 @@ def train(config: TrainConfig, resume: bool = False, division: Division | None =
         raise ArgumentError(
             f"--out {run.path} already holds a run; resume it with --resume {run.path}, or choose another folder"
         )
+    check_folder(run.path, *(("a run",) if resume else ()))  # before the work, not after it
     lightning.seed_everything(config.seed, verbose=False)
     if not resume and config.checkpoint is None and not _from_scratch(config):
         console.print(f"Downloading the published weights of {config.model}, unless they are in the cache.")

@@ -9,6 +9,7 @@ file is that cannot be read. It does not stop the ingestion.
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, replace
@@ -23,12 +24,12 @@ from rich.text import Text
 
 from spectromer.chunks import chunks
 from spectromer.errors import ReadError, ShardError, SpectromerError
-from spectromer.files import alone, printable
+from spectromer.files import alone, check_folder, printable
 from spectromer.labels import believe, replace_labels
 from spectromer.shards.blocks import sha256_of, write_shard
 from spectromer.shards.finish import finish
-from spectromer.shards.plan import plan, read_source
-from spectromer.shards.records import FORMAT, Record, read_settings, shard_path, write_settings
+from spectromer.shards.plan import find_sources, plan, read_source
+from spectromer.shards.records import FORMAT, SETTINGS, Record, catalog_path, read_settings, shard_path, write_settings
 from spectromer.shards.schema import BLOCK_ROWS, block_of
 from spectromer.shards.selection import EVERYTHING, LIMITS, Limits, Selection
 from spectromer.shards.workers import executor, make_shard
@@ -217,7 +218,7 @@ def _settle(
     ShardError
         When the folder was begun with different settings.
     """
-    prepared = [out / f"catalog-{i}.arrow" for i in range(len(catalogs))]
+    prepared = [catalog_path(out, i) for i in range(len(catalogs))]
     for path, target in zip(catalogs, prepared, strict=True):
         prepare_catalog(path, target)
     settings: dict[str, Any] = {
@@ -278,9 +279,17 @@ def build(
     for name in select.surveys:
         survey_named(name)
     out = out.absolute()
+    check_folder(out, "shards")
+    sources = find_sources(paths, simulated=simulated, seed=seed, shard_size=shard_size)  # before a folder is made
+    fresh = not out.exists()
     with alone(out, "ingestion"):
-        settings, prepared = _settle(out, catalogs, select, shard_size, simulated, seed)
-        shards = plan(out, paths, simulated=simulated, seed=seed, shard_size=shard_size)
+        try:
+            settings, prepared = _settle(out, catalogs, select, shard_size, simulated, seed)
+        except BaseException:
+            if fresh and not (out / SETTINGS).exists():
+                shutil.rmtree(out)  # nothing has come of it
+            raise
+        shards = plan(out, sources, shard_size)
         missing = [i for i in range(len(shards)) if Record.read(out, i) is None]
         total = sum(len(shard) for shard in shards)
         done = total - sum(len(shards[i]) for i in missing)

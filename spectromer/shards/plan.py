@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from spectromer.errors import ArgumentError, ReadError, ShardError
-from spectromer.files import atomic
+from spectromer.files import atomic, printable
 from spectromer.spectra import Spectrum
-from spectromer.surveys import find_files, multimodal, read_each
+from spectromer.surveys import Skipped, find_files, multimodal, read_each
 from spectromer.surveys.own_files import holds_spectrum
 from spectromer.surveys.simulated import CHUNK, simulate
 
-__all__ = ["PLAN", "is_file", "is_stream", "plan", "read_plan", "read_source", "read_sources"]
+__all__ = ["PLAN", "find_sources", "is_file", "is_stream", "plan", "read_plan", "read_source", "read_sources"]
 
 PLAN = "files.parquet"
 #: Sources are bytes, as the name of a file need not be text.
@@ -48,7 +48,10 @@ def _listed(paths: Sequence[str], lists: tuple[str, ...] = ()) -> Iterator[str]:
         elif not there:
             yield path if _is_odd(path) else os.path.abspath(path)
         else:
-            yield from (os.path.abspath(file) for file in find_files(path))
+            skipped = Skipped()
+            yield from (os.path.abspath(file) for file in find_files(path, skipped))
+            if str(skipped):
+                print(f"{printable(path)}: {skipped}")
 
 
 def _fitting(pattern: str) -> list[str]:
@@ -75,26 +78,14 @@ def _size(path: str) -> int:
         return 0
 
 
-def _sources(paths: Sequence[str], simulated: int, seed: int, shard_size: int) -> Iterator[tuple[str, int]]:
-    """The sources, each with the estimated number of its spectra."""
-    for path in (path for path in paths if path.startswith(_STREAM)):
-        for source in multimodal.stream_parts(path):
-            yield source, shard_size
-    for file in _listed([path for path in paths if not path.startswith(_STREAM)]):
-        yield file, max(1, -(-_size(file) // _SPECTRUM_BYTES))
-    for first in range(0, simulated, CHUNK):
-        yield f"{_SIMULATED}{seed}:{first}:{min(CHUNK, simulated - first)}", CHUNK
-
-
-def plan(out: Path, paths: Sequence[str], *, simulated: int, seed: int, shard_size: int) -> list[list[str]]:
-    """Assign sources to shards. The plan of an earlier call is kept, and new sources go to additional shards.
+def find_sources(paths: Sequence[str], *, simulated: int, seed: int, shard_size: int) -> list[tuple[str, int]]:
+    """The sources, each with the estimated number of its spectra.
 
     Parameters
     ----------
-    out : Path
-        The folder of the shards, in which the plan is stored.
     paths : sequence of str
-        Files, folders, patterns, lists of paths, or hf:NAME; see `spectromer.ingest.IngestConfig`.
+        Files, folders, patterns, lists of paths, or hf:NAME; see `spectromer.ingest.IngestConfig`. Files in folders
+        that are not read are reported in one line for each folder.
     simulated, seed : int
         The number of simulated spectra, and their seed.
     shard_size : int
@@ -104,6 +95,34 @@ def plan(out: Path, paths: Sequence[str], *, simulated: int, seed: int, shard_si
     ------
     ArgumentError, ReadError
         When a path does not exist, or a dataset cannot be opened.
+    """
+    return list(_sources(paths, simulated, seed, shard_size))
+
+
+def _sources(paths: Sequence[str], simulated: int, seed: int, shard_size: int) -> Iterator[tuple[str, int]]:
+    for path in (path for path in paths if path.startswith(_STREAM)):
+        for source in multimodal.stream_parts(path):
+            yield source, shard_size
+    for file in _listed([path for path in paths if not path.startswith(_STREAM)]):
+        yield file, max(1, -(-_size(file) // _SPECTRUM_BYTES))
+    for first in range(0, simulated, CHUNK):
+        yield f"{_SIMULATED}{seed}:{first}:{min(CHUNK, simulated - first)}", CHUNK
+
+
+def plan(out: Path, sources: Sequence[tuple[str, int]], shard_size: int) -> list[list[str]]:
+    """Assign sources to shards. The plan of an earlier call is kept, and new sources go to additional shards.
+
+    Parameters
+    ----------
+    out : Path
+        The folder of the shards, in which the plan is stored.
+    sources : sequence of (str, int)
+        The sources with the estimated number of their spectra; see `find_sources`.
+    shard_size : int
+        The approximate number of spectra in a shard.
+
+    Raises
+    ------
     ShardError
         When the plan of an earlier call is damaged.
     """
@@ -111,7 +130,7 @@ def plan(out: Path, paths: Sequence[str], *, simulated: int, seed: int, shard_si
     shards = read_plan(out) if path.is_file() else []
     known = {source for shard in shards for source in shard}
     room = 0
-    for source, spectra in _sources(paths, simulated, seed, shard_size):
+    for source, spectra in sources:
         if source in known:
             continue
         known.add(source)
@@ -122,10 +141,10 @@ def plan(out: Path, paths: Sequence[str], *, simulated: int, seed: int, shard_si
         room -= spectra
     numbers = np.repeat(np.arange(len(shards), dtype=np.int32), [len(shard) for shard in shards])
     names = [os.fsencode(source) for shard in shards for source in shard]
-    sources = pa.array(names, pa.binary())
+    encoded = pa.array(names, pa.binary())
     schema = _PLAN_SCHEMA.with_metadata({_CHECKSUM: _checksum(names, numbers)})
     with atomic(path) as part:
-        pyarrow.parquet.write_table(pa.table([sources, numbers], schema), part, compression="zstd")
+        pyarrow.parquet.write_table(pa.table([encoded, numbers], schema), part, compression="zstd")
     return shards
 
 

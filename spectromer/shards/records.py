@@ -20,6 +20,7 @@ __all__ = [
     "MANIFEST",
     "SETTINGS",
     "Record",
+    "catalog_path",
     "indexed_path",
     "read_manifest",
     "read_settings",
@@ -179,6 +180,11 @@ def write_settings(settings: Mapping[str, Any], folder: Path) -> None:
 def shard_path(folder: Path, shard: int) -> Path:
     """The path of the shard with the given number."""
     return folder / f"shard-{shard:05d}.arrow"
+
+
+def catalog_path(folder: Path, number: int) -> Path:
+    """The path of the prepared catalogue with the given number."""
+    return folder / f"catalog-{number}.arrow"
 
 
 def indexed_path(shard: Path) -> Path:

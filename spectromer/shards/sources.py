@@ -17,10 +17,14 @@ from spectromer.shards.records import MANIFEST
 from spectromer.shards.splits import name_objects, split_by_object
 from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum
-from spectromer.surveys import find_files, read_each
+from spectromer.surveys import Skipped, find_files, read_each
 from spectromer.surveys.catalogs import OBJECT, Catalog, path_key, prepare_catalog
+from spectromer.surveys.content import open_content
+from spectromer.surveys.fits import astropy_hdus, open_by_astropy
 from spectromer.surveys.own_files import holds_spectrum
 from spectromer.surveys.simulated import simulate
+from spectromer.surveys.tables import open_table
+from spectromer.words import count
 
 if TYPE_CHECKING:
     from spectromer.config import DataConfig
@@ -29,7 +33,9 @@ __all__ = ["Division", "Input", "divide", "is_shards", "load", "load_simulated",
 
 Input = ShardSet | list[str]  # shards, or survey files
 
-_CATALOGS = (".csv", ".parquet")  # endings of catalogues of files
+_CATALOGS = (".csv", ".parquet")  # endings of tables that are catalogues of files if they are no spectra
+_PARTS = {"train": "training", "val": "validation", "test": "the test"}
+_PATH = "PATH"  # the column of a catalogue of files
 
 
 def is_shards(path: str | os.PathLike[str]) -> bool:
@@ -44,8 +50,26 @@ def load_simulated(count: int, seed: int, progress: bool = True) -> ShardSet:
 
 
 def is_catalog(path: Path) -> bool:
-    """Tell whether a path is a table of files, and not a table that is a spectrum itself."""
-    return path.is_file() and path.suffix.lower() in _CATALOGS and not holds_spectrum(path)
+    """Tell whether a path is a table of files, and not a table that is a spectrum itself.
+
+    A CSV or Parquet file that is no spectrum is taken for one, so that a missing column `path` is told. Other files
+    (FITS, ECSV, VOTable, text) are taken for one only if they have this column.
+    """
+    if not path.is_file() or holds_spectrum(path):
+        return False
+    if path.name.lower().removesuffix(".gz").endswith(_CATALOGS):
+        return True
+    try:
+        content = open_content(path)
+        if content.kind == "FITS":
+            with open_by_astropy(content, path) as hdus:
+                return any(_PATH in hdu.columns for hdu in astropy_hdus(hdus)[1:])
+        if content.kind not in ("VOTable", "text"):
+            return False
+        with open_table(path) as table:
+            return _PATH in table
+    except Exception:  # a file that cannot be read is no catalogue, and is told when it is read as a spectrum
+        return False
 
 
 def _catalog(path: Path) -> Catalog:
@@ -62,8 +86,8 @@ def open_inputs(paths: Sequence[str]) -> list[Input]:
     Parameters
     ----------
     paths : sequence of str
-        Folders of shards, survey files, folders of them at any depth, or catalogues (.csv or .parquet) with a column
-        `path`.
+        Folders of shards, survey files, folders of them at any depth, or catalogues (CSV, ECSV, FITS, VOTable or
+        Parquet) with a column `path`. Files in folders that are not read are reported in one line for each folder.
 
     Returns
     -------
@@ -89,8 +113,17 @@ def open_inputs(paths: Sequence[str]) -> list[Input]:
         elif is_catalog(root):
             found.append(_files_of(root, _catalog(root)))
         else:
-            found.append([str(file) for file in find_files(root)])
+            found.append([str(file) for file in _found_in(root)])
     return found
+
+
+def _found_in(root: Path) -> list[Path]:
+    """The files of spectra in a folder. The number of others is printed."""
+    skipped = Skipped()
+    files = find_files(root, skipped)
+    if str(skipped):
+        print(f"{root}: {skipped}")
+    return files
 
 
 def _files_of(path: Path, catalog: Catalog) -> list[str]:
@@ -107,7 +140,8 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
     ----------
     data : path-like
         A folder of shards (made by `python -m spectromer.ingest`), a folder of survey files at any depth, a FITS file,
-        or a catalogue for `prepare_catalog` that has a column `path`.
+        or a catalogue for `prepare_catalog` that has a column `path`. The number of its rows that matched a spectrum is
+        printed.
     progress : bool
         Whether to show a progress bar while files are read.
 
@@ -131,7 +165,7 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
     if is_shards(root):
         return ShardSet.open(root), []
     catalog = _catalog(root) if is_catalog(root) else None
-    paths: Sequence[str | Path] = find_files(root) if catalog is None else _files_of(root, catalog)
+    paths: Sequence[str | Path] = _found_in(root) if catalog is None else _files_of(root, catalog)
     results = read_each(track(paths, "reading") if progress else paths)
     rejected: list[ReadError] = []
     spectra: list[Spectrum] = []
@@ -148,8 +182,23 @@ def load(data: str | os.PathLike[str], progress: bool = True) -> tuple[ShardSet,
         more = catalog.labels([path_key(path) if counts[path] == 1 else "" for path in kept])
         given = [labels.pop(OBJECT, None) for labels in more]
         spectra = [replace(s, labels=replace_labels(s.labels, labels)) for s, labels in zip(spectra, more, strict=True)]
+        _report_rows(root, len(paths), counts)
     ra, dec = (np.array([s.labels.get(name, np.nan) for s in spectra], float) for name in ("ra", "dec"))
     return ShardSet.from_spectra(spectra, kept, name_objects(ra, dec, given, kept)), rejected
+
+
+def _report_rows(catalog: Path, rows: int, counts: Counter[str]) -> None:
+    """Print how many files of a catalogue hold a spectrum, and how many hold several, to which no row applies.
+
+    `counts` has the number of spectra of each file that could be read.
+    """
+    single = sum(number == 1 for number in counts.values())
+    line = f"catalogue {catalog}: {single:,} of {count(rows, 'row')} matched a spectrum"
+    if several := len(counts) - single:
+        line += f"; {count(several, 'file')} with several spectra took no labels from the catalogue"
+    print(line)
+    if not single:
+        print(f"warning: catalogue {catalog}: none of its rows matched a spectrum; their files were looked for by path")
 
 
 @dataclass
@@ -169,6 +218,17 @@ class Division:
     shards: ShardSet
     rows: dict[str, np.ndarray]
     rejected: list[ReadError]
+
+
+def _why_unusable(asked: "DataConfig", read: int, rejected: list[ReadError]) -> str:
+    """The sentence that says why there is nothing to train on."""
+    where = "the simulated survey" if asked.data is None else f"--data {asked.data}"
+    if read:
+        labels, spectra = ", ".join(asked.targets), count(read, "spectrum")
+        return f"{where}: none of its spectra has a good pixel and a reliable label of {labels} ({spectra})"
+    if rejected:
+        return f"{where}: none of its files could be read ({count(len(rejected), 'file')}); the first is {rejected[0]}"
+    return f"{where}: it holds no file of spectra"
 
 
 def divide(asked: "DataConfig") -> Division:
@@ -196,16 +256,22 @@ def divide(asked: "DataConfig") -> Division:
         shards, rejected = load(asked.data)
     labelled = np.any([shards.believed.known(name) for name in asked.targets], axis=0)
     usable = labelled & (shards.index["snr"].to_numpy() != 0.0)  # the S/N is 0 if no pixel is good
+    able = int(usable.sum())
     print(
-        f"{len(shards)} spectra read, {len(rejected)} files could not be; {usable.sum()} have a good pixel and a "
-        f"label of {', '.join(asked.targets)}."
+        f"{count(len(shards), 'spectrum')} read, {count(len(rejected), 'file')} could not be read; "
+        f"{able:,} {'has' if able == 1 else 'have'} a good pixel and a reliable label of {', '.join(asked.targets)}."
     )
+    if not able:
+        raise ArgumentError(_why_unusable(asked, len(shards), rejected))
     rows = split_by_object(shards.index["object"].to_pylist(), asked.split, asked.seed, asked.fold_offset)
     rows = {name: found[usable[found]] for name, found in rows.items()}
     for name, found in rows.items():
         if not len(found):
+            objects = len({shards.index["object"][int(i)].as_py() for i in np.flatnonzero(usable)})
             raise ArgumentError(
-                f"the {name} split is empty: {usable.sum()} usable spectra are too few for the split {asked.split}"
+                f"no spectrum is left for {_PARTS[name]}: {count(able, 'labelled spectrum')} of "
+                f"{count(objects, 'object')} {'is' if able == 1 else 'are'} too few to be divided by "
+                f"--split {' '.join(f'{part:g}' for part in asked.split)}"
             )
     if asked.data is not None and asked.mix:
         simulated = load_simulated(asked.mix, asked.seed)

@@ -19,6 +19,7 @@ from spectromer.labels import LABELS, clean_labels
 from spectromer.spectra import name_of
 from spectromer.surveys.survey import Survey, surveys
 from spectromer.surveys.tables import Columns, flags, numbers, open_table, text
+from spectromer.words import count
 
 __all__ = ["OBJECT", "Catalog", "path_key", "prepare_catalog"]
 
@@ -69,10 +70,10 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
     Parameters
     ----------
     path : path-like
-        SDSS specObj or spAll (FITS or CSV), a LAMOST catalogue (FITS, or CSV with "|" or ","), a DESI catalogue of
-        redshifts, or a user's own table (CSV or Parquet). An own table has a column `path`, relative to the folder of
-        the table, and columns named after labels. Its optional column `object_group` names the object that each
-        spectrum shows. The names of columns are known in all spellings of the surveys, letter case aside; see
+        SDSS specObj or spAll, a LAMOST catalogue, a DESI catalogue of redshifts, or a user's own table; as FITS, CSV
+        (with ",", "|", ";" or a tab), ECSV, VOTable or Parquet. An own table has a column `path`, relative to the
+        folder of the table, and columns named after labels. Its optional column `object_group` names the object that
+        each spectrum shows. The names of columns are known in all spellings of the surveys, letter case aside; see
         `Survey.label_columns`. For SDSS targets selected as galaxies, the labels come from the *_NOQSO columns. Missing
         values (empty, masked, TNULL, NaN, -9999) are no labels, and a row without an identity is left out.
     out : Path
@@ -94,8 +95,9 @@ def prepare_catalog(path: str | os.PathLike[str], out: Path) -> int:
         keys, labels, preferred = _keys_and_labels(table, path.parent)
     rows = np.flatnonzero(keys != "")
     if len(keys) and not len(rows):
+        number = count(len(keys), "row")
         raise CatalogError(
-            f"{path}: none of its {len(keys)} rows names a spectrum, as each lacks a part of its identity"
+            f"{path}: none of its rows names a spectrum, as each lacks a part of its identity ({number})"
         )
     if preferred is not None:
         rows = np.concatenate([rows[preferred[rows]], rows[~preferred[rows]]])
@@ -137,16 +139,30 @@ class Catalog:
         keys = (os.fsdecode(key) for key in self._keys.tolist())
         return [key.removeprefix(_PATH) for key in keys if key.startswith(_PATH)]
 
-    def labels(self, keys: Sequence[str]) -> list[dict[str, Any]]:
-        """The labels of each key; an empty dict for a key that the catalogue does not have."""
-        found: list[dict[str, Any]] = [{} for _ in keys]
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def first(self) -> str:
+        """The first key; empty if there is none."""
+        return os.fsdecode(self._keys[0]) if len(self._keys) else ""
+
+    def find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The indices of those keys that the catalogue has, and the rows of the catalogue that have them."""
         if not len(self._keys) or not keys:
-            return found
+            return np.empty(0, np.int64), np.empty(0, np.int64)
         wanted = np.array([os.fsencode(key) for key in keys])
         places = np.searchsorted(self._keys, wanted)
         places[places == len(self._keys)] = 0
         rows = np.flatnonzero(self._keys[places] == wanted)
-        table = self._table.drop_columns(["key"]).take(pa.array(places[rows]))
+        return rows, places[rows]
+
+    def labels(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """The labels of each key; an empty dict for a key that the catalogue does not have."""
+        found: list[dict[str, Any]] = [{} for _ in keys]
+        rows, places = self.find(keys)
+        if not len(rows):
+            return found
+        table = self._table.drop_columns(["key"]).take(pa.array(places))
         for i, row in zip(rows, table.to_pylist() if table.num_columns else [{}] * len(rows), strict=True):
             group = row.pop(OBJECT, None)
             found[i] = _clean(row) | ({OBJECT: group} if group else {})

@@ -21,11 +21,12 @@ __all__ = ["SURVEY"]
 _ARMS = ("B", "R", "Z")
 _STEP = 0.8  # Angstrom; the three arms share one linear grid
 _REDSHIFT_TABLES = ("REDSHIFTS", "ZBEST")
-_STATUS = "COADD_FIBERSTATUS"  # not 0 for a fibre that is known to be bad
+# Not 0 for a fibre that is known to be bad. The first one found counts, as that of a coadd leaves bad exposures out.
+_STATUS = ("COADD_FIBERSTATUS", "FIBERSTATUS")
 _TARGET, _SKY = _OBJECT_TYPES = ("TGT", "SKY")  # values of OBJTYPE; other fibres are not placed on a target
 _PARAMETER_FLAGS = {"RVS_WARN": 0, "SUCCESS": 1}  # their values where the stellar parameters are reliable
 _BAD_TARGET, _POOR_DATA = 1 << 8, 1 << 11  # bits of ZWARN
-_TARGET_COLUMNS = ("TARGETID", "TARGET_RA", "TARGET_DEC", "OBJTYPE", _STATUS)
+_TARGET_COLUMNS = ("TARGETID", "TARGET_RA", "TARGET_DEC", "OBJTYPE", *_STATUS)
 _REDSHIFT_COLUMNS = ("TARGETID", "SPECTYPE", "SUBTYPE", "Z", "ZERR", "ZWARN")
 
 
@@ -55,7 +56,8 @@ class Desi(Survey):
         missing.
         """
         labels = super().catalog_labels(table)
-        status = np.nan_to_num(np.ma.filled(numbers(table[_STATUS]), 0)) if _STATUS in table else np.zeros(1)
+        column = next((name for name in _STATUS if name in table), None)
+        status = np.zeros(1) if column is None else np.nan_to_num(np.ma.filled(numbers(table[column]), 0))
         kinds = np.char.upper(text(table["OBJTYPE"])) if "OBJTYPE" in table else np.array([_TARGET])
         warning = np.where(status != 0, _POOR_DATA, 0) | np.where(np.isin(kinds, _OBJECT_TYPES), 0, _BAD_TARGET)
         if warning.any():
@@ -109,7 +111,8 @@ class Desi(Survey):
             kind = str(target.get("OBJTYPE", _TARGET)).strip()
             if kind == _SKY:
                 labels["sourcetype"] = _SKY
-            warning = (_POOR_DATA if target.get(_STATUS) else 0) | (0 if kind in _OBJECT_TYPES else _BAD_TARGET)
+            status = next((target[name] for name in _STATUS if name in target), 0)
+            warning = (_POOR_DATA if status else 0) | (0 if kind in _OBJECT_TYPES else _BAD_TARGET)
             if warning:
                 labels["zwarning"] = warning
             try:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.progress import track
 
 from spectromer.errors import DownloadError, ReadError
-from spectromer.files import atomic, check_writable, write_rejected
+from spectromer.files import atomic, check_folder, check_writable, write_rejected
 from spectromer.surveys.fetching import FITS_STARTS, check_fits
 from spectromer.surveys.survey import surveys
 from spectromer.surveys.tables import open_table
@@ -72,13 +72,14 @@ def download(
     ArgumentError, DependencyError
         When the release or the token is missing or wrong, or a package is not installed.
     """
+    check_folder(out)  # before the work, not after it
     with open_table(table) as columns:
         survey = next((survey for survey in surveys() if survey.identity_column(columns) is not None), None)
         if survey is None:
             known = ", or ".join(survey.download_columns for survey in surveys() if survey.download_columns)
             raise DownloadError(f"{table}: it needs columns {known}; it has {columns}")
         wanted = survey.downloads(columns, release, token)
-    check_writable(out / FAILED)  # before the work, not after it
+    check_writable(out / FAILED)
     for name in wanted:
         if Path(name).name != name or "\0" in name:
             raise DownloadError(f"{table}: it names the file {name!r}, which cannot be the name of a file in {out}")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spectromer.arrays import Plain, inverse_variance
+from spectromer.documents import shorten
 from spectromer.errors import ArgumentError, LayoutError
 from spectromer.grids import survey_grid
 from spectromer.spectra import Spectrum
@@ -18,9 +19,14 @@ __all__ = ["UNCERTAINTIES", "columns_needed", "from_columns", "is_air", "is_spec
 _WAVELENGTH = ("wavelength", "wave", "lambda", "lam", "wl", "spectral_axis")
 _LOGARITHM = ("loglam", "log_lambda")  # log10 of the wavelength in Angstrom
 _FLUX = ("flux", "flux_density", "fluxdensity")
-_IVAR = ("ivar", "inverse_variance")
-_ERROR = ("error", "err", "sigma", "uncertainty", "flux_error", "flux_err", "err_flux", "e_flux", "std")
-_VARIANCE = ("variance", "var")
+_IVAR = ("ivar", "inverse_variance", "invvar", "flux_ivar", "ivar_flux")
+_DEVIATIONS = ("error", "err", "sigma", "uncertainty", "unc", "std", "stddev", "noise")  # alone, or with the flux
+_ERROR = (
+    *_DEVIATIONS,
+    *("errors", "sig", "e_flux", "eflux", "dflux"),
+    *(form.format(word) for word in _DEVIATIONS for form in ("flux_{}", "flux{}", "{}_flux")),
+)
+_VARIANCE = ("variance", "var", "flux_variance", "flux_var", "var_flux")
 _MASK = ("mask", "bad_pixel", "badpix", "dq", "qual")
 _KINDS = {
     "wavelength": (("wavelength", _WAVELENGTH), ("logarithm", _LOGARITHM)),
@@ -155,10 +161,11 @@ class _Values:
             words = np.char.lower(values.astype(str))
             if np.isin(words, list(_FLAGS)).all():
                 values = np.isin(words, [word for word, true in _FLAGS.items() if true])
-        if values.ndim != 1 or values.dtype.kind not in "biuf":
-            raise LayoutError(
-                f"its column {name} must hold one number per pixel, it has shape {values.shape} of {values.dtype}"
-            )
+        if values.ndim != 1:
+            shape = " by ".join(map(str, values.shape)) or "a single one"
+            raise LayoutError(f"its column {name} must hold one number per pixel, it has {shape}")
+        if values.dtype.kind not in "biuf":
+            raise LayoutError(f"its column {name} must hold numbers, it has {_kind_of(values)}")
         self.values = values.astype(np.float64)
         self.bad = (
             np.zeros(len(values), bool)
@@ -168,6 +175,19 @@ class _Values:
 
     def __len__(self) -> int:
         return len(self.values)
+
+
+def _kind_of(values: np.ndarray) -> str:
+    """What a column holds that holds no numbers, in words: its first text that is none, or the type."""
+    for value in values.tolist():
+        word = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+        try:
+            float(word)
+        except ValueError:
+            return f"the text {shorten(word)}"
+        except TypeError:
+            break
+    return "complex numbers" if values.dtype.kind == "c" else f"values of the type {values.dtype}"
 
 
 def _is_air(column: Any, name: str, header: Mapping[str, Any]) -> bool:

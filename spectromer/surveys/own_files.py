@@ -16,7 +16,10 @@ from spectromer.surveys.own_text import COMMENT, outline_of
 
 __all__ = ["SUFFIXES", "holds_spectrum", "read_by_specutils", "read_table"]
 
-SUFFIXES = (".csv", ".ecsv", ".txt", ".dat", ".vot", ".xml", ".parquet")
+SUFFIXES = (
+    *(".csv", ".ecsv", ".tsv", ".tab", ".txt", ".dat", ".asc", ".ascii", ".spec"),
+    *(".vot", ".votable", ".xml", ".parquet", ".pq"),
+)
 _LARGEST = 8 << 20  # bytes of text; reading takes many times as much memory
 _PIXELS = 1 << 20  # the largest number of rows in a Parquet file, whose size does not limit them
 _HEAD = 1 << 16  # bytes in which the names of the columns must appear for a file in a folder to be taken as a spectrum

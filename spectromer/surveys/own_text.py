@@ -19,7 +19,7 @@ _LISTED = re.compile(  # such as "Column 2: flux (Jy)", or "2 flux  The calibrat
 )
 _NO_UNIT = {"", "-", "none", "counts", "adu", "arb", "arbitrary", "relative", "normalized", "normalised"}
 _HINT = re.compile(
-    r"wave|lambda|\blam\b|\bwl\b|flux|count|ivar|varianc|\berr|sigma|contin|\bsky\b|\bmag|\bsnr\b|angstrom",
+    r"wave|lambda|\blam\b|\bwl\b|flux|count|ivar|varianc|\berr|sigma|noise|contin|\bsky\b|\bmag|\bsnr\b|angstrom",
     re.IGNORECASE,
 )
 _WAVELENGTHS = re.compile(r"wave|lambda|\blam\b|\bwl\b", re.IGNORECASE)

@@ -12,8 +12,14 @@ from spectromer.errors import ArgumentError, LayoutError
 
 __all__ = ["is_logarithmic", "is_spectral", "parsed", "to_angstrom"]
 
-_ANGSTROM = re.compile(r"(?<![A-Za-z])(?:A|Ang|Angstroms?)(?![A-Za-z])", re.IGNORECASE)
-_SPELLINGS = {"MICRONS": "um", "MICROMETERS": "um", "NANOMETERS": "nm", "NANOMETER": "nm"}
+_ANGSTROM = re.compile(r"(?<![A-Za-z])(?:A|Ang|Angstroms?|Angstroems?)(?![A-Za-z])", re.IGNORECASE)
+# Units as headers write them, in capitals and in the plural. M stays unknown, as it could be the prefix mega.
+_SPELLINGS = {
+    **dict.fromkeys(("NM", "NANOMETER", "NANOMETERS", "NANOMETRE", "NANOMETRES"), "nm"),
+    **dict.fromkeys(("UM", "MICRON", "MICRONS", "MICROMETER", "MICROMETERS", "MICROMETRE", "MICROMETRES"), "um"),
+    **{"MM": "mm", "CM": "cm", "HZ": "Hz", "KHZ": "kHz", "GHZ": "GHz", "THZ": "THz", "KEV": "keV"},
+    **dict.fromkeys(("CM-1", "CM^-1", "CM**-1", "1/CM"), "cm-1"),
+}
 _LOGARITHMIC = re.compile(r"mag(nitudes?)?\b|\bdex\b|\bdB\b", re.IGNORECASE)
 _FIRST, _LAST = 900.0, 1e6  # Angstrom; the range of plausible wavelengths without a unit
 

@@ -1,6 +1,7 @@
 """Reading of survey files. The layout is recognised by the structure of a file, never by its name or release."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,17 +9,20 @@ from pathlib import Path
 from astropy.io import fits
 
 from spectromer.errors import ArgumentError, DependencyError, LayoutError, ReadError
+from spectromer.files import printable
 from spectromer.spectra import Spectrum, SpectrumBatch
 from spectromer.surveys import multimodal, own, own_files
 from spectromer.surveys.content import Content, open_content
 from spectromer.surveys.fits import Hdu, astropy_hdus, open_by_astropy, plain_hdus
 from spectromer.surveys.survey import surveys
+from spectromer.words import count
 
-__all__ = ["find_files", "read", "read_each"]
+__all__ = ["Skipped", "find_files", "read", "read_each"]
 
 _SUFFIXES = (".fits", ".fit", ".fts", *multimodal.SUFFIXES)
 _PACKED = (".gz", ".bz2", ".xz", ".zip", ".z")
 _DESCRIBED = 6  # HDUs that an error message describes
+_ENDINGS = 4  # endings that the message about skipped files names
 
 
 def _read_file(path: str | os.PathLike[str], form: str | None = None) -> Spectrum | Iterable[Spectrum | LayoutError]:
@@ -114,16 +118,49 @@ def _describe(hdu: fits.hdu.base._BaseHDU) -> str:
     return f"{hdu.name or 'unnamed'} ({kind} {shape or 'without data'})"
 
 
-def find_files(path: str | os.PathLike[str]) -> list[Path]:
+class Skipped:
+    """The files of folders that are not read, as their ending or their content is not that of a spectrum."""
+
+    def __init__(self) -> None:
+        self._endings: Counter[str] = Counter()
+        self._first: Path | None = None
+
+    def add(self, path: Path) -> None:
+        """Count a file."""
+        self._endings[path.suffix.lower()] += 1
+        self._first = path if self._first is None else min(self._first, path)
+
+    def __str__(self) -> str:
+        """A sentence that says how many files were skipped, with which endings, and which is the first; or nothing."""
+        if self._first is None:
+            return ""
+        found = [(number, ending or "without an ending") for ending, number in self._endings.most_common()]
+        words = [f"{number:,} {ending}" for number, ending in found[:_ENDINGS]]
+        words += [f"{sum(number for number, _ in found[_ENDINGS:]):,} others"] if len(found) > _ENDINGS else []
+        number = self._endings.total()
+        return (
+            f"skipped {count(number, 'file')} of the folder that {'is' if number == 1 else 'are'} not taken for "
+            f"spectra ({', '.join(words)}), such as {printable(str(self._first))}"
+        )
+
+
+def find_files(path: str | os.PathLike[str], skipped: Skipped | None = None) -> list[Path]:
     """The files of spectra below a folder, in alphabetical order; or a list of `path` alone if it is no folder.
 
-    These are all FITS and HDF5 files, and those tables (.csv, .ecsv, .txt, .dat, .vot, .xml and .parquet, compressed or
-    not) that name a wavelength and a flux, or are two or three columns of numbers of which the first increases or
-    decreases. Other tables, such as catalogues, are left alone.
+    These are all FITS and HDF5 files, and those tables (CSV, ECSV, text, VOTable and Parquet by the endings `SUFFIXES`
+    of `own_files`, compressed or not) that name a wavelength and a flux, or are two or three columns of numbers of
+    which the first increases or decreases. Other tables, such as catalogues, and files with other endings are left
+    alone. They are counted in `skipped`, except for those whose names begin with a dot.
     """
     if not Path(path).is_dir():
         return [Path(path)]
-    return sorted(p for p in Path(path).rglob("*") if _is_listed(p))
+    found = []
+    for file in Path(path).rglob("*"):
+        if _is_listed(file):
+            found.append(file)
+        elif skipped is not None and not file.name.startswith(".") and not file.is_dir():
+            skipped.add(file)
+    return sorted(found)
 
 
 def _is_listed(path: Path) -> bool:
@@ -188,9 +225,11 @@ def read(
             if isinstance(found, Spectrum):
                 return found
             return _divide(result if isinstance(result, Spectrum) else ReadError(path, str(result)) for result in found)
-        files = find_files(path)
+        skipped = Skipped()
+        files = find_files(path, skipped)
         if not files:
-            raise ReadError(path, "a folder without a FITS or HDF5 file, or a table with wavelength and flux")
+            reason = "a folder without a FITS or HDF5 file, or a table with wavelength and flux"
+            raise ReadError(path, f"{reason}; {skipped}" if str(skipped) else reason)
         path = files
     return _divide(result for _, result in read_each(path, format))
 

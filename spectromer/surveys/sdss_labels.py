@@ -19,18 +19,26 @@ TARGET_TYPES = ("OBJTYPE", "TARGETTYPE")  # columns that tell a sky fibre where 
 # GAL_CMASS_ALL; SOURCETYPE of eBOSS), whose redshifts without quasar templates are the survey's recommended ones.
 _GALAXY_TARGETS = sum(1 << bit for bit in (0, 1, 2, 3, 7))
 _GALAXY_SOURCES = ("LRG", "GALAXY")
-# The labels of the pipeline's fit, with the spellings of specObj and spAll and those of SkyServer; and of its fit
-# without quasar templates.
+# The labels of the pipeline's fit, with the spellings of specObj and spAll, of SkyServer and of the Data Lab (SPARCL);
+# and of its fit without quasar templates, where the mark stands at the end or after Z, as in Z_NOQSO_ERR.
 FIT = {
-    "class": ("CLASS",),
+    "class": ("CLASS", "SPECTYPE"),
     "subclass": ("SUBCLASS",),
     "z": REDSHIFT,
-    "z_err": ("Z_ERR", "ZERR"),
-    "zwarning": ("ZWARNING", "Z_WARNING"),
+    "z_err": ("Z_ERR", "ZERR", "REDSHIFT_ERR"),
+    "zwarning": ("ZWARNING", "Z_WARNING", "ZWARN", "REDSHIFT_WARNING"),
 }
-_NOQSO = {
-    label: tuple(f"{name}{mark}" for name in names for mark in ("_NOQSO", "NOQSO")) for label, names in FIT.items()
-}
+_MARKS = ("_NOQSO", "NOQSO")
+
+
+def _noqso(name: str) -> tuple[str, ...]:
+    """The spellings of a column of the fit without quasar templates, given that of the usual fit."""
+    head, _, tail = name.partition("_")
+    inner = tuple(f"{head}{mark}_{tail}" for mark in _MARKS) if head in ("Z", "REDSHIFT") and tail else ()
+    return (*(f"{name}{mark}" for mark in _MARKS), *inner)
+
+
+_NOQSO = {label: tuple(spelling for name in names for spelling in _noqso(name)) for label, names in FIT.items()}
 # Columns that only catalogues of quasars have. They give redshifts without a class.
 _QUASAR_CATALOG = ("Z_VI", "Z_PIPE", "Z_QN", "ZWARN_PIPE", "BI_CIV")
 _QUASAR_FLAG = "IS_QSO_FINAL"  # 1 for quasars, in catalogues of quasars and of other objects
@@ -41,9 +49,9 @@ def adapted_labels(table: Columns, labels: dict[str, np.ndarray]) -> dict[str, n
 
     Targets selected as galaxies have those of the *_NOQSO columns. Catalogues of quasars have the class QSO.
     """
-    if "CLASS" not in table and not table.keys().isdisjoint(_QUASAR_CATALOG):
+    if "class" not in labels and not table.keys().isdisjoint(_QUASAR_CATALOG):
         return _quasar_labels(table, labels)
-    if "CLASS" not in table and "SPECCLASS" in table:
+    if "class" not in labels and "SPECCLASS" in table:
         return _legacy_labels(table, labels)
     kinds = next((text(table[name]) for name in TARGET_TYPES if name in table), None)
     if "sourcetype" not in labels and kinds is not None:

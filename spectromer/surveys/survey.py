@@ -17,10 +17,10 @@ import numpy as np
 from astropy.io import fits
 
 from spectromer.errors import ArgumentError, CatalogError, DownloadError, LayoutError
-from spectromer.labels import LABELS, PARAMETERS
+from spectromer.labels import LABELS, PARAMETERS, clean_labels, is_possible
 from spectromer.spectra import Spectrum
 from spectromer.surveys.fits import Hdu
-from spectromer.surveys.tables import Columns, known_text, text, whole_number, whole_numbers
+from spectromer.surveys.tables import Columns, known_text, numbers, text, whole_number, whole_numbers
 
 __all__ = ["DOWNLOAD_TIMEOUT", "REDSHIFT", "Part", "Survey", "survey_named", "surveys"]
 
@@ -88,8 +88,8 @@ class Survey:
     #: The ways to name a spectrum. Each is a series of parts; the first way whose parts are all found counts.
     identities: tuple[tuple[Part, ...], ...] = ()
     #: The columns or cards that may hold each label, in upper case; the first one found counts. Coordinates that stand
-    #: at the same place of their lists belong together: both are taken from the place that has most of them. So are
-    #: the parameters of stars. These defaults are for a user's own table.
+    #: at the same place of their lists belong together: both are taken from the place that has most of them, in tables
+    #: for each row. So are the parameters of stars. These defaults are for a user's own table.
     label_columns: Mapping[str, tuple[str, ...]] = {
         "class": ("CLASS", "SPECTYPE"),
         "subclass": ("SUBCLASS", "SUBTYPE"),
@@ -165,7 +165,7 @@ class Survey:
         for places in groups:
             best: dict[str, Any] = {}
             for place in places:
-                given = {label: value for label, name in place if (value := row.get(name)) is not None}
+                given = {label: value for label, name in place if _is_known(label, value := row.get(name))}
                 best = given if len(given) > len(best) else best
                 if len(best) == len(place):
                     break
@@ -194,6 +194,9 @@ class Survey:
             When the classes are numbers.
         """
         labels = self.labels(table.without("Z") if {"G", "R"} <= table.keys() else table)
+        _, groups = self._columns_of(tuple(LABELS))
+        for places in groups:
+            labels |= _first_known(table, places)
         kind = labels["class"].dtype.kind if "class" in labels else "U"
         if kind in "iu" or (kind == "f" and np.isfinite(labels["class"]).any()):
             raise CatalogError("its column of the class must hold texts such as STAR, it holds numbers")
@@ -246,6 +249,33 @@ class Survey:
             When no spectra of the survey are simulated.
         """
         raise ArgumentError(f"this package does not simulate spectra of {self.name}")
+
+
+def _is_known(label: str, value: Any) -> bool:
+    """Tell whether a value of a row or header is there and possible. The column of a table counts as known."""
+    return value is not None and (np.ndim(value) > 0 or label in clean_labels({label: value}))
+
+
+def _first_known(table: Columns, places: list[list[tuple[str, str]]]) -> dict[str, np.ndarray]:
+    """The labels of a bundle, each [rows], in each row from the first place that has most of them.
+
+    The result is empty if the table has all columns of fewer than two places.
+    """
+    places = [place for place in places if all(name in table for _, name in place)]
+    if len(places) < 2:
+        return {}
+    columns = [{label: numbers(table[name]) for label, name in place} for place in places]
+    if any(values.ndim != 1 for place in columns for values in place.values()):
+        return {}
+    known = [{label: is_possible(label, values) for label, values in place.items()} for place in columns]
+    best = np.argmax([np.sum([*place.values()], axis=0) for place in known], axis=0)
+    found: dict[str, np.ndarray] = {}
+    for label in dict.fromkeys(label for place in columns for label in place):
+        found[label] = np.full(len(best), np.nan)
+        for i, place in enumerate(columns):
+            chosen = (best == i) & known[i][label] if label in place else np.zeros(len(best), bool)
+            found[label][chosen] = np.ma.getdata(place[label])[chosen] if label in place else np.nan
+    return found
 
 
 def surveys() -> tuple[Survey, ...]:

@@ -1,6 +1,7 @@
-"""FITS, CSV and Parquet tables, accessed by the upper-case names of their columns."""
+"""Tables in FITS, CSV, ECSV, VOTable and Parquet files, accessed by the upper-case names of their columns."""
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from astropy.io import fits
 
 from spectromer.errors import CatalogError, SpectromerError
 from spectromer.labels import MISSING_TEXTS
+from spectromer.surveys.content import Content
 from spectromer.surveys.fits import AstropyHdu, masked_column
 
 __all__ = ["Columns", "flags", "known_text", "numbers", "open_table", "text", "whole_number", "whole_numbers"]
@@ -25,6 +27,7 @@ _NAMED = 12  # columns that an error message lists
 _FIRST_LINES = 1 << 16  # bytes at the beginning of a text file that contain the line with the names of the columns
 _NAMING = frozenset({"PATH"})  # columns that name spectra, in addition to those of the surveys
 _MASK = ".mask"
+_ECSV = b"# %ECSV"
 _DECIMAL_COMMA = re.compile(rb"(?:^|;)\s*[+-]?\d+,\d+\s*(?:;|\r?$)")
 _LARGEST = 10**20  # above all identifiers
 _EXACT = 2**53  # the whole number from which on float64 rounds
@@ -86,7 +89,9 @@ class Columns(Mapping[str, np.ndarray]):
 
 @contextmanager
 def open_table(path: Path, exact: Collection[str] = ()) -> Iterator[Columns]:
-    """Open a FITS, CSV or Parquet table, and close it when the block ends.
+    """Open a table in a FITS, CSV, ECSV, VOTable or Parquet file, and close it when the block ends.
+
+    The format is known by the content of the file, which may be compressed by gzip if its name ends in .gz.
 
     Parameters
     ----------
@@ -103,17 +108,23 @@ def open_table(path: Path, exact: Collection[str] = ()) -> Iterator[Columns]:
     if not path.is_file():
         raise CatalogError(f"{path}: no such file")
     try:
-        name = path.name.lower().removesuffix(".gz")
-        if name.endswith((".fits", ".fit")):
+        with pa.input_stream(str(path)) as stream:
+            head = stream.read(_FIRST_LINES)
+        kind = Content(head, len(head)).kind
+        if kind == "FITS":
             with fits.open(path) as hdus:
                 yield _fits_columns(hdus, exact)
+        elif kind == "VOTable" or (kind == "text" and head.lstrip().startswith(_ECSV)):
+            yield _astropy_columns(path, kind, exact)
+        elif kind in ("Parquet", "text"):
+            yield _arrow_columns(pyarrow.parquet.read_table(path) if kind == "Parquet" else _read_text(path, exact))
         else:
-            yield _arrow_columns(path, name, exact)
-    except (CatalogError, OSError, TypeError, LookupError, pa.ArrowException) as error:
+            raise CatalogError("it is not a table in a FITS, CSV, ECSV, VOTable or Parquet file")
+    except CatalogError as error:
         raise CatalogError(f"{path}: {error}") from error
-    except ValueError as error:
-        if isinstance(error, SpectromerError):  # the error does not concern the table
-            raise
+    except SpectromerError:  # the error does not concern the table
+        raise
+    except (OSError, TypeError, LookupError, ValueError, pa.ArrowException) as error:
         raise CatalogError(f"{path}: {error}") from error
 
 
@@ -134,14 +145,43 @@ def _fits_column(table: fits.BinTableHDU, name: str) -> np.ndarray:
     return values.copy() if values.mask.any() else np.array(values.data)
 
 
-def _arrow_columns(path: Path, name: str, exact: Collection[str]) -> Columns:
-    """The columns of a Parquet file, or of a text file with a line that names them."""
-    if name.endswith(".parquet"):
-        table = pyarrow.parquet.read_table(path)
-    elif name.endswith((".csv", ".txt", ".dat")):
-        table = _read_text(path, exact)
-    else:
-        raise CatalogError("its ending must be one of .fits, .csv, .txt, .dat, .parquet, or these with .gz")
+def _astropy_columns(path: Path, kind: str, exact: Collection[str]) -> Columns:
+    """The columns of an ECSV file; or of the first table of a VOTable that names spectra, otherwise of its first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of harmless oddities
+        try:
+            tables = _astropy_tables(path, kind)
+        except Exception as error:  # a damaged file may make astropy raise anything
+            reason = " ".join(str(error).split())
+            raise CatalogError(
+                f"not a readable {'VOTable' if kind == 'VOTable' else 'ECSV file'} ({reason})"
+            ) from error
+    if not tables:
+        raise CatalogError("a VOTable without any table")
+    known = _NAMING.union(exact)
+    table = next((table for table in tables if not known.isdisjoint(map(str.upper, table.colnames))), tables[0])
+
+    def column(name: str) -> np.ndarray:
+        values = table[name]
+        mask = np.ma.getmaskarray(values)
+        plain = np.asarray(getattr(values, "data", values) if mask.any() else values)
+        return np.ma.masked_array(plain, mask) if mask.any() else plain
+
+    return Columns.of(table.colnames, column)
+
+
+def _astropy_tables(path: Path, kind: str) -> list[Any]:
+    if kind == "VOTable":
+        from astropy.io.votable import parse
+
+        return [table.to_table(use_names_over_ids=True) for table in parse(path).iter_tables()]
+    from astropy.table import Table
+
+    return [Table.read(path, format="ascii.ecsv")]
+
+
+def _arrow_columns(table: pa.Table) -> Columns:
+    """The columns of a table of Arrow."""
     masks = {name for name in table.column_names if name.removesuffix(_MASK) in table.column_names}
     masks = {name for name in masks if name.endswith(_MASK)}  # in which astropy stores the masks of other columns
 

@@ -1,0 +1,19 @@
+"""Words of messages: numbers with their nouns, in the singular or the plural."""
+
+__all__ = ["count"]
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun, such as "1 file" or "12,345 files".
+
+    Parameters
+    ----------
+    number : int
+    noun : str
+        The noun in the singular.
+    plural : str, optional
+        The noun in the plural; by default the singular with an s, and "spectra" for "spectrum".
+    """
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {plural or (noun.replace('spectrum', 'spectra') if 'spectrum' in noun else f'{noun}s')}"
