@@ -21,6 +21,8 @@ class ExportConfig:
     """The folder to create. It can be uploaded to a model hub as it is."""
     formats: tuple[Literal["onnx", "torch"], ...] = ("onnx", "torch")
     """Programs to write in addition to the weights."""
+    half: bool = False
+    """Write the weights in half precision, which halves the size of the folder."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         from spectromer.learning.exporting import export
 
-        for name, value in export(config.run, config.out, config.formats).items():
+        for name, value in export(config.run, config.out, config.formats, config.half).items():
             print(f"{config.out / name}: differs from the model by at most {value:.1e} of its largest output")
         print(f"{config.out} is ready to be published")
 

@@ -133,8 +133,8 @@ class RunFolder:
             part.write_text(json.dumps(metrics, indent=2) + "\n")
 
     def read_weights(self) -> "dict[str, Tensor]":
-        """Read the best weights, under the names that the model gives them."""
-        loaded = load_weights(self.find(self.weights))
+        """Read the best weights, under the names that the model gives them. Half precision becomes single precision."""
+        loaded = {name: _single(tensor) for name, tensor in load_weights(self.find(self.weights)).items()}
         weights = {name.removeprefix("model."): tensor for name, tensor in loaded.items()}
         if len(weights) < len(loaded):
             raise RunError(f"{self.weights}: every tensor must stand there once, with or without the prefix 'model.'")
@@ -181,6 +181,10 @@ def load_weights(file: Path) -> "dict[str, Tensor]":
         If the file is not a complete safetensors file.
     """
     return {name: tensor for name, tensor in read_tensors(file)[0].items() if not name.startswith(TRAINER)}
+
+
+def _single(tensor: "Tensor") -> "Tensor":
+    return tensor.float() if str(tensor.dtype) == "torch.float16" else tensor
 
 
 def _convert_model(saved: dict[str, Any]) -> dict[str, Any]:

@@ -64,3 +64,18 @@ def test_a_folder_that_is_there_is_left_alone(run: Path, tmp_path: Path, error_l
     line = error_line(export_main, [str(tmp_path), "--out", str(tmp_path / "new")])
     assert line == f"{tmp_path} is not the folder of a finished run: it holds no model.json"
     assert not list(tmp_path.iterdir())
+
+
+def test_half_precision_halves_the_folder(run: Path, tmp_path: Path) -> None:
+    """The weights are those of the run, rounded, and so are the predictions and the program."""
+    out = tmp_path / "half"
+    assert export_main([str(run), "--out", str(out), "--half", "--formats", "onnx"]) == 0
+    for name in ("best.safetensors", "calibration.safetensors"):
+        assert (out / name).stat().st_size < 0.6 * (run / name).stat().st_size
+    whole, half = Predictor.load(run), Predictor.load(out)
+    for name, value in half.model.state_dict().items():
+        torch.testing.assert_close(value, whole.model.state_dict()[name].half().float(), rtol=0, atol=0)
+    batch = SpectrumBatch.from_spectra(list(simulate(7, seed=4)))
+    want, found = whole.predict(batch, scan=False), half.predict(batch, scan=False)
+    for name in ("class_prob_STAR", "teff", "typical"):
+        np.testing.assert_allclose(found[name], want[name], rtol=0.02, atol=0.02)

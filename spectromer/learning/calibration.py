@@ -33,6 +33,7 @@ _UNKNOWN = 0.01  # spectra with a lower p-value than this are called unknown
 _NEIGHBOUR, _AXES = 10, 512
 _TEMPERATURES = (math.log(0.2), math.log(8.0))
 _CHUNK = 256
+_LARGE, _HALF = ("whiten", "known"), torch.float16  # the tensors of `Typicality` that can be stored in half precision
 _OTHERS = ""  # the group of all spectra, for classes without their own intervals
 
 
@@ -206,10 +207,15 @@ class Calibration:
         typical = self.typicality(features)
         return typical, typical < _UNKNOWN
 
-    def save(self, path: Path) -> None:
-        """Write a safetensors file, with the numbers as JSON in its metadata and the typicality as tensors."""
+    def save(self, path: Path, half: bool = False) -> None:
+        """Write a safetensors file, with the numbers as JSON in its metadata and the typicality as tensors.
+
+        With `half`, the large tensors are in half precision.
+        """
         numbers = {"schema": SCHEMA} | {name: getattr(self, name) for name in _NUMBERS}
-        tensors = {} if self.typicality is None else vars(self.typicality)
+        tensors = {} if self.typicality is None else dict(vars(self.typicality))
+        if half:
+            tensors |= {name: tensors[name].half() for name in _LARGE if name in tensors}
         with atomic(path) as part:
             save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"numbers": json.dumps(numbers)})
             part.chmod(0o644)
@@ -230,6 +236,7 @@ class Calibration:
         names = {field.name for field in fields(Typicality)}
         if tensors and tensors.keys() != names:
             raise RunError(f"{path}: its tensors must be {', '.join(sorted(names))}, got {', '.join(sorted(tensors))}")
+        tensors |= {name: tensors[name].float() for name in _LARGE if name in tensors and tensors[name].dtype == _HALF}
         typicality = Typicality(**tensors) if tensors else None
         if typicality is not None and not typicality.sound():
             raise RunError(f"{path}: its tensors must be finite float32 of shapes that fit, with ascending distances")

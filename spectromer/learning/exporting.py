@@ -28,7 +28,9 @@ _MAX_BATCH = 4096  # largest batch of the exported programs
 _TOLERANCE = 1e-3  # relative to the largest output; float32 sums in another order differ by less
 
 
-def export(run: str | os.PathLike[str], out: Path, formats: Sequence[str] = ("onnx", "torch")) -> dict[str, float]:
+def export(
+    run: str | os.PathLike[str], out: Path, formats: Sequence[str] = ("onnx", "torch"), half: bool = False
+) -> dict[str, float]:
     """Write a folder that `Predictor.load` accepts, with a model card and programs that are checked against the model.
 
     Parameters
@@ -41,6 +43,8 @@ def export(run: str | os.PathLike[str], out: Path, formats: Sequence[str] = ("on
         Programs to write, model.onnx and model.pt2. Both take the images or sequences [B, ...] that the model reads,
         and return the outputs of `SpectrumModel.forward` by name. They do not include rendering, which the card
         describes.
+    half : bool
+        Whether weights and calibration are written in half precision. The programs have these weights too.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def export(run: str | os.PathLike[str], out: Path, formats: Sequence[str] = ("on
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with writing(f"--out {out}: the folder", partial):
-            differences = _write(source, predictor, metrics, formats, partial)
+            differences = _write(source, predictor, metrics, formats, half, partial)
             partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -77,7 +81,7 @@ def export(run: str | os.PathLike[str], out: Path, formats: Sequence[str] = ("on
 
 
 def _write(
-    source: RunFolder, predictor: Predictor, metrics: dict[str, Any], formats: Sequence[str], partial: Path
+    source: RunFolder, predictor: Predictor, metrics: dict[str, Any], formats: Sequence[str], half: bool, partial: Path
 ) -> dict[str, float]:
     """Write the files of the folder, and return the differences of the programs from the model."""
     target = RunFolder(partial)
@@ -85,8 +89,11 @@ def _write(
     target.write_model(predictor.design)
     target.write_metrics(metrics)
     source.find(source.calibration)
-    predictor.calibration.save(target.calibration)
+    predictor.calibration.save(target.calibration, half)
     weights = {name: tensor.contiguous() for name, tensor in predictor.model.state_dict().items()}
+    if half:
+        weights = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+        predictor.model.load_state_dict(weights)
     save_file(weights, target.weights, metadata={"format": "pt"})
     target.weights.chmod(0o644)  # safetensors makes files readable only by their owner
 
