@@ -21,6 +21,8 @@ class EvaluateConfig:
     """A folder of shards or of survey files, or a catalogue of files with a column `path`."""
     out: Path | None = None
     """The folder for metrics.json, report.html, predictions and plots. The default is RUN/evaluation."""
+    scan: bool = False
+    """Evaluate also a second redshift, z_scan, which is measured with templates. It takes most of the time."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         from spectromer.learning.evaluation import evaluate_run
 
-        evaluate_run(config.run, config.data, config.out)
+        evaluate_run(config.run, config.data, config.out, config.scan)
 
     return exit_code(work)
 

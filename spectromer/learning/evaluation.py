@@ -31,7 +31,9 @@ _EXAMPLES = 16
 _BATCH = 256
 
 
-def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunFolder) -> dict[str, Any]:
+def evaluate(
+    predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunFolder, scan: bool = False
+) -> dict[str, Any]:
     """Predict the spectra at `rows`, compare them with their labels, and write predictions.parquet and plots to `run`.
 
     Parameters
@@ -44,6 +46,8 @@ def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunF
         Rows of `shards`, ascending.
     run : RunFolder
         The folder to write to.
+    scan : bool
+        As in `Predictor.predict`.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunF
     believed = shards.believed.take(rows)
     z = torch.from_numpy(believed["z"].astype(np.float32))
     batches = track(in_order(shards, rows, _BATCH), "evaluating", total=-(-len(rows) // _BATCH))
-    parts = [predictor.predict(batch, true) for batch, true in zip(batches, z.split(_BATCH), strict=True)]
+    parts = [predictor.predict(batch, true, scan=scan) for batch, true in zip(batches, z.split(_BATCH), strict=True)]
     table = vstack(parts, metadata_conflicts="silent")
     targets = predictor.model.targets
     metrics = evaluate_table(table, shards, rows, targets, run)
@@ -73,7 +77,7 @@ def evaluate(predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunF
     return metrics
 
 
-def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, Any]:
+def evaluate_run(run: Path, data: Path, out: Path | None = None, scan: bool = False) -> dict[str, Any]:
     """Evaluate a run on labelled spectra, print the figures, and write metrics, report, predictions and plots.
 
     Parameters
@@ -84,6 +88,8 @@ def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, An
         A folder of shards or of survey files, or a catalogue, as `spectromer.shards.sources.load` accepts it.
     out : Path, optional
         The folder to write to. The default is the folder `evaluation` in the run.
+    scan : bool
+        As in `Predictor.predict`.
 
     Returns
     -------
@@ -114,7 +120,7 @@ def evaluate_run(run: Path, data: Path, out: Path | None = None) -> dict[str, An
         raise NothingError(f"--data {data}: none of its spectra has a reliable label of {', '.join(names)} ({spectra})")
     folder.create()
     write_rejected(rejected, folder.unreadable)
-    metrics = evaluate(predictor, shards, np.arange(len(shards)), folder)
+    metrics = evaluate(predictor, shards, np.arange(len(shards)), folder, scan)
     folder.write_metrics(metrics)
     details = {"run": run, "data": data, "spectra": len(shards), "unreadable": len(rejected)}
     write_report(folder.path, metrics, f"{run} on {data}", details)
