@@ -286,10 +286,10 @@ def test_loaders_of_specutils_are_offered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    (
-        "flux_unc fluxerr flux_err flux_sigma noise FLUX_ERROR unc sigma_flux dflux fluxError flux_uncertainty err_flux "
-        "e_flux stddev flux_std noise_flux uncertainty"
-    ).split(),
+    [
+        *("flux_unc", "fluxerr", "flux_err", "flux_sigma", "noise", "FLUX_ERROR", "unc", "sigma_flux", "dflux"),
+        *("fluxError", "flux_uncertainty", "err_flux", "e_flux", "stddev", "flux_std", "noise_flux", "uncertainty"),
+    ],
 )
 def test_names_of_uncertainties(name: str, tmp_path: Path) -> None:
     rows = "".join(f"{4000 + i},2.0,0.5\n" for i in range(4))
