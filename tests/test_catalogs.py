@@ -281,13 +281,12 @@ def test_parameters_of_failed_fits_are_missing(tmp_path: Path) -> None:
 def test_flags_of_desi_fibres(tmp_path: Path) -> None:
     """A bad fibre is a warning, a sky fibre has no labels, and the primary row of a target counts."""
     text = (
-        "TARGETID,SPECTYPE,Z,ZWARN,{status},OBJTYPE,ZCAT_PRIMARY\n"
+        "TARGETID,SPECTYPE,Z,ZWARN,{level}FIBERSTATUS,OBJTYPE,ZCAT_PRIMARY\n"
         "11,GALAXY,0.1,0,0,TGT,{yes}\n12,GALAXY,0.2,0,65536,TGT,{yes}\n13,GALAXY,0.3,0,0,SKY,{yes}\n"
         "14,GALAXY,0.4,0,0,BAD,{yes}\n15,STAR,0.5,0,0,TGT,{no}\n15,GALAXY,0.6,0,0,TGT,{yes}\n"
     )
-    usual = "COADD_FIBERSTATUS"
-    for yes, no, status in (("True", "False", usual), ("T", "F", usual), ("1", "0", usual), ("1", "0", "FIBERSTATUS")):
-        found = labels_of(text.format(yes=yes, no=no, status=status), tmp_path, *(f"DESI-{i}" for i in range(11, 16)))
+    for yes, no, level in (("True", "False", "COADD_"), ("T", "F", "COADD_"), ("1", "0", "COADD_"), ("1", "0", "")):
+        found = labels_of(text.format(yes=yes, no=no, level=level), tmp_path, *(f"DESI-{i}" for i in range(11, 16)))
         assert [believe(labels).get("z") for labels in found] == [0.1, None, None, None, 0.6]
 
 
