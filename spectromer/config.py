@@ -23,8 +23,8 @@ class DataConfig:
     """Options that select the spectra and divide them into splits."""
 
     data: Path | None = None
-    """A folder of shards or of survey files, or a catalogue of files with a column `path`. A survey is simulated if
-    this is omitted."""
+    """A folder of shards or of survey files, or a catalogue of files (CSV, ECSV, FITS, VOTable or Parquet) with a
+    column `path`. A survey is simulated if this is omitted."""
     targets: tuple[str, ...] = ("class", "subclass", "z")
     """Labels to learn, chosen from class, subclass, z, teff, logg and feh."""
     simulated: int = 14000

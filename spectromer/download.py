@@ -23,8 +23,8 @@ class DownloadConfig:
     """Download the spectra that a table names. Files that exist already are skipped."""
 
     table: Annotated[Path, tyro.conf.Positional]
-    """Table of the spectra as FITS, CSV or Parquet, with columns PLATE, MJD, FIBERID and RUN2D for SDSS; FIELD, MJD,
-    CATALOGID and RUN2D for SDSS-V; OBSID for LAMOST."""
+    """Table of the spectra as CSV, ECSV, FITS, VOTable or Parquet, with columns PLATE, MJD, FIBERID and RUN2D for SDSS;
+    FIELD, MJD, CATALOGID and RUN2D for SDSS-V; OBSID for LAMOST."""
     out: Path
     """Folder for the files."""
     release: str | None = None

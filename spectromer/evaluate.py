@@ -18,7 +18,8 @@ class EvaluateConfig:
     run: Annotated[Path, tyro.conf.Positional]
     """A run folder of `spectromer train`."""
     data: Path
-    """A folder of shards or of survey files, or a catalogue of files with a column `path`."""
+    """A folder of shards or of survey files, or a catalogue of files (CSV, ECSV, FITS, VOTable or Parquet) with a
+    column `path`."""
     out: Path | None = None
     """The folder for metrics.json, report.html, predictions and plots. The default is RUN/evaluation."""
     scan: bool = False

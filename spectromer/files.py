@@ -119,7 +119,7 @@ def check_folder(path: Path, *belongs: str) -> None:
     """
     for kind, names in _FOLDERS.items():
         if kind not in belongs and all((path / name).is_file() for name in names):
-            raise ArgumentError(f"--out {path} is the folder of {kind}; name another folder")
+            raise ArgumentError(f"--out {path} is a folder of {kind}; name another folder")
     there = path.absolute()
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent

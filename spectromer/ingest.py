@@ -29,8 +29,9 @@ class IngestConfig:
     out: Path = Path("shards")
     """Folder for the shards."""
     catalog: tuple[Path, ...] = ()
-    """Catalogues whose labels replace those in the files: SDSS specObj or spAll, a LAMOST or DESI catalogue, or a
-    table with a column `path`. Labels of later catalogues replace those of earlier ones."""
+    """Catalogues whose labels replace those in the files: SDSS specObj or spAll, a LAMOST or DESI catalogue, or a table
+    with a column `path`; as CSV, ECSV, FITS, VOTable or Parquet. Labels of later catalogues replace those of earlier
+    ones."""
     select: tyro.conf.OmitArgPrefixes[Selection] = EVERYTHING
     simulated: int = 0
     """Number of simulated spectra to add to those of the files."""

@@ -10,7 +10,6 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from spectromer.labels import believe
-from spectromer.surveys import survey_named
 from spectromer.surveys.catalogs import Catalog, path_key, prepare_catalog
 
 
@@ -206,30 +205,6 @@ def test_targets_selected_as_galaxies_in_every_spelling(tmp_path: Path) -> None:
         ]
 
 
-def test_labels_in_the_spellings_of_the_data_lab(tmp_path: Path) -> None:
-    text = "plate,mjd,fiberid,spectype,redshift,redshift_err,redshift_warning\n3586,55181,3,GALAXY,0.5,0.0001,4\n"
-    assert labels_of(text, tmp_path, "SDSS-3586-55181-0003") == [
-        {"class": "GALAXY", "z": 0.5, "z_err": 1e-4, "zwarning": 4}
-    ]
-
-
-def test_a_position_is_the_first_valid_pair_of_each_row(tmp_path: Path) -> None:
-    """PLUG_RA of SDSS-V may be NaN where RACAT is not; a pair is never mixed of two."""
-    rows = ["nan,nan,10,20", "1,2,10,20", "1,-999,10,20", "1,nan,10,nan", "1,,-9999,95", ",,,"]
-    body = "".join(f"3586,55181,{i + 1},{row}\n" for i, row in enumerate(rows))
-    text = f"PLATE,MJD,FIBERID,PLUG_RA,PLUG_DEC,RACAT,DECCAT\n{body}"
-    assert labels_of(text, tmp_path, *(f"SDSS-3586-55181-{i + 1:04d}" for i in range(6))) == [
-        {"ra": 10.0, "dec": 20.0},
-        {"ra": 1.0, "dec": 2.0},
-        {"ra": 10.0, "dec": 20.0},
-        {"ra": 1.0},
-        {"ra": 1.0},
-        {},
-    ]
-    row = {"PLUG_RA": np.nan, "PLUG_DEC": np.nan, "RACAT": 10.0, "DECCAT": 20.0}
-    assert survey_named("SDSS").labels(row) == {"ra": 10.0, "dec": 20.0}  # that of a file
-
-
 def test_catalogues_of_quasars(tmp_path: Path) -> None:
     """As DR16Q: redshifts without a class. Its superset has other objects, too."""
     text = "PLATE,MJD,FIBERID,Z,Z_PIPE,ZWARN_PIPE,IS_QSO_FINAL\n7000,56000,1,2.31,0.3,4,1\n7000,56000,2,0.1,0.1,0,0\n"
@@ -306,13 +281,12 @@ def test_parameters_of_failed_fits_are_missing(tmp_path: Path) -> None:
 def test_flags_of_desi_fibres(tmp_path: Path) -> None:
     """A bad fibre is a warning, a sky fibre has no labels, and the primary row of a target counts."""
     text = (
-        "TARGETID,SPECTYPE,Z,ZWARN,{status},OBJTYPE,ZCAT_PRIMARY\n"
+        "TARGETID,SPECTYPE,Z,ZWARN,{level}FIBERSTATUS,OBJTYPE,ZCAT_PRIMARY\n"
         "11,GALAXY,0.1,0,0,TGT,{yes}\n12,GALAXY,0.2,0,65536,TGT,{yes}\n13,GALAXY,0.3,0,0,SKY,{yes}\n"
         "14,GALAXY,0.4,0,0,BAD,{yes}\n15,STAR,0.5,0,0,TGT,{no}\n15,GALAXY,0.6,0,0,TGT,{yes}\n"
     )
-    usual = "COADD_FIBERSTATUS"
-    for yes, no, status in (("True", "False", usual), ("T", "F", usual), ("1", "0", usual), ("1", "0", "FIBERSTATUS")):
-        found = labels_of(text.format(yes=yes, no=no, status=status), tmp_path, *(f"DESI-{i}" for i in range(11, 16)))
+    for yes, no, level in (("True", "False", "COADD_"), ("T", "F", "COADD_"), ("1", "0", "COADD_"), ("1", "0", "")):
+        found = labels_of(text.format(yes=yes, no=no, level=level), tmp_path, *(f"DESI-{i}" for i in range(11, 16)))
         assert [believe(labels).get("z") for labels in found] == [0.1, None, None, None, 0.6]
 
 

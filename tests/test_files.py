@@ -151,7 +151,7 @@ def test_a_folder_is_tried_before_the_work(tmp_path: Path) -> None:
         for name in names:
             check_folder(folder)
             (folder / name).write_text("")
-        with pytest.raises(ArgumentError, match=f"--out {folder} is the folder of {kind}; name another folder"):
+        with pytest.raises(ArgumentError, match=f"--out {folder} is a folder of {kind}; name another folder"):
             check_folder(folder)
         check_folder(folder, kind)
 

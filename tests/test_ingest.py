@@ -47,7 +47,7 @@ def test_what_is_wrong_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFi
         (out / name).write_text("{}")
     capsys.readouterr()
     assert spectromer_main(["ingest", str(tmp_path / "files"), "--out", str(out)]) == 2
-    assert capsys.readouterr().err == f"error: --out {out} is the folder of a run; name another folder\n"
+    assert capsys.readouterr().err == f"error: --out {out} is a folder of a run; name another folder\n"
     assert {path.name for path in out.iterdir()} == {"config.json", "model.json"}
 
 
