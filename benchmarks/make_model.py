@@ -31,8 +31,8 @@ MODEL = Path(__file__).resolve().parents[1] / "spectromer" / "models" / DEFAULT
 ABOUT = """
 ## Training
 
-`python benchmarks/make_model.py --real catalog.csv` made this model with seed {seed}. It learnt from {simulated:,}
-simulated spectra (`spectromer.surveys.simulated`) and then from {real:,} real spectra of SDSS, BOSS, eBOSS and LAMOST
+`python benchmarks/make_model.py --real catalog.csv` made this model with seed {seed}. It learnt from a simulated
+survey of {simulated:,} spectra (`spectromer.surveys.simulated`) and then from {real:,} real spectra of SDSS, BOSS, eBOSS and LAMOST
 (DR1 to DR10), gathered from public repositories, together with {mixed:,} simulated ones. The figures above are for real
 spectra of other objects. Most of these are A, F and G stars of LAMOST, and galaxies and quasars are few. The labels are
 those of the surveys' pipelines. The model contains no spectrum. Its licence is that of the package.
@@ -89,8 +89,7 @@ def main(options: Options) -> None:
         division = divide(tuned)
         again = RunFolder(options.out / "check")
         again.create()
-        figures = evaluate(Predictor.load(), division.shards, division.rows["test"], again, scan=True)
-        # The figures of the second redshift are not in the package, as training does not measure them.
+        figures = evaluate(Predictor.load(), division.shards, division.rows["test"], again)
         lines = compare([("in the package", RunFolder(find_model()).read_metrics()["test"]), ("now", figures)])
         show_comparison(lines, Console())
         return
