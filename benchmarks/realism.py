@@ -32,7 +32,7 @@ from sklearn.preprocessing import StandardScaler
 
 import spectromer
 from spectromer import Spectrum
-from spectromer.labels import subclass_type
+from spectromer.subclasses import canonical_subclass, spectral_type
 from spectromer.surveys.reading import read_each
 from spectromer.surveys.simulated import simulate
 
@@ -91,7 +91,7 @@ def place(spectrum: Spectrum) -> np.ndarray:
     labels = spectrum.labels
     snr = np.log(max(spectrum.snr, 0.5))
     if labels["class"] == "STAR":
-        kind = str(subclass_type(labels) or "")
+        kind = spectral_type(canonical_subclass(str(labels["subclass"])) or "")
         digit = next((int(c) for c in str(labels["subclass"]) if c.isdigit()), 5)
         kinds = "OBAFGKMLT"
         step = 3.0 * (kinds.index(kind) + digit / 10.0) if kind in tuple(kinds) else 100.0 + 10.0 * sum(kind.encode())

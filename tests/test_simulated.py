@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spectromer import Spectrum
-from spectromer.labels import subclass_type
+from spectromer.subclasses import canonical_subclass, spectral_type
 from spectromer.surveys.simulated import simulate
 from spectromer.surveys.simulated.instrument import SPECTROGRAPHS
 
@@ -26,7 +26,9 @@ def test_the_seed_decides_everything(survey: list[Spectrum]) -> None:
 
 def test_holds_every_kind(survey: list[Spectrum]) -> None:
     classes = {s.labels["class"] for s in survey}
-    types = {subclass_type(s.labels) for s in survey if s.labels["class"] == "STAR"}
+    found = [canonical_subclass(s.labels["subclass"]) for s in survey if s.labels["class"] == "STAR"]
+    types = {spectral_type(subclass) for subclass in found if subclass is not None}
+    assert None not in found
     assert classes == {"STAR", "GALAXY", "QSO"}
     assert types == {"O", "B", "A", "F", "G", "K", "M", "L", "WD", "CV", "C"}
     emission = {s.labels["subclass"] for s in survey if s.labels["class"] == "GALAXY"}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spectromer.labels import subclass_type
+from spectromer.subclasses import canonical_subclass
 from spectromer.surveys.simulated import absorption, atmospheres, galaxies, quasars, simulate, sky, stars
 from spectromer.surveys.simulated.draw import Draw, add_line
 
@@ -96,7 +96,7 @@ def test_types_follow_temperature() -> None:
         labels = s.labels
         if labels["class"] != "STAR":
             continue
-        assert subclass_type(labels) is not None
+        assert canonical_subclass(labels["subclass"]) is not None
         name = labels["subclass"]
         if "teff" not in labels or name[0] not in "BAF" or not name[1].isdigit():
             continue
