@@ -33,9 +33,10 @@ ABOUT = """
 
 `python benchmarks/make_model.py --real catalog.csv` made this model with seed {seed}. It learnt from a simulated
 survey of {simulated:,} spectra (`spectromer.surveys.simulated`) and then from {real:,} real spectra of SDSS, BOSS,
-eBOSS and LAMOST (DR1 to DR10), gathered from public repositories, together with {mixed:,} simulated ones. The figures above are
-for real spectra of other objects. Most of these are A, F and G stars of LAMOST, and galaxies and quasars are few. The labels are
-those of the surveys' pipelines. The model contains no spectrum. Its licence is that of the package.
+eBOSS and LAMOST (DR1 to DR10), gathered from public repositories, together with {mixed:,} simulated ones. The
+figures above are for real spectra of other objects. Most of these are A, F and G stars of LAMOST, and galaxies and
+quasars are few. The labels are those of the surveys' pipelines. The model contains no spectrum. Its licence is that
+of the package.
 """
 
 
