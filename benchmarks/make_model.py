@@ -1,9 +1,9 @@
-"""Make the default model of the package, and measure it again.
+"""Make the default model of the package, or evaluate it again.
 
 `python benchmarks/make_model.py --real ../shared/data/catalog.csv --out runs/model` trains on the simulated survey,
-then on real and simulated spectra together, and writes spectromer/models/default. Repeated, it goes on with what is
-missing. With `--check`, it evaluates the model in the package on the same test split of real spectra, which was used
-neither for training nor for calibration, and compares the figures with those in the package.
+then on real and simulated spectra together, and writes spectromer/models/default. If the command is repeated, it
+continues with what is missing. With `--check`, it evaluates the model in the package on the same test split of real
+spectra, which was used neither for training nor for calibration, and compares the figures with those in the package.
 """
 
 import csv
@@ -32,11 +32,11 @@ ABOUT = """
 ## Training
 
 `python benchmarks/make_model.py --real catalog.csv` made this model with seed {seed}. It learnt from a simulated
-survey of {simulated:,} spectra (`spectromer.surveys.simulated`), and then from {real:,} real spectra of SDSS, BOSS,
-eBOSS and LAMOST (DR1 to DR10), gathered from public repositories, together with {mixed:,} simulated ones. The figures
-above are for real spectra of other objects. Most of these are A, F and G stars of LAMOST, and galaxies and quasars
-are few. The labels are those of the surveys' pipelines. The model contains no spectrum. Its licence is that of the
-package.
+survey of {simulated:,} spectra (`spectromer.surveys.simulated`) and then from {real:,} real spectra of SDSS, BOSS,
+eBOSS and LAMOST (DR1 to DR10), gathered from public repositories, together with {mixed:,} simulated ones. The
+figures above are for real spectra of other objects. Most of these are A, F and G stars of LAMOST, and galaxies and
+quasars are few. The labels are those of the surveys' pipelines. The model contains no spectrum. Its licence is that
+of the package.
 """
 
 

@@ -1,11 +1,11 @@
-"""Subclasses of stars, galaxies and quasars: one spelling for those of all surveys, and the scale of spectral subtypes.
+"""Subclasses of stars, galaxies and quasars: the canonical spelling, and the ordered scale of spectral subtypes.
 
 A canonical subclass is one of
 
 - a subtype of the Morgan-Keenan system and its extension to brown dwarfs, such as "G2": a letter and a digit;
-- a letter alone, such as "M", where the survey gives no more;
-- a kind of star that is on no such scale: see `KINDS`;
-- emission types of galaxies and quasars, such as "AGN" or "STARBURST BROADLINE": see `EMISSION`.
+- a letter alone, such as "M", if the survey gives no digit;
+- a kind of star that is not on this scale (see `KINDS`);
+- emission types of galaxies and quasars, such as "AGN" or "STARBURST BROADLINE" (see `EMISSION`).
 """
 
 import re
@@ -27,7 +27,7 @@ KINDS = {
     **dict.fromkeys(("WD", "DA", "DB", "DC", "DH", "DO", "DQ", "DZ"), "WD"),
     **{name: name for name in ("C", "CV", "DOUBLE", "EM", "S")},
 }
-#: Emission types of galaxies and quasars. The last can follow any of the others.
+#: Emission types of galaxies and quasars. The last one can follow any of the others.
 EMISSION = ("STARBURST", "STARFORMING", "AGN", "BROADLINE")
 
 # Words of the surveys, in lower case and without spaces and underscores.
@@ -46,10 +46,11 @@ _WORDS = {
     "ldwarf": "L",
     "tdwarf": "T",
 }
-_WHITE_DWARF = re.compile(r"D([ABCHOQXZ])(?![a-z])")  # in capitals, as a dwarf carbon star is dC
+_WHITE_DWARF = re.compile(r"D([ABCHOQXZ])(?![a-z])")  # only in capitals, because dC is a dwarf carbon star
 _CATACLYSMIC = re.compile(r"CV(?![a-z])", re.IGNORECASE)
-_BINARY = re.compile(r"SB\d?$", re.IGNORECASE)  # a spectroscopic binary, no star of type S
-# Prefixes for dwarfs, subdwarfs and giants may precede a letter. No word may begin with it, but a luminosity class may.
+_BINARY = re.compile(r"SB\d?$", re.IGNORECASE)  # a spectroscopic binary, not a star of type S
+# A prefix for dwarfs, subdwarfs or giants may precede the letter. The letter must not begin a word, but a luminosity
+# class may follow it.
 _STAR = re.compile(
     r"(?:he-?)?(?:esd|usd|sd:?|d|g)?([OBAFGKMLTCS])(?:(\d+)(?:\.\d+)?|(?=(?-i:I{1,3}|IV|V)(?-i:ab?|b)?\b)|(?![a-z]{2}))",
     re.IGNORECASE,
@@ -57,17 +58,18 @@ _STAR = re.compile(
 
 
 def canonical_subclass(text: str, kind: str = "STAR") -> str | None:
-    """Convert a survey's spelling of a subclass to the canonical one; return None if it names no subclass.
+    """Convert a survey's spelling of a subclass to the canonical one, or return None if it names no subclass.
 
-    "dM5" and "M5III (221615)" are M5. Half subtypes are rounded down, so that the letter is kept: "B9.5V" is B9. Of two
-    types, such as "O8/O9", the first counts. Luminosity classes, peculiarities and names of standard stars are dropped.
+    "dM5" and "M5III (221615)" are M5. Half subtypes are rounded down, so that the letter is kept: "B9.5V" is B9. If
+    there are two types, as in "O8/O9", the first one is used. Luminosity classes, peculiarities and names of standard
+    stars are dropped.
 
     Parameters
     ----------
     text : str
         The survey's spelling.
     kind : str
-        The class of the object. Galaxies and quasars have emission types, and anything else has those of stars.
+        The class of the object. Galaxies and quasars have emission types, and all others have the subclasses of stars.
     """
     text = text.strip()
     if kind in ("GALAXY", "QSO"):
@@ -97,7 +99,7 @@ def is_subtype(subclass: str) -> bool:
 
 
 def scale_position(subclass: str) -> int | None:
-    """The position on the ordered scale, from 0 for O0 to 89 for T9; None for a subclass that is not on it."""
+    """The position on the ordered scale, from 0 for O0 to 89 for T9, or None for a subclass that is not on it."""
     return 10 * LETTERS.index(subclass[0]) + int(subclass[1]) if is_subtype(subclass) else None
 
 

@@ -1,4 +1,4 @@
-"""Words of messages: numbers with their nouns, in the singular or the plural."""
+"""Words for messages: numbers with nouns in the singular or the plural."""
 
 __all__ = ["count"]
 
@@ -12,7 +12,7 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     noun : str
         The noun in the singular.
     plural : str, optional
-        The noun in the plural; by default the singular with an s, and "spectra" for "spectrum".
+        The noun in the plural. By default an s is added to the singular, but "spectrum" becomes "spectra".
     """
     if number == 1:
         return f"1 {noun}"

@@ -10,8 +10,8 @@ from spectromer.subclasses import scale_position, spectral_type
 
 __all__ = ["SMOOTHING", "CategoryHead", "ScalarHead", "SubclassHead", "known_mask"]
 
-#: Standard deviation in subtypes over which the target of a subtype is spread. Of the widths that
-#: benchmarks/subclasses.py compares on real spectra, those from 0.4 to 0.6 are the best (docs/results.md).
+#: Standard deviation, in subtypes, of the Gaussian over which the target of a subtype is spread. In the comparison on
+#: real spectra by benchmarks/subclasses.py, widths from 0.4 to 0.6 are the best (docs/results.md).
 SMOOTHING = 0.5
 
 
@@ -37,7 +37,7 @@ class CategoryHead(_Head):
         return functional.cross_entropy(logits.float(), value, reduction="none")
 
     def surprise(self, logits: Tensor, value: Tensor) -> Tensor:
-        """Negative log-probability [B] of `value` int64 [B], by which probabilities are calibrated."""
+        """Negative log-probability [B] of `value` int64 [B], which is used to calibrate probabilities."""
         return CategoryHead.loss(self, logits, value)
 
 
@@ -58,8 +58,8 @@ class SubclassHead(CategoryHead):
 
     Notes
     -----
-    Labels from `len(vocabulary)` on are those of `Targets.encode` for spectral types. Their loss is minus the logarithm
-    of the summed probability of the type's subclasses.
+    Labels of `len(vocabulary)` and above denote spectral types, as encoded by `Targets.encode`. Their loss is minus the
+    logarithm of the summed probability of the type's subclasses.
     """
 
     targets: Tensor
@@ -73,7 +73,7 @@ class SubclassHead(CategoryHead):
         kernel = torch.where(apart.isnan(), torch.eye(len(vocabulary)), kernel)
         types = [spectral_type(value) for value in vocabulary]
         members = [[float(kind == one) for kind in types] for one in sorted(set(types))]
-        # They follow from the vocabulary, so that checkpoints do not hold them.
+        # The buffers follow from the vocabulary, so checkpoints do not hold them.
         self.register_buffer("targets", kernel / kernel.sum(1, keepdim=True), persistent=False)
         self.register_buffer("members", torch.tensor(members), persistent=False)
 
@@ -96,7 +96,7 @@ class SubclassHead(CategoryHead):
 
 
 class ScalarHead(_Head):
-    """Head for one scalar: mean and ln sigma of the standardised value, or of its logarithm."""
+    """Head for one scalar. It predicts mean and ln sigma of the standardised value or logarithm."""
 
     def __init__(self, width: int, mean: float, sigma: float, log: bool, hidden: bool = False) -> None:
         super().__init__(width, 2, hidden)

@@ -1,4 +1,4 @@
-"""A second redshift of each spectrum, by templates that are independent of the model."""
+"""A second redshift of each spectrum, measured with templates and independent of the model."""
 
 from collections.abc import Sequence
 
@@ -13,19 +13,20 @@ from spectromer.templates import load
 
 __all__ = ["SCAN_FLAGS", "scan_columns"]
 
-#: Bits of `z_scan_flag`: the scan is in doubt (see `RedshiftScan.flag`); z and z_scan differ by more than the limit of
-#: a wrong redshift.
+#: Bits of `z_scan_flag`. UNSURE: the scan is in doubt (see `RedshiftScan.flag`). DISAGREES: z and z_scan differ by more
+#: than the limit above which a redshift is catastrophic.
 SCAN_FLAGS = {"UNSURE": 1, "DISAGREES": 2}
 
 
 def scan_columns(batch: SpectrumBatch, classes: Sequence[str], z: Tensor) -> dict[str, np.ndarray]:
-    """Scan each spectrum with the package's templates of its class.
+    """Measure the redshift of each spectrum with the package's templates of its class.
 
     Parameters
     ----------
     batch : SpectrumBatch [B]
     classes : sequence of str
-        The predicted class of each spectrum. A class without templates, such as "", stands for all of them.
+        The predicted class of each spectrum. A spectrum whose class has no templates, such as "", is scanned with all
+        templates.
     z : Tensor [B]
         The model's redshifts.
 

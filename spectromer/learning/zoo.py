@@ -1,4 +1,4 @@
-"""Models by name: those in the package, and those on the Hugging Face hub."""
+"""Find models by name, in the package or on the Hugging Face hub."""
 
 import os
 import re
@@ -32,7 +32,8 @@ def find_model(model: str | os.PathLike[str] | None = None) -> Path:
     Returns
     -------
     Path
-        A path that is no folder of a model is returned as it is, and is refused when it is read.
+        The folder of the model. Any other path is returned unchanged, and refused when it is read. A path of two parts
+        that does not exist is taken for a name on the hub.
 
     Raises
     ------

@@ -3,10 +3,10 @@ r"""Chi-square of linear templates at every shift along a log-linear axis, by FF
 With flux d(p), inverse variance w(p) and templates :math:`T_k(q)` on grids of the same step, the model at shift s is
 :math:`\sum_k a_k T_k(p - s)`. The amplitudes that minimise chi-square solve A a = b with
 
-.. math:: A_{kl}(s) = \sum_p w(p) T_k(p - s) T_l(p - s), \qquad b_k(s) = \sum_p w(p) d(p) T_k(p - s),
+.. math:: A_{kl}(s) = \sum_p w(p) T_k(p - s) T_l(p - s), \qquad b_k(s) = \sum_p w(p) d(p) T_k(p - s).
 
-and each of these sums is a cross-correlation over p, evaluated for all shifts by one FFT (Glazebrook, Offer & Deeley
-1998, ApJ 492, 98). Polynomials that stay with the pixels are further columns of the model.
+Each of these sums is a cross-correlation over p, which an FFT evaluates for all shifts at once (Glazebrook, Offer &
+Deeley 1998, ApJ 492, 98). Polynomials, which do not shift, can be further columns of the model.
 """
 
 from typing import NamedTuple
@@ -19,10 +19,10 @@ from spectromer.errors import ArgumentError, require
 
 __all__ = ["ChiSquare", "chi_square", "fit_at"]
 
-#: Relative ridge on the diagonal of A, which is scaled to 1, by type. It regularises templates that are degenerate in
-#: the pixels at hand. It is far above rounding and far below what changes a well-conditioned fit.
+#: Ridge for each type, added to the diagonal of A, which is scaled to 1. It regularises templates that are degenerate
+#: in the good pixels. It is far larger than rounding errors, and too small to change a well-conditioned fit.
 RIDGE = {torch.float64: 1e-11, torch.float32: 1e-5}
-_ROUNDING = 1000.0  # an FFT's error in units of the type's precision; a diagonal below it is 0
+_ROUNDING = 1000.0  # bound of an FFT's error, in units of the type's epsilon; smaller diagonals are 0
 
 
 class ChiSquare(NamedTuple):
@@ -31,7 +31,7 @@ class ChiSquare(NamedTuple):
     Attributes
     ----------
     chi2 : Tensor [B, S]
-        Chi-square of the best amplitudes, scaled to all good pixels; infinite where too little is covered.
+        Chi-square of the best amplitudes, scaled to all good pixels. It is infinite where too little is covered.
     pixels : Tensor [B, S] int64
         The number of good pixels within the range of the templates.
     """
@@ -50,24 +50,24 @@ def chi_square(
     polynomials: Tensor | None = None,
     coverage: float = 0.8,
 ) -> ChiSquare:
-    r"""Compute chi-square at every shift, with the best amplitudes at each.
+    r"""Compute chi-square of the best amplitudes at every shift.
 
-    The templates have a range of their own. Pixels outside of it are neither free nor lost: where the templates cover
-    n of the N good pixels, the result is chi-square of the n pixels times N / n, as if the others fitted as well as
-    those on average. Where less than `coverage` of the summed inverse variance is covered, or no more pixels than
-    there are amplitudes, it is infinite.
+    At most shifts, the templates cover only a part of the pixels. If they cover n of the N good pixels, the result is
+    chi-square of the n pixels times N / n, as if the other pixels fitted as well on average. The result is infinite
+    where less than `coverage` of the summed inverse variance is covered, or where n does not exceed the number of
+    amplitudes.
 
     Parameters
     ----------
     flux : Tensor [B, N]
-        Flux on a log-linear grid. Its type, float64 or float32, is that of the computation. The error of chi-square is
-        about the precision of the type times :math:`\sum w d^2`.
+        Flux on a log-linear grid. Its type, float64 or float32, is also that of the computation. The error of
+        chi-square is about the precision of the type times :math:`\sum w d^2`.
     ivar : Tensor [B, N]
         Inverse variance of the same type; 0 masks a pixel.
     templates : Tensor [K, R]
         Rest-frame templates on a grid of the same step.
     first : int
-        At shift 0, template bin 0 lies on pixel `first`, which may be negative.
+        The pixel on which bin 0 of the templates lies at shift 0. It may be negative.
     shifts : (int, int)
         The first and the last shift, in pixels towards higher indices. S = last - first + 1.
     polynomials : Tensor [P, N], optional
@@ -102,7 +102,7 @@ def chi_square(
         found: Tensor = torch.fft.irfft(of * torch.fft.rfft(kernels, length), length)[..., :count].flip(-1)
         return found
 
-    # The covered pixels are one run at each shift, so that sums over them are differences of cumulative sums.
+    # The covered pixels are contiguous at each shift, so sums over them are differences of cumulative sums.
     shift = torch.arange(low, high + 1, device=flux.device)
     begin = (shift + first).clamp(0, pixels)
     end = (shift + first + bins).clamp(0, pixels)
@@ -111,7 +111,7 @@ def chi_square(
         total = torch.nn.functional.pad(values.to(torch.float64).cumsum(-1), (1, 0))
         return total[..., end] - total[..., begin]
 
-    # The lower triangle of A by its columns, each [B, rows, S], with b as a last row.
+    # The columns of the lower triangle of A, each [B, rows, S], with b as a last row.
     right = torch.cat([correlated(spectra[:, 1:2], window), within(seen[:, 1:2] * fixed).to(flux.dtype)], 1)
     columns = []
     for k in range(len(window)):
@@ -143,7 +143,7 @@ def fit_at(
     *,
     polynomials: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Fit the amplitudes at one shift of each row, without FFT. The arguments are those of `chi_square`.
+    """Fit the amplitudes at one shift for each row, without an FFT. Other arguments are as in `chi_square`.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def fit_at(
     -------
     amplitudes : Tensor [B, K + P]
     model : Tensor [B, N]
-        The fitted flux; 0 outside of the range of the templates.
+        The fitted flux. It is 0 outside the range of the templates.
     """
     fixed = _checked(flux, ivar, templates, (0, 0), polynomials, 1.0)
     unit = _unit(flux, ivar)
@@ -221,14 +221,14 @@ def _scaled(flux: Tensor, ivar: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _window(templates: Tensor, begin: int, length: int) -> Tensor:
-    """Templates within a window of `length` bins in which bin 0 of the templates is bin `begin`; 0 elsewhere."""
+    """Templates in a window of `length` bins, in which their bin 0 is bin `begin`. The other bins are 0."""
     kept = templates[:, max(0, -begin) : max(0, length - begin)]
     left = min(max(0, begin), length)
     return torch.nn.functional.pad(kept, (left, length - left - kept.shape[1]))
 
 
 def _normalised(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The factors that scale the diagonal of matrices [..., M, M] to 1, [..., M], and the scaled ones with the ridge.
+    """The factors [..., M] that scale the diagonals of matrices [..., M, M] to 1, and the scaled ones with the ridge.
 
     A column that is 0 gets a factor of 0, and 1 on the diagonal.
     """
@@ -240,18 +240,19 @@ def _normalised(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _reduction(columns: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The reduction of chi-square, b A^-1 b, [B, S], and where A can be solved.
+    """The reduction of chi-square, b A^-1 b, and whether A can be solved, both [B, S].
 
     Parameters
     ----------
     columns : list of Tensor [B, M + 1 - j, S]
         Column j of A from its diagonal downwards, and below it b_j.
     """
-    # A Cholesky factorisation, whose last row becomes L^-1 b. Written out, it works on whole rows of shifts: it needs
-    # no copy to small matrices, and takes a third of the time of torch.linalg's for 10 templates on a CPU.
+    # This is a Cholesky factorisation, whose last row becomes L^-1 b. It is written out to work on whole rows of
+    # shifts. It thus needs no copy to small matrices, and for 10 templates takes a third of the time of torch.linalg on
+    # a CPU.
     diagonal = torch.stack([column[:, 0] for column in columns], 1).detach()
     kind = diagonal.dtype
-    # An FFT leaves rounding, not 0, where a template is 0 in all pixels. Such a column is left out.
+    # If a template is 0 in all pixels, an FFT leaves rounding errors instead of 0. Such a column is left out.
     empty = diagonal <= _ROUNDING * torch.finfo(kind).eps * diagonal.amax(1, keepdim=True)
     solvable = torch.ones_like(empty[:, 0])
     gain = torch.zeros_like(diagonal[:, 0])

@@ -1,4 +1,4 @@
-"""Redshifts by chi-square: templates with free amplitudes at every shift of a log-linear grid."""
+"""Redshifts by the least chi-square of templates, fitted with free amplitudes at every shift of a log-linear grid."""
 
 import math
 from collections.abc import Sequence
@@ -18,19 +18,20 @@ from spectromer.templates import TemplateSet, load
 __all__ = ["MIN_DELTA_CHI2", "SEPARATION", "RedshiftScan", "scan_redshift"]
 
 C_KMS = 299792.458
-#: Velocity in km/s by which a second minimum must differ from the first, as in Redrock.
+#: Minimum difference in km/s between the redshifts of the first and the second minimum, as in Redrock.
 SEPARATION = 1000.0
-#: Difference of chi-square to the second minimum below which an answer is flagged, as in Redrock.
+#: A redshift is flagged if chi-square of the second minimum is larger by less than this, as in Redrock.
 MIN_DELTA_CHI2 = 9.0
 _BUDGET = {"cpu": 1 << 27, "cuda": 1 << 31}  # bytes of the matrices of the rows that are computed together
-_MIDDLE, _WIDTH = 3.8, 0.3  # log10 of the wavelength at which the polynomials are centred, and its range to their ends
+_MIDDLE, _WIDTH = 3.8, 0.3  # log10 of the polynomials' central wavelength, and the half-width of their range
 
 
 @dataclass(frozen=True)
 class RedshiftScan:
-    """What `scan_redshift` has found for B spectra with T sets of templates.
+    """The results of `scan_redshift` for B spectra and T sets of templates.
 
-    Values of a spectrum without an answer are NaN, and its `template` is -1.
+    A spectrum has no answer if chi-square is infinite at every shift of every set. Its values are then NaN, its
+    `template` is -1 and its `dof` is 0.
 
     Attributes
     ----------
@@ -39,26 +40,29 @@ class RedshiftScan:
     template : Tensor [B] int64
         Index of the set with the lowest chi-square.
     z, z_err : Tensor [B]
-        Redshift at the vertex of the parabola through the three lowest points, and its error: half the width at which
-        the parabola has risen by 1. The error is NaN where there is no parabola.
+        Redshift at the vertex of the parabola through the lowest point and its two neighbours, and its error, which is
+        half the width of the parabola where it has risen by 1. The error is NaN if there is no parabola.
     chi2 : Tensor [B]
         The lowest chi-square of all shifts, scaled to all good pixels (see `chi_square` in ops/chisquare.py).
     dof : Tensor [B] int64
-        Degrees of freedom there: covered good pixels less amplitudes.
+        Degrees of freedom at this shift: the number of covered good pixels minus that of the amplitudes.
     delta_chi2, z_second : Tensor [B]
-        Difference of chi-square to the second minimum, which is the lowest local minimum of any set that is more than
-        1000 km/s away, c |ln(1 + z) - ln(1 + z')|; and its redshift. Without one they are infinity and NaN.
+        Difference of chi-square between the second minimum and the first, and the redshift of the second minimum. This
+        is the lowest local minimum of any set at a distance c |ln(1 + z) - ln(1 + z')| of more than 1000 km/s. Without
+        a second minimum, the values are infinity and NaN.
     flag : Tensor [B] bool
-        Whether the answer is to be doubted. There is none, it lies at an end of the range of its set, or `delta_chi2`
-        is below 9.
+        Whether the redshift is in doubt. This is so if there is none, if it lies at an end of the range of its set, or
+        if `delta_chi2` is below 9.
     set_z, set_z_err, set_chi2 : Tensor [B, T]
-        The same for each set by itself; chi-square is infinite where a set has no answer.
+        `z`, `z_err` and `chi2` of each set by itself. Chi-square is infinite where a set has no answer.
     amplitudes : Tensor [B, M]
-        Amplitudes of the templates of the best set, then of the polynomials, then 0.
+        Amplitudes of the templates of the best set, then those of its polynomials, then zeros up to M, the largest
+        number of amplitudes of any set.
     curves : tuple of Tensor [B, S], optional
-        Chi-square at every shift of each set, whose redshifts are `TemplateSet.z`. Gradients flow from them.
+        Chi-square of each set at every shift. The redshifts of the shifts are `TemplateSet.z`. The curves are
+        differentiable.
     model : Tensor [B, N], optional
-        The best model, in the unit of the flux, at the whole shift of the lowest chi-square.
+        The best model, in the unit of the flux, at the integer shift of the lowest chi-square.
     wavelength : Tensor [N], optional
         Vacuum wavelengths of the model, in Angstrom.
     """
@@ -103,10 +107,10 @@ def scan_redshift(
 ) -> RedshiftScan:
     """Measure redshifts by the least chi-square of linear templates.
 
-    At every shift, by whole bins of a log-linear grid, the amplitudes of all templates of a set are solved for, with
-    inverse variances as weights. The redshift is that of the least chi-square of all sets and shifts. The spectra are
-    resampled to the grid of the templates first; those of SDSS and LAMOST lie on that of the package's own. Pixels
-    beyond the templates' range are charged as the others are on average (see `coverage`).
+    The spectra are first resampled to the grid of the templates. The package's templates have the grid of SDSS and
+    LAMOST. At every shift by a whole number of bins, the amplitudes of all templates of a set are fitted by weighted
+    least squares. The redshift is that of the least chi-square of all sets and shifts. Chi-square is scaled as if the
+    pixels beyond the templates' range fitted as well as the others on average (see `coverage`).
 
     Parameters
     ----------
@@ -114,24 +118,24 @@ def scan_redshift(
         Spectra in any form: a SpectrumBatch, a Spectrum, spectra of specutils, a list of these, or a flux [N] or [B, N]
         with its inverse variance and wavelength in Angstrom.
     templates : TemplateSet or sequence of TemplateSet, optional
-        Sets of templates, all of one step; by default those of the package, `spectromer.templates.load()`. A set may
-        require a gradient, and is moved to the device of the spectra.
+        Sets of templates, all with the same step. The default is the package's sets, `spectromer.templates.load()`. The
+        sets are moved to the device of the spectra. Their fluxes may require gradients.
     polynomials : int, optional
-        The number, 0 to 8, of Legendre polynomials of log wavelength, fixed to the observed pixels, that are added to
-        every set. By default each set has its own number, `TemplateSet.polynomials`.
+        The number, 0 to 8, of Legendre polynomials that are added to every set. They are functions of the logarithm of
+        the observed wavelength. By default each set has its own number, `TemplateSet.polynomials`.
     coverage : float
         The smallest fraction, in (0, 1], of the summed inverse variance of a spectrum that the templates must cover at
-        a shift; below it, the shift is left out.
+        a shift. Shifts with less coverage are left out.
     dtype : torch.dtype
         torch.float64 or torch.float32, the precision of the sums. In single precision chi-square is wrong by about 1e-6
         of the summed squares of the signal-to-noise ratios of all pixels: more than 1 for bright objects.
     curves, model : bool
-        Whether the result holds the curves of chi-square and the best models.
+        Whether the result contains the curves of chi-square and the best models.
 
     Returns
     -------
     RedshiftScan
-        Its tensors are on the device of the spectra; all but `curves` are without gradient.
+        Its tensors are on the device of the spectra. Only `curves` is differentiable.
 
     Raises
     ------
@@ -180,7 +184,7 @@ def scan_redshift(
 
 
 def _grid(batch: SpectrumBatch, sets: Sequence[TemplateSet]) -> tuple[int, int]:
-    """The first bin of the grid and their number: the good pixels that any set can reach at any shift."""
+    """The first bin and the number of bins of a grid of the good pixels that any set can reach at any shift."""
     step = sets[0].step
     bottom = min(s.first + s.shifts[0] for s in sets)
     top = max(s.first + s.flux.shape[1] - 1 + s.shifts[1] for s in sets)
@@ -197,14 +201,14 @@ def _grid(batch: SpectrumBatch, sets: Sequence[TemplateSet]) -> tuple[int, int]:
 def _on_grid(batch: SpectrumBatch, grid: Tensor, step: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Flux and inverse variance [B, M] on the grid.
 
-    Bins narrower than the pixels share their information, so that none is counted twice.
+    The inverse variance of a bin that is narrower than the pixels is reduced, so that no pixel is counted twice.
     """
     flux, ivar = resample(batch.flux, batch.ivar, batch.wavelength, grid, coverage=0.5)
     axis = batch.wavelength.double().contiguous()
     width = torch.gradient(axis.log10(), dim=-1)[0]
     at = torch.searchsorted(axis, grid.expand(*axis.shape[:-1], -1).contiguous()).clamp(max=axis.shape[-1] - 1)
     shared = (step / width.gather(-1, at)).clamp(max=1.0)
-    # The pixels of SDSS and LAMOST differ from the step by rounding alone.
+    # The widths of the pixels of SDSS and LAMOST differ from the step only by rounding.
     shared = torch.where(shared > 0.99, torch.ones_like(shared), shared)
     return flux.to(dtype), (ivar.double() * shared).to(dtype)
 
@@ -227,7 +231,7 @@ def _summary(
     known = chi2.isfinite()
     chosen = template[:, None]
     z, z_err, edge, at = (v.gather(1, chosen)[:, 0] for v in (set_z, set_z_err, at_end, index))
-    # Counted at the chosen set's best shift.
+    # The pixels are counted at the best shift of each set.
     pixels = torch.stack([n.gather(1, index[:, t : t + 1])[:, 0] for t, (_, n) in enumerate(found)], 1)
     free = torch.tensor([len(s) + s.polynomials for s in sets], device=device)
     dof = (pixels - free).gather(1, chosen)[:, 0]
@@ -261,7 +265,7 @@ def _summary(
 
 
 def _vertex(chi2: Tensor, s: TemplateSet) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The lowest value [B] of each curve, its index, z and z_err at the parabola's vertex, and whether at an end."""
+    """The lowest value of each curve, its index, z and z_err of the vertex, and whether it is at an end; each [B]."""
     lowest, index = chi2.min(1)
     count = chi2.shape[1]
     near = [chi2.gather(1, (index + i).clamp(0, count - 1)[:, None])[:, 0] for i in (-1, 1)]

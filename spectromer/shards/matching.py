@@ -1,4 +1,4 @@
-"""The report on the catalogues of an ingestion: how many of the spectra that they name are among the shards."""
+"""Report for each catalogue of an ingestion how many of the spectra that it names are in the shards."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from spectromer.words import count
 
 __all__ = ["Match", "match_catalogs"]
 
-_ROWS = 1 << 16  # of the index that are looked up at a time
+_ROWS = 1 << 16  # number of rows of the index that are looked up at a time
 
 
 class Match(NamedTuple):
@@ -25,9 +25,10 @@ class Match(NamedTuple):
     Attributes
     ----------
     rows, matched : int
-        The number of the catalogue's rows with different identities, and of those whose spectrum is in the shards.
+        The number of rows of the catalogue with different identities, and the number of these whose spectrum is in the
+        shards.
     named, read : str
-        The identity of one of these rows, and of one of the spectra, as examples; empty if there is none.
+        The identities of one of these rows and of one of the spectra, as examples. They are empty if there is none.
     """
 
     rows: int
@@ -55,7 +56,8 @@ def match_catalogs(out: Path, catalogs: int, rejected: Sequence[ReadError] = ())
     catalogs : int
         The number of catalogues.
     rejected : sequence of ReadError
-        The rejected files and spectra. No row with a path applies to a file of which another spectrum was rejected.
+        The rejected files and spectra. A row with a path does not apply to a file if another spectrum of this file was
+        rejected.
     """
     if not catalogs:
         return []

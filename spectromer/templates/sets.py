@@ -1,4 +1,4 @@
-"""Sets of templates and their file: safetensors, whose metadata hold everything but the numbers as JSON."""
+"""Sets of templates, and their safetensors file, whose metadata hold everything but the fluxes, as JSON."""
 
 import json
 import math
@@ -23,7 +23,7 @@ _SCHEMA = "1"
 
 @dataclass(frozen=True)
 class TemplateSet:
-    """Linear templates of one class of objects, whose sum with free amplitudes is its model.
+    """Linear templates of one class of objects. The model of an object is their sum with free amplitudes.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class TemplateSet:
     z_range : (float, float)
         The lowest and the highest redshift that is tried.
     step : float
-        Step of log10 of the wavelength. The default, 1e-4, is the pixel of SDSS and LAMOST, 69 km/s.
+        Step of log10 of the wavelength. The default, 1e-4, is the pixel width of SDSS and LAMOST, 69 km/s.
     polynomials : int
-        The number of polynomials of log wavelength, fixed to the observed pixels, that the model has as well.
+        The number of Legendre polynomials of the logarithm of the observed wavelength that are added to the model.
 
     Raises
     ------
@@ -109,7 +109,8 @@ def save(
     sets : sequence of TemplateSet
     path : path-like
     about : mapping
-        What the file says of itself, such as licence, origin and command. It must be plain JSON.
+        Information about the templates that is stored in the file, such as licence, origin and command. It must be
+        representable in JSON.
     dtype : torch.dtype
         The type of the stored numbers.
     """
@@ -130,7 +131,7 @@ def save(
 
 
 def load(path: str | os.PathLike[str] = DEFAULT) -> tuple[TemplateSet, ...]:
-    """Read sets of templates from a file that `save` wrote; by default those of the package.
+    """Read sets of templates from a file that `save` has written. The default is the file of the package.
 
     Returns
     -------

@@ -1,10 +1,11 @@
 """Simulated spectra: stars, galaxies and quasars as SDSS and LAMOST would see them.
 
-Each file holds one part, with its tables of lines and their sources first: atmospheres.py the light of stars, stars.py
-their population, dwarfs.py compact and odd stars, galaxies.py, quasars.py and absorption.py, which lies before quasars;
-sky.py the way to the telescope, and instrument.py each survey's grid, resolution, masks and calibration errors. The
-spectra depend on the seed alone. Wavelengths are vacuum Angstrom, widths of lines in Angstrom or km/s as named, and
-temperatures in K.
+Each module begins with its tables of lines and their sources. atmospheres.py has the spectra of normal stars, stars.py
+their population, and dwarfs.py compact and peculiar stars. galaxies.py and quasars.py have the other classes, and
+absorption.py the absorbers in front of quasars. sky.py has the interstellar medium and the atmosphere, and
+instrument.py each survey's grid, throughput, masks and calibration errors. The spectra depend only on the arguments of
+`simulate`. Wavelengths are vacuum wavelengths in Angstrom, unless they are called air wavelengths. Widths of lines are
+in Angstrom or km/s, as stated. Temperatures are in K.
 """
 
 from collections.abc import Iterator
@@ -73,17 +74,17 @@ def simulate(
     count : int
         The number of spectra.
     seed : int
-        It decides everything drawn. A longer series of the same seed begins with the shorter one's objects.
+        The seed of all random numbers. A longer series with the same seed begins with the objects of a shorter one.
     surveys : tuple of str
         Some of "SDSS" (3570 to 10340 A, 4620 pixels) and "LAMOST" (3700 to 9100 A, 3909 pixels).
     first : int
-        The number of spectra that are left out at the beginning of the series.
+        The number of spectra that are skipped at the beginning of the series.
 
     Yields
     ------
     Spectrum
-        All have labels class, subclass, z, snr, ra and dec, those of SDSS zwarning, and stars of the types O to M teff,
-        logg and feh. 45 % are stars, 33 % galaxies and 22 % quasars.
+        All spectra have the labels class, subclass, z, snr, ra and dec. Those of SDSS also have zwarning, and stars of
+        the types O to M also have teff, logg and feh. On average 45 % are stars, 33 % galaxies and 22 % quasars.
 
     Raises
     ------

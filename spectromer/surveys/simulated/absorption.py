@@ -1,4 +1,4 @@
-"""What lies before quasars: the forest of neutral hydrogen, damped systems, metal absorbers and broad absorption."""
+"""Absorption in front of quasars: the Lyman alpha forest, damped systems, metal absorbers and broad absorption."""
 
 import math
 from functools import lru_cache
@@ -12,8 +12,8 @@ from spectromer.surveys.simulated.draw import C_KMS, Draw, add_line, broadened
 __all__ = ["absorb", "damped_depth", "mean_depth"]
 
 LYMAN_ALPHA, LYMAN_BETA, LYMAN_LIMIT = 1215.67, 1025.72, 911.75
-# Lines of metals: vacuum A, and equivalent width relative to the system's strongest (by oscillator strengths of
-# Morton 2003, ApJS 149, 205), for systems of low and of high ionisation.
+# Lines of metals in systems of low and of high ionisation: vacuum wavelength in A, and equivalent width relative to the
+# strongest line of the system (from the oscillator strengths of Morton 2003, ApJS 149, 205).
 _LOW = (
     (1302.2, 0.5),
     (1334.5, 0.6),
@@ -31,16 +31,17 @@ _LOW = (
     (2853.0, 0.2),
 )
 _HIGH = ((1393.8, 0.5), (1402.8, 0.35), (1548.2, 1.0), (1550.8, 0.7), (1238.8, 0.15), (1242.8, 0.1))
-# Broad absorption: vacuum A and depth relative to that of C IV (Trump et al. 2006, ApJS 165, 1).
+# Broad absorption: vacuum wavelength in A, and depth relative to that of C IV (Trump et al. 2006, ApJS 165, 1).
 _BROAD = ((1031.9, 0.8), (1215.67, 0.6), (1240.1, 0.9), (1397.0, 0.6), (1549.1, 1.0), (1857.4, 0.15), (2798.8, 0.08))
-_SCATTER = 1.2  # of the forest's ln optical depth in a pixel (Bi & Davidsen 1997, ApJ 479, 523, at 70 km/s, rounded)
+# Scatter of ln optical depth of the forest per pixel (Bi & Davidsen 1997, ApJ 479, 523, at 70 km/s, rounded).
+_SCATTER = 1.2
 
 
 def mean_depth(z: Tensor) -> Tensor:
     """Effective optical depth of Lyman alpha at the absorber's redshift.
 
-    Becker et al. (2013, MNRAS 430, 2067), equation 5, at z > 2.2; below it Faucher-Giguere et al. (2008, ApJ 681,
-    831), whose 0.0018 (1 + z)^3.92 agrees with it there within a tenth.
+    At z > 2.2 it is equation 5 of Becker et al. (2013, MNRAS 430, 2067). At lower redshifts it is 0.0018 (1 + z)^3.92
+    (Faucher-Giguere et al. 2008, ApJ 681, 831). At z = 2.2 the latter is larger by a sixth.
     """
     becker = 0.751 * ((1.0 + z) / 4.5) ** 2.90 - 0.132
     return torch.where(z > 2.2, becker, 0.0018 * (1.0 + z) ** 3.92)
@@ -48,7 +49,7 @@ def mean_depth(z: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _median_depths() -> tuple[np.ndarray, np.ndarray]:
-    """Effective depths, and the medians of lognormal depths whose mean transmission they give."""
+    """Effective optical depths, and the medians of the lognormal distributions of depths that have them."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     median = np.geomspace(1e-5, 100.0, 300)
     mean = np.exp(-median[:, None] * np.exp(_SCATTER * nodes)) @ (weights / weights.sum())
@@ -76,15 +77,15 @@ def _forest(wave: Tensor, z: Tensor, draw: Draw) -> Tensor:
 def damped_depth(rest: Tensor, column: Tensor) -> Tensor:
     """Optical depth of damped Lyman alpha for a logarithmic column of hydrogen atoms in cm-2.
 
-    It falls as the square of the distance, and its equivalent width is 7.3 A at 10^20 cm-2, growing as the root of the
-    column (Petitjean 1998, astro-ph/9810418).
+    It falls as the inverse square of the distance from the line centre. The equivalent width is 7.3 A at 10^20 cm-2,
+    and grows as the square root of the column (Petitjean 1998, astro-ph/9810418).
     """
     scale = (7.3 * 10.0 ** (0.5 * (column - 20.0)) / 2.0) ** 2 / math.pi
     return (scale / ((rest - LYMAN_ALPHA) ** 2 + 0.05)).clamp(max=30.0)
 
 
 def _systems(wave: Tensor, z: Tensor, draw: Draw) -> Tensor:
-    """Optical depth [B, N] of up to three absorbers with metals, some of them damped, and of Lyman limits."""
+    """Optical depth [B, N] of up to three metal absorbers, some of which are damped, and of the Lyman continua."""
     tau = torch.zeros_like(wave)
     count = len(wave)
     for _ in range(3):
@@ -106,7 +107,7 @@ def _systems(wave: Tensor, z: Tensor, draw: Draw) -> Tensor:
         tau[rows] += damped_depth(wave[rows] / own[rows], column[rows])
         limit = LYMAN_LIMIT * own
         tau += 3.0 * damped * (wave < limit) * (wave / limit) ** 3
-    # The Lyman continuum of the forest as a whole: a mean free path of 0.1 in ln wavelength (Worseck et al. 2014).
+    # The Lyman continuum of the whole forest has a mean free path of 0.1 in ln wavelength (Worseck et al. 2014).
     beyond = torch.log(LYMAN_LIMIT * (1.0 + z) / wave).clamp(min=0.0)
     return tau + beyond / torch.exp(draw.normal(count, math.log(0.1), 0.5))
 

@@ -1,8 +1,8 @@
-"""Stellar atmospheres of one layer: continua, and lines by the equations of Saha and Boltzmann and a curve of growth.
+"""Stellar atmospheres of one layer: continua, and lines by the Saha and Boltzmann equations and a curve of growth.
 
-A line's strength relative to that in the Sun follows from the number of absorbers for each unit of continuous opacity
-(Gray 2005, The Observation and Analysis of Stellar Photospheres, chapters 8 and 13). Lines of many faint metal lines
-together, and of molecules, are smooth depths.
+The strength of a line relative to that in the Sun follows from the number of absorbers per unit of continuous opacity
+(Gray 2005, The Observation and Analysis of Stellar Photospheres, chapters 8 and 13). Blends of many faint metal lines,
+and bands of molecules, are smooth optical depths.
 """
 
 import math
@@ -16,7 +16,7 @@ from spectromer.surveys.simulated.draw import add_line, below, broadened
 
 __all__ = ["balmer_strength", "continuum", "hydrogen_depth", "metal_depth", "molecular_depth", "planck"]
 
-# Ionisation energies in eV, first and second (NIST), and whether an element is an alpha element.
+# First and second ionisation energies in eV (NIST), and whether the element is an alpha element.
 _ELEMENTS = {
     "Na": (5.14, 47.3, False),
     "Mg": (7.65, 15.0, True),
@@ -35,9 +35,9 @@ _ELEMENTS = {
     "Si": (8.15, 16.3, True),
     "O": (13.6, 35.1, True),
 }
-# Strong lines: air wavelength, element, stage (0 neutral, 1 ionised), excitation in eV, and equivalent width in the
-# Sun in A, of the line with its close blends (Moore, Minnaert & Houtgast 1966, NBS Monograph 61, as listed by Lang
-# 1980, Astrophysical Formulae; the weakest are rounded), and the line's own sigma in A.
+# Strong lines: air wavelength in A; element; stage (0 neutral, 1 ionised); excitation energy in eV; equivalent width in
+# A of the line and its close blends in the Sun (Moore, Minnaert & Houtgast 1966, NBS Monograph 61, as listed by Lang
+# 1980, Astrophysical Formulae; the weakest are rounded); and the intrinsic sigma of the line in A.
 _LINES = (
     (3820.44, "Fe", 0, 0.86, 1.71, 1.0),
     (3825.89, "Fe", 0, 0.91, 1.52, 1.0),
@@ -138,8 +138,9 @@ _LINES = (
     (8688.63, "Fe", 0, 2.18, 0.27, 0.9),
     (8806.77, "Mg", 0, 4.35, 0.50, 1.0),
 )
-# Helium: vacuum wavelength, temperature of the greatest strength in K, equivalent width there in A (Didelon 1982,
-# A&AS 50, 199, for He I in B stars; Conti & Alschuler 1971, ApJ 170, 325, for He II in O stars).
+# Lines of helium: vacuum wavelength in A, temperature of the greatest strength in K, and equivalent width in A at this
+# temperature (Didelon 1982, A&AS 50, 199, for He I in B stars; Conti & Alschuler 1971, ApJ 170, 325, for He II in O
+# stars).
 _HELIUM = (
     (4027.3, 20000.0, 1.3),
     (4144.9, 20000.0, 0.7),
@@ -155,8 +156,9 @@ _HELIUM = (
     (4687.0, 42000.0, 0.8),
     (5413.0, 42000.0, 1.0),
 )
-# Bands of cool dwarfs: head in vacuum A, decay length to the red in A, depth in an M5 star (heads of TiO, CaH and VO:
-# Kirkpatrick, Henry & McCarthy 1991, ApJS 77, 417; relative depths estimated from their figures).
+# Bands of TiO, CaH and VO in cool dwarfs: vacuum wavelength of the head in A, decay length to the red in A, and depth
+# in an M5 star (heads by Kirkpatrick, Henry & McCarthy 1991, ApJS 77, 417; relative depths estimated from their
+# figures).
 _BANDS = (
     (4762.0, 120.0, 0.45),
     (4956.0, 120.0, 0.50),
@@ -185,7 +187,7 @@ def planck(wave: Tensor, teff: Tensor) -> Tensor:
 
 
 def balmer_strength(teff: Tensor) -> Tensor:
-    """The Balmer lines' strength relative to that of their maximum, which lies at A2 (Gray & Corbally 2009)."""
+    """The strength of the Balmer lines relative to their maximum, which is at A2 (Gray & Corbally 2009)."""
     offset = torch.log(teff / 9200.0)
     return torch.exp(-0.5 * (offset / torch.where(offset < 0, 0.25, 0.55)) ** 2)
 
@@ -193,14 +195,16 @@ def balmer_strength(teff: Tensor) -> Tensor:
 def continuum(wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor) -> Tensor:
     """Continuum [B, N]: Planck's law, the Balmer jump, and the blanketing by faint metal lines below 5000 A.
 
-    The Paschen continuum of A stars is as blue as a hotter black body, since hydrogen absorbs more in the red.
+    The Paschen continuum of A stars is as blue as that of a hotter black body, because hydrogen absorbs more in the
+    red.
     """
     jump = balmer_strength(teff) * torch.sigmoid((teff - 6600.0) / 250.0)
     flux = planck(wave, teff * (1.0 + 0.35 * jump))
-    # At the Sun's 4000 A, lines too faint to be listed here take about a sixth of the light (fitted by eye).
+    # In the Sun at 4000 A, lines that are too faint to be listed here absorb about a sixth of the light (fitted by
+    # eye).
     metals = (_absorbers(["Fe"], [0], [1.5], teff, logg, feh) ** 0.35).clamp(max=2.5)
     blanket = 0.18 * metals * ((5000.0 - wave) / 1000.0).clamp(0.0, 1.6) ** 1.5
-    # Below 4000 A iron's lines crowd: the break of Bruzual (1983, ApJ 273, 105), deeper in cool stars.
+    # Below 4000 A the crowded lines of iron cause a break (Bruzual 1983, ApJ 273, 105), which is deeper in cool stars.
     blanket = blanket + 0.05 * metals**2 * below(wave, 3985.0, 15.0)
     return flux * (1.0 - 0.6 * jump * below(wave, 3690.0, 20.0)) * torch.exp(-blanket)
 
@@ -213,7 +217,7 @@ def _absorbers(
     logg: Tensor,
     metals: Tensor,
 ) -> Tensor:
-    """The number of absorbers of L lines for each unit of continuous opacity, relative to the Sun's, [B, L].
+    """The number of absorbers of L lines per unit of continuous opacity, relative to the Sun, [B, L].
 
     `metals` is the logarithm of their abundance, [B, 1] or [B, L].
     """
@@ -228,22 +232,23 @@ def _absorbers(
 def _log_absorbers(
     first: Tensor, second: Tensor, ion: Tensor, excitation: Tensor, teff: Tensor, logg: Tensor, metals: Tensor
 ) -> Tensor:
-    """The logarithm of `_absorbers` up to a constant, by energies in eV [L] of ionisation and excitation."""
-    temperature = 0.87 * teff.clamp(2500.0, 45000.0)  # of the layer where lines form
+    """The logarithm of `_absorbers` up to a constant, from ionisation and excitation energies [L] in eV."""
+    temperature = 0.87 * teff.clamp(2500.0, 45000.0)  # temperature of the layer where lines form
     theta = 5040.0 / temperature
     # Electron pressure grows with gravity and exponentially with temperature (Gray 2005, chapter 9).
     hot = temperature.clamp(max=9500.0) - 5000.0
     pressure = 1.2 + 0.00045 * hot + 0.35 * (logg - 4.44)
 
     def ionised(energy: Tensor | float) -> Tensor:
-        """Saha's ratio of two stages of ionisation, with partition functions of equal size."""
+        """The ratio of two stages of ionisation by Saha's equation, with equal partition functions."""
         return 10.0 ** (2.5 * torch.log10(temperature) - theta * energy - 0.18 - pressure).clamp(-18.0, 18.0)
 
     once = ionised(first)
     twice = once * ionised(second)
     share = torch.where(ion, once, torch.ones_like(once)) / (1.0 + once + twice)
-    # Opacity: H- by Saha, bound-free absorption from n = 3, equal to it at Teff = 8000 K, and scattering by
-    # electrons. In these units, of 1.9e-17 cm2, it is 6.65e-25 cm2 for each of them.
+    # The opacity is the sum of that of H- by Saha's equation, of bound-free absorption from n = 3, which equals it at
+    # Teff = 8000 K, and of scattering by electrons. The unit is 1.9e-17 cm2. The cross-section of an electron is
+    # 6.65e-25 cm2.
     neutral = 1.0 / (1.0 + ionised(13.6))
     minus = pressure + 0.754 * theta - 2.5 * torch.log10(temperature)
     bound_free = -12.09 * theta - (-12.09 * 0.724) + (1.2 + 0.00045 * 1960.0 + 0.754 * 0.724 - 2.5 * math.log10(6960.0))
@@ -255,23 +260,23 @@ _GROWTH = np.geomspace(1e-6, 1e7, 400)
 _WIDTHS = 0.10 * np.log1p(_GROWTH) + 0.01 * np.sqrt(_GROWTH)
 
 
-_SOLAR = np.interp([line[4] for line in _LINES], _WIDTHS, _GROWTH)  # the lines' places on the curve in the Sun
+_SOLAR = np.interp([line[4] for line in _LINES], _WIDTHS, _GROWTH)  # position of each line on the Sun's curve of growth
 
 
 def metal_depth(
     wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor, alpha: Tensor, dispersion: float | Tensor
 ) -> Tensor:
-    """Optical depth [B, N] of atomic lines, the G band and CN for [alpha/Fe] = `alpha` and a velocity in km/s."""
+    """Optical depth [B, N] of atomic lines, the G band and CN. `alpha` is [alpha/Fe], and `dispersion` is in km/s."""
     tau = torch.zeros_like(wave)
     _, elements, stages, excitation, _, _ = zip(*_LINES, strict=True)
     metals = feh + alpha * torch.tensor([float(_ELEMENTS[name][2]) for name in elements])
     absorbers = _absorbers(elements, stages, excitation, teff, logg, metals)
-    # The curve of growth gives equivalent widths: linear, flat, then damped (Gray 2005, chapter 13).
+    # The curve of growth gives equivalent widths. It is linear, then flat, then damped (Gray 2005, chapter 13).
     grown = np.interp(_SOLAR * absorbers.numpy(), _GROWTH, _WIDTHS, left=0.0)
     widths = torch.from_numpy(grown.astype(np.float32))
     for k, (air, element, _, _, solar, sigma) in enumerate(_LINES):
         width = widths[:, k : k + 1]
-        if element in ("CH", "CN"):  # molecules are gone above 7000 K, and give way to CO below 4000 K
+        if element in ("CH", "CN"):  # dissociated above 7000 K, replaced by CO below 4000 K
             width = width * torch.sigmoid((6300.0 - teff) / 300.0) * torch.sigmoid((teff - 3900.0) / 200.0)
         if float(width.max()) < 0.01:
             continue
@@ -298,7 +303,7 @@ def molecular_depth(wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor) -> Te
 
 
 def hydrogen_depth(wave: Tensor, strength: Tensor, scale: Tensor) -> Tensor:
-    """Optical depth [B, N] of the Balmer and Paschen lines, of an area (A) and a scale of Stark broadening (A)."""
+    """Optical depth [B, N] of Balmer and Paschen lines with an area `strength` and a Stark width `scale`, both in A."""
     tau = torch.zeros_like(wave)
     for lower, limit, shares in ((2, 3647.05, _BALMER), (3, 8205.87, _PASCHEN)):
         for upper, share in shares.items():

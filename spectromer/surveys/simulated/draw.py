@@ -1,4 +1,4 @@
-"""Random numbers, and the shapes of lines and edges that the simulated objects share."""
+"""Random numbers, and the profiles of lines and edges that all simulated objects use."""
 
 import math
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ RESOLUTION_KMS = 66.0  # sigma of both spectrographs, R of about 1900
 
 
 class Draw:
-    """Random numbers of one chunk, as float32 columns [B, 1] ready to meet wavelengths [B, N]."""
+    """Random numbers of one chunk, as float32 columns [B, 1] that broadcast with wavelengths [B, N]."""
 
     def __init__(self, *seed: int) -> None:
-        """Start from a seed of several numbers."""
+        """Seed the generator with one or more numbers."""
         self.rng = np.random.default_rng(seed)
 
     def column(self, values: np.ndarray | Sequence[float]) -> Tensor:
@@ -29,7 +29,7 @@ class Draw:
         return self.column(self.rng.normal(mean, sigma, count))
 
     def uniform(self, count: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Numbers evenly spread from `low` to `high`, [B, 1]."""
+        """Uniform deviates from `low` to `high`, [B, 1]."""
         return self.column(self.rng.uniform(low, high, count))
 
     def field(self, rows: int, pixels: int) -> Tensor:
@@ -37,13 +37,13 @@ class Draw:
         return torch.from_numpy(self.rng.standard_normal((rows, pixels), dtype=np.float32))
 
     def choice(self, shares: dict[str, float], count: int) -> np.ndarray:
-        """Names [B] drawn by their shares."""
+        """Names [B], drawn with probabilities proportional to their shares."""
         weights = np.array(list(shares.values()))
         return self.rng.choice(list(shares), count, p=weights / weights.sum())
 
 
 def gauss(wave: Tensor, centre: float | Tensor, sigma: float | Tensor) -> Tensor:
-    """A line of Gaussian shape and height 1."""
+    """A Gaussian line of height 1."""
     return torch.exp(-0.5 * ((wave - centre) / sigma) ** 2)
 
 
@@ -53,7 +53,7 @@ def below(wave: Tensor, edge: float, width: float) -> Tensor:
 
 
 def broadened(wave0: float, sigma: float, dispersion: float | Tensor) -> Tensor:
-    """Sigma, Angstrom, of a line with a `sigma` of its own (A), a velocity dispersion (km/s) and the instrument's."""
+    """Sigma in A of a line of intrinsic `sigma` (A), broadened by a velocity dispersion (km/s) and the instrument."""
     total = torch.as_tensor(dispersion) ** 2 + RESOLUTION_KMS**2
     return torch.sqrt(sigma**2 + (wave0 / C_KMS) ** 2 * total)
 
@@ -66,10 +66,10 @@ def add_line(
     area: float | Tensor,  # [B, 1] Angstrom
     stark: bool = False,
 ) -> None:
-    """Add a line of a given area to `target`, within the pixels that it reaches.
+    """Add a line of a given area to `target`, in the pixels that it reaches.
 
     The line is a Gaussian, or, with `stark`, the profile (1 + x^2)^(-5/4) with the Holtsmark wings of linear Stark
-    broadening, which fall as the power -5/2 of the distance. `sigma` is then its scale.
+    broadening, which fall as the power -5/2 of the distance. In this case `sigma` is the scale of x.
     """
     rows, pixels = wave.shape
     step = torch.log(wave[:1, -1:] / wave[:1, :1]) / (pixels - 1)

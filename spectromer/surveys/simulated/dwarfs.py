@@ -1,4 +1,4 @@
-"""Compact and odd stars: white dwarfs, cataclysmic variables, carbon stars and brown dwarfs."""
+"""Compact and peculiar stars: white dwarfs, cataclysmic variables, carbon stars and brown dwarfs."""
 
 import torch
 from torch import Tensor
@@ -8,15 +8,19 @@ from spectromer.surveys.simulated.draw import Draw, add_line, below
 
 __all__ = ["WHITE_DWARFS", "brown_dwarf", "carbon_star", "cataclysmic", "white_dwarf"]
 
-#: Shares of the white dwarfs' types (Kepler et al. 2019, MNRAS 486, 2169), with helium, lone continua, carbon, metals.
+#: Shares of the types of white dwarfs: hydrogen, helium, featureless, carbon, metals (Kepler et al. 2019, MNRAS 486,
+#: 2169).
 WHITE_DWARFS = {"DA": 0.78, "DB": 0.07, "DC": 0.08, "DQ": 0.03, "DZ": 0.04}
 
 _HELIUM_I = (3890.0, 4027.3, 4122.0, 4389.2, 4472.7, 4714.5, 4923.3, 5017.1, 5877.2, 6680.0, 7067.1)
-# Heads of the Swan bands of C2 (vacuum A; dv = +1, 0, -1 of Johnson 1927), which fade to the blue, and depths.
+# Swan bands of C2, which fade to the blue: vacuum wavelength of the head (dv = +1, 0, -1 of Johnson 1927) and decay
+# length to the blue in A, and depth.
 _SWAN = ((4383.0, 60.0, 0.4), (4738.4, 110.0, 0.9), (5166.6, 150.0, 1.0), (5637.1, 150.0, 0.8), (6192.0, 120.0, 0.35))
-# Metals of cool helium atmospheres: vacuum A and relative area (Dufour et al. 2007, ApJ 663, 1291).
+# Lines of metals in cool helium atmospheres: vacuum wavelength in A and relative area (Dufour et al. 2007, ApJ 663,
+# 1291).
 _METALS = ((3934.8, 1.0), (3969.6, 0.9), (4227.9, 0.3), (3836.0, 0.3), (3735.9, 0.3), (5175.0, 0.2), (5893.0, 0.1))
-# Emission of an accretion disc: vacuum A and equivalent width (A) (Szkody et al. 2011, AJ 142, 181, by their figures).
+# Emission lines of an accretion disc: vacuum wavelength and equivalent width in A (Szkody et al. 2011, AJ 142, 181,
+# from their figures).
 _DISC = ((6564.6, 60.0), (4862.7, 35.0), (4341.7, 25.0), (4102.9, 18.0), (5877.2, 12.0), (4472.7, 6.0), (4687.0, 4.0))
 # Bands of L and T dwarfs: head or centre, decay to the red (A), depth: CrH, FeH, CH4 (Kirkpatrick et al. 1999, ApJ 519,
 # 802), and widths of the alkali lines.
@@ -25,7 +29,7 @@ _ALKALI = ((7701.0, 220.0, 900.0), (5893.0, 220.0, 1500.0), (8523.5, 2.5, 8.0), 
 
 
 def white_dwarf(wave: Tensor, teff: Tensor, kind: Tensor) -> Tensor:
-    """Spectra [B, N] of white dwarfs of the types numbered in `kind` [B, 1] as in `WHITE_DWARFS`."""
+    """Spectra [B, N] of white dwarfs. `kind` [B, 1] has the indices of their types in `WHITE_DWARFS`."""
     da, db, _, dq, dz = (((kind == i).float()) for i in range(5))
     # The Balmer lines are widest at 12,500 K (Bergeron, Saffer & Liebert 1992, ApJ 394, 228).
     strength = torch.exp(-0.5 * (torch.log(teff / 12500.0) / 0.55) ** 2)
@@ -40,7 +44,7 @@ def white_dwarf(wave: Tensor, teff: Tensor, kind: Tensor) -> Tensor:
 
 
 def carbon_star(wave: Tensor, teff: Tensor, strength: Tensor) -> Tensor:
-    """Spectra [B, N] of carbon stars, with bands of C2 and CN of a `strength` of about 1."""
+    """Spectra [B, N] of carbon stars. `strength` scales the bands of C2 and CN, and is typically 1."""
     tau = torch.zeros_like(wave)
     for head, decay, depth in _SWAN:
         blue = head - wave
@@ -64,7 +68,7 @@ def cataclysmic(wave: Tensor, draw: Draw, rows: int) -> Tensor:
 
 
 def brown_dwarf(wave: Tensor, teff: Tensor) -> Tensor:
-    """Spectra [B, N] of L and T dwarfs: steep, with hydrides, and alkali lines broadened over hundreds of Angstrom."""
+    """Spectra [B, N] of L and T dwarfs, with bands of hydrides and alkali lines that are hundreds of Angstrom wide."""
     tau = torch.zeros_like(wave)
     cool = ((2400.0 - teff) / 900.0).clamp(0.0, 1.5)
     for head, decay, depth in _HYDRIDES:

@@ -1,4 +1,4 @@
-"""Simulated galaxies: stars of all ages under dust, and gas ionised by young stars or by an active nucleus."""
+"""Simulated galaxies: stars of all ages behind dust, and gas ionised by young stars or by an active nucleus."""
 
 import math
 from typing import Any
@@ -13,8 +13,8 @@ from spectromer.surveys.simulated.stars import star_flux
 
 __all__ = ["draw_galaxies", "emission", "population_shares", "starlight"]
 
-# Populations: upper end of their ages in Gyr, V light for each solar mass relative to the Sun's (Bruzual & Charlot
-# 2003, MNRAS 344, 1000, from their figures), and Teff and log g of the stars that give most of it.
+# Populations: upper limit of their ages in Gyr; V luminosity per solar mass relative to that of the Sun (Bruzual &
+# Charlot 2003, MNRAS 344, 1000, from their figures); and Teff and log g of the stars that emit most of this light.
 _POPULATIONS = (
     (0.02, 33.0, 21000.0, 4.0),
     (0.10, 10.0, 14000.0, 4.0),
@@ -23,8 +23,9 @@ _POPULATIONS = (
     (12.0, 0.33, 4900.0, 2.8),
 )
 _COOLEST = (3700.0, 1.0, 0.25)  # giants with TiO: Teff, log g, share of the light of the two oldest populations
-# Kinds: share; ln of the e-folding time of the star formation in Gyr, and its scatter; ln EW(H alpha) in A, and its
-# scatter. SDSS calls a galaxy STARBURST above 50 A, and BROADLINE with sigma above 200 km/s.
+# Kinds of galaxies: share; ln of the e-folding time of the star formation in Gyr, and its scatter; ln EW(H alpha) in A,
+# and its scatter. SDSS calls a galaxy STARBURST if the equivalent width is above 50 A, and BROADLINE if sigma is above
+# 200 km/s.
 _KINDS = {
     "": (0.34, 0.3, 0.35, 0.0, 0.7),
     "post-starburst": (0.03, 0.6, 0.3, 0.5, 0.6),
@@ -36,9 +37,9 @@ _KINDS = {
     "STARFORMING BROADLINE": (0.03, 1.8, 0.5, 3.2, 0.4),
     "STARBURST BROADLINE": (0.02, 2.6, 0.5, 4.5, 0.3),
 }
-# Narrow lines: vacuum A, the line or ratio that scales it, and its flux relative to that. Recombination lines are of
-# case B at 10,000 K (Osterbrock & Ferland 2006), 5008/4960 and 6585/6550 follow from atomic physics, and the faint
-# ones are medians of spectra of H II galaxies (Izotov, Thuan & Lipovetsky 1994, ApJ 435, 647).
+# Narrow lines: vacuum wavelength in A, the line or ratio that scales it, and its flux relative to that. Recombination
+# lines are those of case B at 10,000 K (Osterbrock & Ferland 2006), 5008/4960 and 6585/6550 follow from atomic physics,
+# and the faint ones are medians of spectra of H II galaxies (Izotov, Thuan & Lipovetsky 1994, ApJ 435, 647).
 _LINES = (
     (3727.09, "O2", 0.42),
     (3729.88, "O2", 0.58),
@@ -77,10 +78,10 @@ _LINES = (
 
 
 def population_shares(fold: Tensor, burst: Tensor | float = 0.0) -> Tensor:
-    """Shares [B, 5] of the V light of the populations, for star formation of e-folding time `fold` [B, 1] in Gyr.
+    """Shares [B, 5] of the populations in the V light, for star formation with an e-folding time `fold` [B, 1] in Gyr.
 
-    It began 12 Gyr ago. `burst` is the share of the mass that formed between 0.1 and 1 Gyr ago, and after which star
-    formation stopped.
+    Star formation began 12 Gyr ago. `burst` is the mass that formed in a burst between 0.1 and 1 Gyr ago, relative to
+    the mass without the burst. Star formation stopped after the burst.
     """
     ages = torch.tensor([0.0, *(p[0] for p in _POPULATIONS)])
     formed = torch.exp((ages - 12.0) / fold)  # exp(-t / fold) at t = 12 - age, up to a factor
@@ -94,7 +95,7 @@ def population_shares(fold: Tensor, burst: Tensor | float = 0.0) -> Tensor:
 
 
 def starlight(wave: Tensor, shares: Tensor, feh: Tensor, alpha: Tensor, dispersion: Tensor) -> Tensor:
-    """Light [B, N] of stars whose populations have `shares` [B, 5] of the V light, 1 at 5500 A between the lines."""
+    """Light [B, N] of stars whose populations have `shares` [B, 5] of the V light. The continuum is 1 at 5500 A."""
     flux = torch.zeros_like(wave)
     for k, (_, _, teff, logg) in enumerate(_POPULATIONS):
         # Metal-rich giants are cooler: 100 K for 0.3 dex.
@@ -106,7 +107,7 @@ def starlight(wave: Tensor, shares: Tensor, feh: Tensor, alpha: Tensor, dispersi
 
 
 def emission(wave: Tensor, ratios: dict[str, Tensor], sigma: Tensor, ebv: Tensor) -> Tensor:
-    """Narrow lines [B, N] relative to an H beta of area 1, of a velocity dispersion `sigma` in km/s, behind dust.
+    """Narrow lines [B, N] behind dust, with a velocity dispersion `sigma` in km/s. The area of H beta is 1.
 
     `ratios` are fluxes [B, 1] of O2, O3, N2, S2 and O1 relative to H beta, before dust.
     """
@@ -119,15 +120,15 @@ def emission(wave: Tensor, ratios: dict[str, Tensor], sigma: Tensor, ebv: Tensor
 
 
 def _ratios(draw: Draw, active: Tensor, rows: int) -> dict[str, Tensor]:
-    """Ratios of lines on the sequences of Baldwin, Phillips & Terlevich (1981), [B, 1]."""
-    # Star formation: the curve of Kewley et al. (2013, ApJ 774, 100), equation 3 at z = 0, 0.1 dex wide.
+    """Line ratios [B, 1] on the sequences of the diagram of Baldwin, Phillips & Terlevich (1981)."""
+    # Star-forming galaxies lie on equation 3 of Kewley et al. (2013, ApJ 774, 100) at z = 0, with a scatter of 0.1 dex.
     formed = (draw.normal(rows, -0.55, 0.3)).clamp(-1.7, -0.2)
     high = 0.61 / (formed + 0.08) + 1.1 + draw.normal(rows, -0.05, 0.1)
-    # Seyfert galaxies and LINERs, as two branches (Kewley et al. 2006, MNRAS 372, 961, figures 4 and 5).
+    # Seyfert galaxies and LINERs form two branches (Kewley et al. 2006, MNRAS 372, 961, figures 4 and 5).
     liner = draw.uniform(rows) < 0.45
     nitrogen = draw.normal(rows, 0.0, 0.12)
     seyfert = torch.where(liner, draw.normal(rows, 0.45, 0.12), draw.normal(rows, 0.85, 0.15))
-    seyfert = torch.maximum(seyfert, 0.75 - 1.2 * (nitrogen + 0.4))  # SDSS calls AGN what lies above this line
+    seyfert = torch.maximum(seyfert, 0.75 - 1.2 * (nitrogen + 0.4))  # SDSS calls galaxies above this line AGN
     n2, o3 = torch.where(active > 0, nitrogen, formed), torch.where(active > 0, seyfert, high)
     strong = active * liner
     o2 = draw.normal(rows, 0.35, 0.15) - 0.4 * (formed + 0.55) * (1.0 - active) + 0.25 * strong
@@ -161,12 +162,13 @@ def draw_galaxies(wave: Tensor, draw: Draw, rows: int, reach: float) -> tuple[Te
         torch.exp(fold + fold_scatter * draw.normal(rows)), after * draw.uniform(rows, 0.05, 0.4)
     )
     ebv = (draw.normal(rows, 0.3, 0.18) * (1.0 - 0.8 * quiet)).clamp(min=0.0)  # of the gas
-    # Stars see 0.44 of the gas's reddening (Calzetti et al. 2000, ApJ 533, 682), here by a power law of their curve.
+    # The reddening of stars is 0.44 of that of the gas (Calzetti et al. 2000, ApJ 533, 682). A power law approximates
+    # their curve.
     stars = starlight(rest, shares, feh, alpha, dispersion)
     flux = stars * 10.0 ** (-0.4 * 4.05 * 0.44 * ebv * (5500.0 / rest) ** 0.9)
 
     ratios = _ratios(draw, active, rows)
-    weak = quiet * draw.column(draw.rng.random(rows) < 0.6)  # quiet galaxies' weak lines are those of LINERs
+    weak = quiet * draw.column(draw.rng.random(rows) < 0.6)  # the weak lines of quiescent galaxies are those of LINERs
     ratios = {k: torch.where(weak > 0, r, ratios[k]) for k, r in _ratios(draw, torch.ones(rows, 1), rows).items()}
     temperatures = torch.tensor([p[2] for p in _POPULATIONS])
     halpha = torch.tensor(6564.61)
@@ -178,7 +180,8 @@ def draw_galaxies(wave: Tensor, draw: Draw, rows: int, reach: float) -> tuple[Te
     sigma = torch.where(wide > 0, draw.uniform(rows, 210.0, 400.0), 0.7 * dispersion)
     flux = flux + area / decrement * emission(rest, ratios, sigma, ebv)
 
-    # Half of the active ones with broad lines show the Balmer lines of the broad-line region, 3.5 to 1.
+    # Active galaxies with broad lines show the Balmer lines of the broad-line region, with a ratio of 3.5 of H alpha to
+    # H beta.
     region = active * broad * torch.exp(draw.normal(rows, math.log(40.0), 0.6))
     speed = draw.uniform(rows, 700.0, 2200.0) / C_KMS
     for centre, share in ((6564.61, 1.0), (4862.69, 0.29), (4341.69, 0.12)):

@@ -1,4 +1,4 @@
-"""The spectrographs of SDSS and LAMOST: what they make of an object's light, under the sky and with their errors."""
+"""The spectrographs of SDSS and LAMOST: throughput, noise, sky residuals, flux calibration errors and masks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,9 @@ from spectromer.surveys.simulated.sky import interstellar, night_sky, sky_lines,
 
 __all__ = ["SPECTROGRAPHS", "Spectrograph", "observe"]
 
-# Throughput and its wavelengths in A. The relative numbers were fitted by eye to the median errors, in bins of 150 A,
-# of 311 spectra of LAMOST, 53 of BOSS and 26 of the first SDSS spectrographs. Each has a dichroic where it is least.
+# Wavelengths in A and relative throughput there. The throughputs were fitted by eye to the median errors, in bins of
+# 150 A, of 311 spectra of LAMOST, 53 of BOSS and 26 of the first SDSS spectrographs. Each has a minimum at the
+# dichroic.
 _LAMOST = (
     (3700, 3850, 4000, 4300, 4600, 5000, 5500, 5800, 5900, 5950, 6100, 6400, 6700, 7000, 7500, 8000, 8500, 9000, 9100),
     (0.031, 0.084, 0.15, 0.26, 0.36, 0.46, 0.43, 0.33, 0.35, 0.72, 1.0, 1.4, 1.8, 2.1, 2.1, 1.8, 1.4, 0.9, 0.7),
@@ -53,7 +54,7 @@ _LEGACY = (
 
 @dataclass(frozen=True)
 class Spectrograph:
-    """A spectrograph: its log-linear grid, and the habits of its survey.
+    """A spectrograph with its log-linear grid, and the properties of its survey.
 
     Attributes
     ----------
@@ -62,33 +63,34 @@ class Spectrograph:
         log10 of the first wavelength in Angstrom, and its step from pixel to pixel.
     pixels : int
     throughput : pair of tuples
-        Wavelengths in A, and the relative number of photons that are counted there.
+        Wavelengths in A, and the relative number of photons that are counted at them.
     tilt : float
-        Scatter of the flux calibration's slope, per e-fold of wavelength.
+        Scatter of the slope of the flux calibration error, per e-fold of wavelength.
     ripple : float
-        Scatter of the flux calibration on scales of a few hundred Angstrom.
+        Scatter of the flux calibration error on scales of a few hundred Angstrom.
     join : (float, float)
-        Where the two arms meet, Angstrom.
+        Limits in Angstrom of the region where the two arms meet.
     step : float
-        Scatter of the step in ln flux there.
+        Scatter of the step in ln flux at the join.
     bump : float
         Scatter of the bump in ln flux that a poor correction of the dichroic leaves redward of the join.
     telluric : float
-        Scatter of the remaining optical depth of the air's bands.
+        Scatter of the residual optical depth of the telluric bands.
     masked : (float, float)
         Shares of bad pixels in the blue and the red arm.
     reddening : float
-        Mean of E(B-V), mag. LAMOST looks through the plane of the Galaxy.
+        Mean of E(B-V) in mag. It is larger for LAMOST, which observes in the plane of the Galaxy.
     efficiency : float
-        Scatter of ln throughput from arm to arm, and twice that per e-fold of wavelength.
+        Scatter of the difference of ln throughput between the arms. The scatter of its slope, per e-fold of wavelength,
+        is twice as large.
     star_snr : (float, float)
         Mean and scatter of the natural logarithm of the S/N of stars.
     redshift_reach : float
-        The share of z = 0.8 up to which the survey sees galaxies.
+        Factor by which the redshifts of galaxies are scaled. With 1 they reach about 0.8.
     legacy : bool
-        Whether a part of the spectra is from the first SDSS spectrographs, 3800 to 9220 A.
+        Whether some of the spectra are from the first SDSS spectrographs (3800 to 9220 A).
     labels : mapping
-        The labels that the survey gives every spectrum.
+        Labels that every spectrum of the survey has.
     """
 
     survey: str
@@ -116,7 +118,7 @@ class Spectrograph:
         return self.coeff0 + self.coeff1 * np.arange(self.pixels)
 
 
-#: The spectrographs by their surveys; their order decides what is drawn, so a new one comes last.
+#: The spectrographs by survey. Their order is part of the seed, so new ones must be added at the end.
 SPECTROGRAPHS = {
     "SDSS": Spectrograph(
         "SDSS",
@@ -160,7 +162,7 @@ SPECTROGRAPHS = {
 
 
 def _calibrate(flux: Tensor, spectrograph: Spectrograph, wave: Tensor, draw: Draw) -> Tensor:
-    """Errors of the flux calibration: slope, curvature and ripples, and the arms' step and bump where they meet."""
+    """Apply errors of the flux calibration: slope, curvature, ripples, and a step and a bump where the arms meet."""
     rows = flux.shape[0]
     x = torch.log(wave / 6000.0)
     error = draw.normal(rows, 0.0, spectrograph.tilt) * x + draw.normal(rows, 0.0, spectrograph.tilt) * x**2
@@ -177,7 +179,7 @@ def _calibrate(flux: Tensor, spectrograph: Spectrograph, wave: Tensor, draw: Dra
 
 
 def _snr(labels: Sequence[Mapping[str, Any]], spectrograph: Spectrograph, draw: Draw) -> Tensor:
-    """Signal-to-noise ratio [B, 1]: bright stars and near galaxies, and faint distant ones."""
+    """Signal-to-noise ratios [B, 1], which are higher for stars and near galaxies than for distant objects."""
     kinds = [
         0 if row["class"] == "STAR" else 1 if row["class"] == "GALAXY" and row["z"] < 0.35 else 2 for row in labels
     ]
@@ -193,7 +195,7 @@ def observe(
     wave: Tensor,  # [N] Angstrom
     draw: Draw,
 ) -> tuple[Tensor, Tensor]:
-    """Redden and calibrate the light of objects, add noise and masks.
+    """Redden the light of objects, and add calibration errors, noise and masks.
 
     Returns
     -------
@@ -203,23 +205,24 @@ def observe(
     rows, pixels = flux.shape
     band = (wave > 5500.0) & (wave < 7000.0)
     ebv = draw.column(draw.rng.exponential(spectrograph.reddening, rows))
-    # LAMOST's standard stars are reddened too, and its calibration takes their reddening for the instrument's (Xiang et
-    # al. 2015, MNRAS 448, 822). What is left is the difference from them.
+    # LAMOST's standard stars are reddened too, and its calibration attributes their reddening to the instrument (Xiang
+    # et al. 2015, MNRAS 448, 822). Only the difference from their reddening remains.
     standard = spectrograph.reddening if spectrograph.survey == "LAMOST" else 0.0
     light = flux * torch.exp(-interstellar(wave, ebv, ebv - standard))
     flux = _calibrate(light, spectrograph, wave, draw)
     snr = _snr(labels, spectrograph, draw)
     flux = flux / flux[:, band].median(1, keepdim=True).values
 
-    near = draw.column([row["class"] != "QSO" and row["z"] < 0.3 for row in labels])  # most are of the first SDSS
+    near = draw.column([row["class"] != "QSO" and row["z"] < 0.3 for row in labels])  # most of them are legacy
     legacy = (draw.uniform(rows) < torch.where(near > 0, 0.7, 0.1)) & spectrograph.legacy
     seen = torch.where(legacy, _interpolate(wave, _LEGACY), _interpolate(wave, spectrograph.throughput))
-    # The arms differ from fibre to fibre and from night to night in their efficiency.
+    # The efficiencies of the arms vary from fibre to fibre and from night to night.
     arm = torch.sigmoid((wave - sum(spectrograph.join) / 2.0) / 30.0)
     x = torch.log(wave / 6000.0)
     seen = seen * torch.exp(draw.normal(rows, 0.0, spectrograph.efficiency) * (arm + 2.0 * x))
     sky = night_sky(wave, torch.exp(draw.normal(rows, -0.5, 0.3)))
-    # Photons of object and sky, the object's share growing with its brightness; 1 in the middle of the band.
+    # The variance is that of the photons of object and sky. The object's share grows with its brightness. Its median
+    # in the band follows from the S/N.
     share = snr / (snr + 15.0)
     variance = (share * flux.clamp(min=0.05) + (1.0 - share) * sky) / seen
     variance = variance / variance[:, band].median(1, keepdim=True).values / snr**2
@@ -227,7 +230,7 @@ def observe(
     # Resampling to the common grid correlates neighbours by 0.39, as the second differences of real spectra show.
     white = torch.nn.functional.pad(draw.field(rows, pixels), (1, 1), mode="replicate")
     flux = flux + (0.957 * white[:, 1:-1] + 0.205 * (white[:, :-2] + white[:, 2:])) * error
-    # The sky's lines are subtracted within 2 % at best: what remains is coherent over a line's pixels.
+    # Sky lines are subtracted to 2 % at best. The residual is coherent over the pixels of a line.
     peaks, shapes = sky_lines(wave)
     left = draw.field(rows, len(peaks)) * peaks.sqrt() * 0.35
     flux = flux + (left @ shapes) * error
@@ -244,20 +247,20 @@ def observe(
 
 
 def _interpolate(wave: Tensor, table: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
-    """A table's second row at wavelengths `wave` [N]."""
+    """Interpolate the second row of a table at wavelengths `wave` [N]."""
     return torch.from_numpy(np.interp(wave.numpy(), *table)).float()
 
 
 def _bad_pixels(labels: Sequence[Mapping[str, Any]], spectrograph: Spectrograph, wave: Tensor, draw: Draw) -> Tensor:
-    """Mask [B, N] of pixels hit by cosmic rays, of dead columns, of a bright sky line, of the join and of the ends."""
+    """Mask [B, N] of cosmic rays, dead columns, a bright sky line, the join of the arms and the blue end."""
     rows, pixels = len(labels), len(wave)
     arm = (wave > sum(spectrograph.join) / 2.0).float()
     share = spectrograph.masked[0] * (1.0 - arm) + spectrograph.masked[1] * arm
-    # A hit reaches three pixels. One spectrum in thirty is crowded, with up to a quarter of its pixels.
+    # A cosmic ray hits three pixels. One spectrum in thirty has many hits, in up to a quarter of its pixels.
     crowd = torch.where(draw.uniform(rows) < 0.03, 8.0, torch.exp(draw.normal(rows, -0.3, 0.7)))
     hit = torch.from_numpy(draw.rng.random((rows, pixels), dtype=np.float32)) < (share * crowd / 3.0).clamp(max=0.1)
     bad = hit | hit.roll(1, 1) | hit.roll(-1, 1)
-    # Others are lost in runs of thirteen, as where sky subtraction fails: a third of the bad pixels.
+    # A third of the bad pixels come in runs of thirteen, as where the sky subtraction fails.
     run = (torch.from_numpy(draw.rng.random((rows, pixels), dtype=np.float32)) < share * crowd / 39.0).float()
     bad |= torch.nn.functional.max_pool1d(run[:, None], 13, 1, 6)[:, 0] > 0
     column = draw.uniform(rows, 0.0, float(pixels)).long()

@@ -1,4 +1,4 @@
-"""Simulated quasars: continuum, emission lines, iron, the host's light, dust and what lies in front."""
+"""Simulated quasars: continuum, emission lines, iron, light of the host galaxy, dust and absorption."""
 
 import math
 from typing import Any
@@ -14,9 +14,9 @@ from spectromer.surveys.simulated.galaxies import population_shares, starlight
 
 __all__ = ["balmer_continuum", "draw_quasars", "power_law"]
 
-# Broad lines: vacuum A, equivalent width in A (Vanden Berk et al. 2001, AJ 122, 549, table 2; blends are divided by
-# eye), width relative to that of Mg II, and the share of the blueshift of C IV (by the averages of Shen et al. 2016,
-# ApJ 831, 7: high ionisation shifts most).
+# Broad lines: vacuum wavelength and equivalent width in A (Vanden Berk et al. 2001, AJ 122, 549, table 2; blends are
+# divided by eye), width relative to that of Mg II, and blueshift relative to that of C IV (from the averages of Shen et
+# al. 2016, ApJ 831, 7; lines of high ionisation have the largest shifts).
 _BROAD = (
     (1033.8, 9.8, 1.1, 0.6),
     (1215.67, 75.0, 1.0, 0.3),
@@ -42,7 +42,7 @@ _BROAD = (
     (6564.6, 185.0, 0.9, 0.0),
     (8448.7, 9.0, 0.8, 0.0),
 )
-# Narrow lines: vacuum A and equivalent width in A, of the same table.
+# Narrow lines: vacuum wavelength and equivalent width in A, from the same table.
 _NARROW = (
     (3346.8, 0.35),
     (3426.8, 1.2),
@@ -60,16 +60,16 @@ _NARROW = (
     (6718.3, 1.65),
     (6732.7, 1.49),
 )
-# Optical iron: lines of Fe II, air A, of multiplets 37, 38, 42, 48, 49 and 55, with relative strengths (Kovacevic,
-# Popovic & Dimitrijevic 2010, ApJS 189, 15, rounded).
+# Optical iron: air wavelengths in A of lines of Fe II of multiplets 37, 38, 42, 48, 49 and 55, and relative strengths
+# (Kovacevic, Popovic & Dimitrijevic 2010, ApJS 189, 15, rounded).
 _IRON = (
     (4472.9, 0.3), (4489.2, 0.6), (4491.4, 0.6), (4508.3, 0.9), (4515.3, 0.8), (4522.6, 1.0), (4541.5, 0.4),
     (4549.5, 1.4), (4555.9, 0.9), (4576.3, 0.4), (4583.8, 1.4), (4620.5, 0.3), (4629.3, 1.0), (4666.8, 0.4),
     (4923.9, 1.3), (5018.4, 1.6), (5169.0, 1.7), (5197.6, 0.9), (5234.6, 1.1), (5264.8, 0.7), (5276.0, 1.3),
     (5284.1, 0.6), (5316.6, 1.7), (5362.9, 1.0), (5414.1, 0.3), (5534.8, 0.4),
 )  # fmt: skip
-# Ultraviolet iron as broad bumps: A, sigma in A, height over the continuum (by the template of Vestergaard & Wilkes
-# 2001, ApJS 134, 1, figure 3, at the mean strength).
+# Ultraviolet iron as broad bumps: wavelength and sigma in A, and height relative to the continuum (from the template of
+# Vestergaard & Wilkes 2001, ApJS 134, 1, figure 3, at the mean strength).
 _IRON_UV = (
     (1785.0, 30.0, 0.02),
     (2090.0, 60.0, 0.05),
@@ -85,15 +85,16 @@ _IRON_UV = (
 
 
 def power_law(rest: Tensor, slope: Tensor) -> Tensor:
-    """Continuum, 1 at 3000 A: a power law of `slope` that turns up by 1 beyond 5000 A, where hot dust joins in."""
+    """A power law, 1 at 3000 A. Beyond 5000 A the slope is larger by 1, because of the emission of hot dust."""
     beyond = (rest / 5000.0).clamp(min=1.0)
     return (rest / 3000.0) ** slope * beyond
 
 
 def balmer_continuum(rest: Tensor) -> Tensor:
-    """Light of recombination to n = 2, 1 just below the edge at 3646 A, at 15,000 K and an optical depth of 1.
+    """Recombination continuum to n = 2 at 15,000 K and an optical depth of 1. It is 1 just below the edge at 3646 A.
 
-    It is that of Grandi (1982, ApJ 255, 25), and fades above the edge as the crowded lines of the series do.
+    The model is that of Grandi (1982, ApJ 255, 25). Above the edge it fades like the crowded high-order lines of the
+    series.
     """
     temperature = torch.tensor(15000.0)
     thick = (1.0 - torch.exp(-((rest / 3646.0) ** 3))) / (1.0 - math.exp(-1.0))
@@ -105,20 +106,21 @@ def draw_quasars(wave: Tensor, draw: Draw, rows: int) -> tuple[Tensor, list[dict
     """Spectra [B, N] of quasars at wavelengths `wave` [B, N], and labels."""
     z = draw.column(4.0 * draw.rng.beta(1.8, 2.4, rows)).clamp(0.05, 4.0)
     rest = wave / (1.0 + z)
-    # Slopes of Vanden Berk et al. (2001), -1.56, with the scatter of Richards et al. (2003, AJ 126, 1131).
+    # The mean slope is that of Vanden Berk et al. (2001), -1.56, and the scatter that of Richards et al. (2003, AJ 126,
+    # 1131).
     slope = draw.normal(rows, -1.56, 0.27)
     bright = draw.normal(rows)  # luminosity, in standard deviations of about 0.5 dex
-    # Widths and their scatter: Shen et al. (2011, ApJS 194, 45), figures 9 and 12.
+    # The widths and their scatter are from figures 9 and 12 of Shen et al. (2011, ApJS 194, 45).
     fwhm = torch.exp(draw.normal(rows, math.log(4600.0), 0.3)).clamp(1300.0, 15000.0)
     blue = (draw.normal(rows, 650.0, 450.0) + 250.0 * bright) / C_KMS
-    # Baldwin (1977): equivalent widths fall as the power -0.17 of the luminosity.
+    # Equivalent widths fall as the power -0.17 of the luminosity (Baldwin 1977).
     strength = 10.0 ** (-0.17 * 0.5 * bright) * torch.exp(draw.normal(rows, 0.0, 0.3))
     lines = torch.zeros_like(rest)
     for centre, width, breadth, shift in _BROAD:
         own = strength * width * torch.exp(draw.normal(rows, 0.0, 0.25))
         sigma = centre * breadth * fwhm / 2.355 / C_KMS
         place = centre * (1.0 - shift * blue)
-        # A core and a base twice as wide and further to the blue make the wings and the asymmetry.
+        # A narrow core, and a base that is more than twice as wide and further to the blue, give wings and asymmetry.
         add_line(lines, rest, place, 0.75 * sigma, 0.55 * own)
         add_line(lines, rest, place * (1.0 - 0.35 * shift * blue), 1.75 * sigma, 0.45 * own)
     # Eigenvector 1 (Boroson & Green 1992, ApJS 80, 109): strong iron comes with weak [O III], and with narrow H beta.
@@ -136,7 +138,7 @@ def draw_quasars(wave: Tensor, draw: Draw, rows: int) -> tuple[Tensor, list[dict
         add_line(lines, rest, centre, spread, area * torch.exp(draw.normal(rows, 0.0, 0.2)) * iron)
     flux = power_law(rest, slope) * (1.0 + lines)
     flux += 0.22 * torch.exp(draw.normal(rows, 0.0, 0.5)) * (3646.0 / 3000.0) ** slope * balmer_continuum(rest)
-    # Dust like that of the Small Magellanic Cloud: A = 1.39 E(B-V) / (lambda / 1 um)^1.2 (Richards et al. 2003).
+    # The dust is like that of the Small Magellanic Cloud: A = 1.39 E(B-V) / (lambda / 1 um)^1.2 (Richards et al. 2003).
     ebv = draw.column(draw.rng.exponential(0.025, rows))
     flux *= 10.0 ** (-0.4 * 1.39 * ebv * (1e4 / rest) ** 1.2)
     _add_hosts(flux, rest, z, bright, draw)
@@ -150,7 +152,7 @@ def draw_quasars(wave: Tensor, draw: Draw, rows: int) -> tuple[Tensor, list[dict
 
 
 def _add_hosts(flux: Tensor, rest: Tensor, z: Tensor, bright: Tensor, draw: Draw) -> None:
-    """Add the stars of near hosts: about a third of the light at 5100 A of the faint (Shen et al. 2011, figure 4)."""
+    """Add hosts of near quasars, about a third of the light of faint ones at 5100 A (Shen et al. 2011, figure 4)."""
     near = torch.nonzero(z[:, 0] < 0.8)[:, 0]
     if not len(near):
         return

@@ -1,4 +1,4 @@
-"""The way to the telescope: interstellar dust and gas, the air's own lines and bands, and how they are subtracted."""
+"""The path to the telescope: interstellar dust and gas, lines of the night sky, and residuals of telluric bands."""
 
 import math
 from functools import lru_cache
@@ -11,10 +11,10 @@ from spectromer.surveys.simulated.draw import Draw, gauss
 
 __all__ = ["interstellar", "night_sky", "sky_lines", "telluric"]
 
-# Airglow and lamps, vacuum A, with their peaks over the dark sky's continuum at R = 2000 (Hanuschik 2003, A&A 407,
-# 1157, for wavelengths): O I 5577, Na D, O I 6300 and 6364, and mercury lamps at 4047, 4358, 5461.
+# Lines of airglow and lamps: vacuum wavelength in A (Hanuschik 2003, A&A 407, 1157), and peak relative to the continuum
+# of the dark sky at R = 2000. They are O I 5577, Na D, O I 6300 and 6364, and mercury lamps at 4047, 4358, 5461.
 _AIRGLOW = ((4047.7, 0.4), (4359.6, 1.0), (5462.3, 1.5), (5578.9, 40.0), (5893.6, 5.0), (6302.0, 10.0), (6365.5, 4.0))
-# Heads of the OH Meinel bands, vacuum A, with the peaks of their strongest lines (Osterbrock et al. 1996, PASP 108,
+# Heads of the OH Meinel bands in vacuum A, and the peaks of their strongest lines (Osterbrock et al. 1996, PASP 108,
 # 277): the bands 9-3, 6-1, 7-2, 8-3, 4-0, 9-4, 5-1, 6-2, 7-3, 8-4, 3-0.
 _MEINEL = (
     (6257.0, 1.0),
@@ -30,8 +30,9 @@ _MEINEL = (
     (9788.0, 20.0),
     (10083.0, 10.0),
 )
-# Places of the lines in a Meinel band as shares of its head's wavelength, and heights: Q branch, then P1 and P2 of
-# N = 2 to 7, spaced by the rotational constant of OH, about 17 to 20 cm-1 (Herzberg 1950).
+# Lines of a Meinel band: distance from its head as a fraction of the head's wavelength, and relative height. The Q
+# branch comes first, then P1 and P2 of N = 2 to 7, which are spaced by the rotational constant of OH, about 17 to 20
+# cm-1 (Herzberg 1950).
 _BRANCH = (
     (0.0000, 0.9),
     (0.0033, 0.5),
@@ -42,8 +43,8 @@ _BRANCH = (
     (0.0168, 0.5),
     (0.0205, 0.4),
 )
-# Telluric bands: first and last wavelength, vacuum A, and relative depth: O2 B and A, and water (Stevenson 1994,
-# MNRAS 267, 904).
+# Telluric bands: first and last vacuum wavelength in A, and relative depth. They are the B and A bands of O2, and water
+# (Stevenson 1994, MNRAS 267, 904).
 _BANDS = (
     (6869.0, 6945.0, 0.6),
     (7595.0, 7700.0, 1.6),
@@ -52,25 +53,25 @@ _BANDS = (
     (8930.0, 9150.0, 0.9),
 )
 _BANDS_RED = ((9300.0, 9700.0, 1.5),)
-# Interstellar lines: vacuum A, equivalent width in A for each magnitude of E(B-V), sigma. Na D saturates (Poznanski
-# et al. 2012, MNRAS 426, 1465); the diffuse bands are those of Friedman et al. 2011 (ApJ 727, 33).
+# Interstellar lines: vacuum wavelength in A, equivalent width in A per magnitude of E(B-V), and sigma in A. Na D
+# saturates (Poznanski et al. 2012, MNRAS 426, 1465); the diffuse bands are those of Friedman et al. 2011 (ApJ 727, 33).
 _DIFFUSE = ((4430.1, 2.2, 8.0), (5782.1, 0.48, 1.2), (5798.7, 0.20, 1.0), (6285.6, 1.1, 1.8), (6615.4, 0.21, 1.0))
 _SODIUM = ((5891.6, 1.1), (5897.6, 0.8))
 
 
 @lru_cache(maxsize=4)
 def _line_shapes(first: float, last: float, pixels: int) -> tuple[Tensor, Tensor]:
-    """Peaks [L] of the sky's lines, and their shapes [L, N] on a logarithmic grid."""
+    """Peaks [L] of the sky lines, and their profiles [L, N] on a logarithmic grid."""
     wave = torch.from_numpy(np.geomspace(first, last, pixels)).float()
     lines = list(_AIRGLOW)
     lines += [(head * (1.0 + place), peak * share) for head, peak in _MEINEL for place, share in _BRANCH]
     centres = torch.tensor([c for c, _ in lines])[:, None]
-    shapes = gauss(wave, centres, 1.2 + wave / 9000.0)  # of R = 1900 in both arms
+    shapes = gauss(wave, centres, 1.2 + wave / 9000.0)  # R = 1900 in both arms
     return torch.tensor([p for _, p in lines]), shapes
 
 
 def sky_lines(wave: Tensor) -> tuple[Tensor, Tensor]:
-    """Peaks [L] of the night sky's lines over its continuum, and their shapes [L, N] at wavelengths `wave` [N]."""
+    """Peaks [L] of the sky lines relative to the sky's continuum, and their profiles [L, N] at `wave` [N]."""
     return _line_shapes(float(wave[0]), float(wave[-1]), len(wave))
 
 
@@ -81,7 +82,7 @@ def night_sky(wave: Tensor, strength: Tensor) -> Tensor:
 
 
 def telluric(wave: Tensor, draw: Draw, rows: int, scatter: float) -> Tensor:
-    """What the correction leaves of the air's bands, as an optical depth [B, N]: too much or too little."""
+    """Residual optical depth [B, N] of telluric bands that were corrected too much or too little."""
     tau = torch.zeros(rows, len(wave))
     for low, high, depth in (*_BANDS, *_BANDS_RED):
         # A band is deepest near its head and fades to the red.
@@ -92,9 +93,10 @@ def telluric(wave: Tensor, draw: Draw, rows: int, scatter: float) -> Tensor:
 
 
 def interstellar(wave: Tensor, ebv: Tensor, dust: Tensor) -> Tensor:
-    """Optical depth [B, N] of gas for E(B-V) [B, 1], and of dust for a reddening `dust` [B, 1] that is not corrected.
+    """Optical depth [B, N] of gas for E(B-V) [B, 1], and of dust for the uncorrected reddening `dust` [B, 1].
 
-    The law is A/A_V = (5500/lambda)^1.3 in the optical, within 4 % of Cardelli, Clayton & Mathis (1989, ApJ 345, 245).
+    The extinction law is A/A_V = (5500/lambda)^1.3 in the optical, within 4 % of Cardelli, Clayton & Mathis (1989, ApJ
+    345, 245).
     """
     tau = 0.4 * math.log(10.0) * 3.1 * dust * (5500.0 / wave) ** 1.3
     spread = math.sqrt(2.0 * math.pi)

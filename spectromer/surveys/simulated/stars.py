@@ -30,7 +30,7 @@ TEMPERATURES = {
     "M": (3850, 3660, 3560, 3430, 3210, 3060, 2810, 2680, 2570, 2380),
     "L": (2270, 2160, 2060, 1920, 1870, 1710, 1550, 1530, 1420, 1370),
 }
-# Shares of the kinds. They are those of a training set, not of the sky.
+# Shares of the kinds of stars, which are chosen for a training set and differ from those in the sky.
 _KINDS = {
     "O": 0.02,
     "B": 0.07,
@@ -48,17 +48,17 @@ _LETTERS = tuple(TEMPERATURES)
 
 
 def _temperature(letter: np.ndarray, subtype: np.ndarray) -> np.ndarray:
-    """Teff of dwarfs whose subtypes may lie between whole ones, [B]."""
+    """Teff [B] of dwarfs. Subtypes may be fractional."""
     places = 10 * np.array([_LETTERS.index(name) if name in _LETTERS else 0 for name in letter]) + subtype
     teff: np.ndarray = np.interp(places, np.arange(10 * len(_LETTERS)), np.concatenate(list(TEMPERATURES.values())))
     return teff
 
 
 def star_flux(wave: Tensor, teff: Tensor, logg: Tensor, feh: Tensor, alpha: Tensor, vsini: Tensor) -> Tensor:
-    """Spectra [B, N] of stars with atmospheres of hydrogen, by columns [B, 1] of their parameters."""
+    """Spectra [B, N] of stars with normal atmospheres, for columns [B, 1] of parameters."""
     balmer = balmer_strength(teff)
     tau = metal_depth(wave, teff, logg, feh, alpha, vsini) + molecular_depth(wave, teff, logg, feh)
-    # Stark broadening grows with the pressure, which makes Balmer lines a measure of gravity in A and B stars.
+    # Stark broadening grows with the pressure, so Balmer lines measure the gravity of A and B stars.
     gravity = torch.where(teff > 7500.0, logg - 4.0, torch.zeros_like(logg))
     scale = (1.8 + 4.7 * balmer) * 10.0 ** (0.2 * gravity)
     tau += hydrogen_depth(wave, 18.0 * balmer * 10.0 ** (0.12 * gravity), scale)
@@ -74,14 +74,16 @@ def draw_stars(wave: Tensor, draw: Draw, rows: int, survey: str = "SDSS") -> tup
     odd = np.isin(kinds, ("WD", "CV", "Carbon", "L"))
     giant = draw.column((draw.rng.random(rows) < 0.3) & np.isin(kinds, ("G", "K", "M")) & (digit > 2)) > 0
     giant &= teff > 3300.0
-    # Giants are cooler than dwarfs of the same type, by 7 % in G and K (Gray & Corbally 2009, appendix B).
+    # G and K giants are 7 % cooler than dwarfs of the same type (Gray & Corbally 2009, appendix B).
     teff = torch.where(giant & (teff > 3900.0), 0.93 * teff, teff)
-    # Gravities of the giant branch fall as it cools; those of dwarfs spread where stars leave the main sequence.
+    # On the giant branch, gravity falls with temperature. Gravities of dwarfs scatter where stars leave the main
+    # sequence.
     branch = 2.6 + 0.0013 * (teff - 4800.0) + draw.normal(rows, 0.0, 0.3)
     main = 4.55 - 0.00008 * (teff - 4500.0).clamp(0.0, 5000.0) + draw.normal(rows, 0.0, 0.12)
     turned = (teff > 5400.0) & (draw.uniform(rows) < 0.4)
     logg = torch.where(giant, branch.clamp(0.3, 3.6), main - turned * draw.uniform(rows, 0.0, 0.6))
-    # Discs and halo (Ivezic et al. 2008, ApJ 684, 287), with alpha elements enhanced in metal-poor stars.
+    # Metallicities are those of disc and halo (Ivezic et al. 2008, ApJ 684, 287). Metal-poor stars are rich in alpha
+    # elements.
     halo = draw.uniform(rows) < 0.08
     feh = torch.where(halo, draw.normal(rows, -1.45, 0.35), draw.normal(rows, -0.25, 0.3)).clamp(-2.8, 0.5)
     feh = torch.where(teff > 7500.0, draw.normal(rows, -0.1, 0.25), feh)
@@ -93,7 +95,7 @@ def draw_stars(wave: Tensor, draw: Draw, rows: int, survey: str = "SDSS") -> tup
     flux = star_flux(rest, teff, logg, feh, alpha, vsini)
     hot = draw.column(draw.rng.uniform(np.log(6500.0), np.log(40000.0), rows)).exp()
     white = draw.choice(WHITE_DWARFS, rows)
-    # Helium lines need heat, and carbon and metals show in cool atmospheres only.
+    # Helium lines appear only in hot atmospheres, and carbon and metals only in cool ones.
     limits = {"DB": (12000.0, 30000.0), "DC": (5000.0, 10500.0), "DQ": (6500.0, 10500.0), "DZ": (6000.0, 11000.0)}
     low, high = (draw.column([limits.get(k, (6500.0, 60000.0))[i] for k in white]) for i in (0, 1))
     hot = torch.minimum(torch.maximum(hot, low), high)
@@ -111,7 +113,7 @@ def draw_stars(wave: Tensor, draw: Draw, rows: int, survey: str = "SDSS") -> tup
             flux[index] = carbon_star(rest[index], draw.uniform(len(index), 2800.0, 4800.0), bands)
         else:
             flux[index] = brown_dwarf(rest[index], teff[index])
-    # One star in thirty is seen with a fainter companion, another star of the chunk.
+    # One star in thirty has a fainter companion, which is another star of the chunk.
     middle = (wave[0] > 5500.0) & (wave[0] < 7000.0)
     level = flux[:, middle].mean(1, keepdim=True)
     pair = (draw.uniform(rows) < 0.03) * draw.uniform(rows, 0.05, 0.3)
@@ -132,7 +134,7 @@ def draw_stars(wave: Tensor, draw: Draw, rows: int, survey: str = "SDSS") -> tup
 def _spelling(
     name: str, digit: int, white: str, hot: float, giant: bool, logg: float, survey: str, chance: float
 ) -> str:
-    """The subclass as a survey spells it: SDSS "WDhotter", "CalciumWD", LAMOST "DA", "dM3", "A7IV"; mostly "G5"."""
+    """The subclass as a survey spells it, such as "CalciumWD" (SDSS), "dM3" (LAMOST), "A7IV" or, mostly, "G5"."""
     if name == "WD":
         if survey == "LAMOST":
             return white if chance < 0.5 else "WD"
