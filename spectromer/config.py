@@ -80,7 +80,7 @@ class TrainConfig(DataConfig):
     only the mean token."""
     keep_patches: float = 1.0
     """Fraction of an image's patches that the ViT reads. The patches with the most ink are kept."""
-    picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("panels", size=128, panels=8, per_panel=True)  # noqa: RUF009 - it is immutable
+    picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("panels", size=128, panels=8)  # noqa: RUF009 - it is immutable
     """Options of the picture that the model reads."""
     augment: bool = True
     """Augment the training spectra with extra noise, flux-calibration errors and masked stretches."""

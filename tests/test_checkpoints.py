@@ -77,9 +77,9 @@ WEIGHTS: dict[str, tuple[Edit, str]] = {
     "NaN": (lambda tensors, _: tensors[WEIGHT].view(-1)[3:4].fill_(NAN), "are not finite"),
     "infinite": (lambda tensors, _: tensors[WEIGHT].view(-1)[3:4].fill_(INF), "are not finite"),
     "shape": (lambda tensors, _: tensors.update({WEIGHT: tensors[WEIGHT][:-1]}), r"have shape \(3, .*, got \(2, "),
-    "half": (
-        lambda tensors, _: tensors.update({WEIGHT: tensors[WEIGHT].half()}),
-        "are torch.float32, got torch.float16",
+    "double": (
+        lambda tensors, _: tensors.update({WEIGHT: tensors[WEIGHT].double()}),
+        "are torch.float32, got torch.float64",
     ),
     "missing": (lambda tensors, _: tensors.pop(WEIGHT), "of the model are missing"),
     "extra": (lambda tensors, _: tensors.update({"model.colour": torch.zeros(2)}), "the model has no weights colour"),

@@ -127,7 +127,7 @@ def test_nothing_downloaded_is_code_1(server: None, tmp_path: Path, capsys: pyte
     (tmp_path / "wanted.csv").write_text("obsid\n7\n")
     arguments = ["download", str(tmp_path / "wanted.csv"), "--out", str(tmp_path / "out"), "--attempts", "1"]
     assert spectromer_main(arguments) == 1
-    assert capsys.readouterr().err == "error: nothing was downloaded: 1 files failed\n"
+    assert capsys.readouterr().err == "error: nothing was downloaded: 1 file failed\n"
 
 
 @pytest.mark.parametrize("end", [100, 2000, 6000, -1])

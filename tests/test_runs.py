@@ -301,6 +301,6 @@ def test_files_that_are_missing(broken: Path, name: str, main: Any, folder: bool
     (broken / name).unlink()
     if folder:
         (broken / name).mkdir()
-    argv = {predict_main: [str(broken), "none", "--out", str(broken / "a.csv")], report_main: [str(broken)]}
+    argv = {predict_main: ["none", "--model", str(broken), "--out", str(broken / "a.csv")], report_main: [str(broken)]}
     sentence = error_line(main, argv.get(main, ["--resume", str(broken)]))
     assert str(broken) in sentence and name in sentence

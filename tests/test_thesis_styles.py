@@ -49,7 +49,10 @@ def test_line_plots_of_the_thesis_are_matplotlibs(whole: list[Spectrum], style: 
         got = render(SpectrumBatch.from_spectra([s]), style=style)[0].permute(1, 2, 0).numpy()
         assert got.shape == want.shape
         off = np.abs(got - want)
-        assert off.mean() <= 0.1 and np.percentile(off, 99.9) <= 4
+        inked = (want < 255).any(-1)  # elsewhere both are white, and how much there is depends on the spectrum
+        assert 0.02 < inked.mean() < 0.5 and (off[~inked] <= 1).all()
+        # matplotlib rounds to a level at each line that it blends.
+        assert off[inked].mean() <= 1.0 and np.percentile(off, 99.9) <= 4
 
 
 @pytest.mark.parametrize("block", [3, 4])
