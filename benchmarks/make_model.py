@@ -55,6 +55,7 @@ class Options:
     lr: float = 5e-4
     """Peak learning rate with real spectra."""
     seed: int = 0
+    """Seed of the simulated survey, the splits, the weights and the order of the spectra."""
     check: bool = False
     """Evaluate the model in the package instead of making it."""
 

@@ -15,7 +15,7 @@ __all__ = ["interstellar", "night_sky", "sky_lines", "telluric"]
 # of the dark sky at R = 2000. They are O I 5577, Na D, O I 6300 and 6364, and mercury lamps at 4047, 4358, 5461.
 _AIRGLOW = ((4047.7, 0.4), (4359.6, 1.0), (5462.3, 1.5), (5578.9, 40.0), (5893.6, 5.0), (6302.0, 10.0), (6365.5, 4.0))
 # Heads of the OH Meinel bands in vacuum A, and the peaks of their strongest lines (Osterbrock et al. 1996, PASP 108,
-# 277): the bands 9-3, 6-1, 7-2, 8-3, 4-0, 9-4, 5-1, 6-2, 7-3, 8-4, 3-0.
+# 277), from the band 9-3 to beyond 3-0.
 _MEINEL = (
     (6257.0, 1.0),
     (6498.0, 1.5),
