@@ -87,21 +87,21 @@ def main(options: Options) -> None:
         epochs=options.epochs,
         lr=options.lr,
     )
+    division = divide(tuned)
     if options.check:
-        division = divide(tuned)
         again = RunFolder(options.out / "check")
         again.create()
         figures = evaluate(Predictor.load(), division.shards, division.rows["test"], again)
         lines = compare([("in the package", RunFolder(find_model()).read_metrics()["test"]), ("now", figures)])
         show_comparison(lines, Console())
         return
-    for config, folder in ((simulated, options.out / "simulated"), (tuned, options.out / "real")):
-        if not RunFolder(folder).metrics.is_file():
-            train(config)
+    if not RunFolder(options.out / "simulated").metrics.is_file():
+        train(simulated)
+    if not RunFolder(options.out / "real").metrics.is_file():
+        train(tuned, division=division)
     shutil.rmtree(MODEL, ignore_errors=True)
     MODEL.parent.mkdir(exist_ok=True)
     export(options.out / "real", MODEL, formats=(), half=True)
-    division = divide(tuned)
     files = np.array(division.shards.index["path"].to_pylist())[division.rows["train"]]
     real, mixed = int((files != "").sum()), int((files == "").sum())
     card = MODEL / "README.md"

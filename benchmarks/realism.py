@@ -32,7 +32,7 @@ from sklearn.preprocessing import StandardScaler
 
 import spectromer
 from spectromer import Spectrum
-from spectromer.subclasses import canonical_subclass, spectral_type
+from spectromer.subclasses import LETTERS, canonical_subclass, spectral_type
 from spectromer.surveys.reading import read_each
 from spectromer.surveys.simulated import simulate
 
@@ -93,8 +93,8 @@ def place(spectrum: Spectrum) -> np.ndarray:
     if labels["class"] == "STAR":
         kind = spectral_type(canonical_subclass(str(labels["subclass"])) or "")
         digit = next((int(c) for c in str(labels["subclass"]) if c.isdigit()), 5)
-        kinds = "OBAFGKMLT"
-        step = 3.0 * (kinds.index(kind) + digit / 10.0) if kind in tuple(kinds) else 100.0 + 10.0 * sum(kind.encode())
+        on_scale = kind in tuple(LETTERS)
+        step = 3.0 * (LETTERS.index(kind) + digit / 10.0) if on_scale else 100.0 + 10.0 * sum(kind.encode())
         return np.array([snr, step])
     return np.array([snr, 20.0 * np.log1p(labels["z"])])
 

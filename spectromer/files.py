@@ -110,7 +110,7 @@ def check_folder(path: Path, *belongs: str) -> None:
     path : Path
         The folder, which need not exist.
     *belongs : str
-        What the folder may hold already, of "a run" and "shards". Others are not mixed with the output.
+        The kinds of content, "a run" or "shards", that the folder may hold already. Any other kind is refused.
 
     Raises
     ------

@@ -9,6 +9,9 @@ A canonical subclass is one of
 """
 
 import re
+from collections.abc import Iterable
+
+import numpy as np
 
 __all__ = [
     "EMISSION",
@@ -17,6 +20,7 @@ __all__ = [
     "canonical_subclass",
     "is_subtype",
     "scale_position",
+    "scale_positions",
     "spectral_type",
 ]
 
@@ -101,6 +105,12 @@ def is_subtype(subclass: str) -> bool:
 def scale_position(subclass: str) -> int | None:
     """The position on the ordered scale, from 0 for O0 to 89 for T9, or None for a subclass that is not on it."""
     return 10 * LETTERS.index(subclass[0]) + int(subclass[1]) if is_subtype(subclass) else None
+
+
+def scale_positions(subclasses: Iterable[str]) -> np.ndarray:
+    """Positions on the ordered scale, [B] float64; NaN for subclasses that are not on it."""
+    found = [scale_position(str(subclass)) for subclass in subclasses]
+    return np.array([np.nan if place is None else place for place in found], dtype=np.float64)
 
 
 def spectral_type(subclass: str) -> str:

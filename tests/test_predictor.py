@@ -84,6 +84,7 @@ def test_of_nothing_comes_an_empty_table(run: Path, batch: SpectrumBatch) -> Non
         assert len(table) == 0 and table.colnames == full.colnames
         assert [table[name].dtype.kind for name in full.colnames] == [full[name].dtype.kind for name in full.colnames]
     assert "z_pit" in predictor.predict(batch.select([]), torch.zeros(0)).colnames
+    assert predictor.predict([], scan=False).colnames == predictor.predict(batch, scan=False).colnames
 
 
 def test_lists_of_arrays_of_different_lengths_are_predicted(run: Path, batch: SpectrumBatch) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from spectromer.errors import ModelError
 from spectromer.picture import Picture
+from spectromer.words import first_line
 
 try:
     import timm
@@ -64,7 +65,7 @@ def default_size(name: str) -> int:
     try:
         cfg = timm.get_pretrained_cfg(name)
     except RuntimeError as error:  # timm has the model, but no weights of that tag
-        raise ModelError(f"model {name!r} is not one of timm's ({_first_line(error)})") from error
+        raise ModelError(f"model {name!r} is not one of timm's ({first_line(error)})") from error
     return int(cfg.input_size[-1]) if cfg is not None else 224
 
 
@@ -106,13 +107,13 @@ def create_backbone(
         model = timm.create_model(name, **options)
     except Exception as error:  # the errors of timm, the hub and the network have no common base class
         if checkpoint is not None:
-            raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} ({_first_line(error)})") from error
+            raise ModelError(f"--checkpoint {checkpoint}: not weights of {name} ({first_line(error)})") from error
         if options.get("pretrained"):
             raise ModelError(
                 f"the published weights of {name} could not be downloaded ({type(error).__name__}); give a local "
                 "file with --checkpoint FILE.safetensors, or start from scratch with --no-pretrained"
             ) from error
-        raise ModelError(f"model {name!r} could not be made for {size}-pixel images ({_first_line(error)})") from error
+        raise ModelError(f"model {name!r} could not be made for {size}-pixel images ({first_line(error)})") from error
     vit = _as_vit(name, model)
     if checkpoint is not None:  # timm accepts missing weights if the classifier is left out
         missing = sorted(set(vit.state_dict()) - set(checkpoint_filter_fn(load_file(checkpoint), vit)))
@@ -125,10 +126,6 @@ def has_published_weights(name: str) -> bool:
     """Tell whether timm publishes weights for this model."""
     cfg = timm.get_pretrained_cfg(name)
     return cfg is not None and bool(cfg.has_weights)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def default_picture(name: str, style: str = "panels", size: int | None = None) -> Picture:

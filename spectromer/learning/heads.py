@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spectromer.subclasses import scale_position, spectral_type
+from spectromer.subclasses import scale_positions, spectral_type
 
 __all__ = ["SMOOTHING", "CategoryHead", "ScalarHead", "SubclassHead", "known_mask"]
 
@@ -67,7 +67,7 @@ class SubclassHead(CategoryHead):
 
     def __init__(self, width: int, vocabulary: Sequence[str], hidden: bool, smoothing: float = SMOOTHING) -> None:
         super().__init__(width, len(vocabulary), hidden)
-        places = torch.tensor([torch.nan if (at := scale_position(v)) is None else at for v in vocabulary])
+        places = torch.from_numpy(scale_positions(vocabulary)).float()
         apart = places[:, None] - places
         kernel = torch.exp(-0.5 * (apart / max(smoothing, 1e-6)) ** 2)
         kernel = torch.where(apart.isnan(), torch.eye(len(vocabulary)), kernel)

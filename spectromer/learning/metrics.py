@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score, r2_score
 from spectromer.labels import CATEGORIES, SCALARS, BelievedLabels
 from spectromer.learning.coverage import NO_GOOD_PIXEL
 from spectromer.learning.targets import Targets
-from spectromer.subclasses import scale_position, spectral_type
+from spectromer.subclasses import scale_positions, spectral_type
 
 __all__ = ["CATASTROPHIC", "evaluate_predictions", "with_errors"]
 
@@ -214,10 +214,7 @@ def _of_category(
             groups = _groups(snr[rows], np.asarray(table["survey"])[rows])
             results[what] = _category_metrics(table[rows], what, values[rows], groups)
     if "subclass" in results:
-        places = [
-            np.array([np.nan if (at := scale_position(value)) is None else at for value in column])
-            for column in (np.asarray(table[name]).astype(str), labels)
-        ]
+        places = [scale_positions(column) for column in (np.asarray(table[name]), labels)]
         ordered = np.isfinite(places[0] + places[1]) & predictable
         if ordered.sum() >= _MIN_COUNT:
             results["subclass"]["subtypes"] = with_errors(_subtypes, *(column[ordered] for column in places))

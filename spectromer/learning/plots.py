@@ -10,7 +10,7 @@ from astropy.table import Table
 from matplotlib.figure import Figure
 
 from spectromer.labels import CLASSES, BelievedLabels
-from spectromer.subclasses import LETTERS, scale_position
+from spectromer.subclasses import LETTERS, scale_positions
 
 __all__ = ["confusion_matrix", "coverage", "example_sheet", "learning_curves", "redshifts", "reliability", "subtypes"]
 
@@ -62,13 +62,7 @@ def confusion_matrix(predicted: np.ndarray, true: np.ndarray, values: Sequence[s
 
 def subtypes(predicted: np.ndarray, true: np.ndarray, path: Path) -> None:
     """Plot the numbers of predicted against true subclasses that are on the ordered scale, as a 2-D histogram."""
-    places = np.array(
-        [
-            [np.nan if (at := scale_position(str(value))) is None else at for value in column]
-            for column in (true, predicted)
-        ],
-        dtype=float,
-    )
+    places = np.array([scale_positions(column) for column in (true, predicted)])
     places = places[:, np.isfinite(places).all(0)]
     if not places.size:
         return

@@ -178,7 +178,7 @@ class Predictor:
         if not len(batch):  # the table of a spectrum without data has the columns
             axis = torch.tensor(self.transform.wavelength_range or _ANY_RANGE, dtype=torch.float64)
             blank_one = Spectrum(torch.zeros(2), torch.zeros(2), axis)
-            return self.predict(blank_one, None if true_z is None else torch.zeros(1))[:0]
+            return self.predict(blank_one, None if true_z is None else torch.zeros(1), scan=scan)[:0]
         out = self.outputs(batch)[1]
         warnings = range_warnings(batch, self.transform.wavelength_range)
         blank = np.char.startswith(warnings, NO_GOOD_PIXEL)
@@ -190,7 +190,8 @@ class Predictor:
                 self._add_category(table, name, self.calibration.probabilities(name, out[name]).numpy(), blank)
                 continue
             if name == "z":
-                numbers = self._redshifts(out, true_z)
+                classes = self.calibration.classes(self.model, out)
+                numbers = self._redshifts(out, classes, true_z)
                 flag = numbers.pop("z_flag") + Z_FLAGS["UNKNOWN"] * unknown
             else:
                 mean, sigma = self.model.head(name).estimate(out[name])
@@ -200,18 +201,14 @@ class Predictor:
             if name == "z":
                 table["z_flag"] = np.where(blank, Z_FLAGS["NO_DATA"], flag.numpy())
                 if scan:
-                    for column, values in scan_columns(
-                        batch, self.calibration.classes(self.model, out), numbers["z"]
-                    ).items():
-                        table[column] = values
+                    table.update(scan_columns(batch, classes, numbers["z"]))
         table["typical"] = np.where(blank, np.nan, typical.numpy())
         table["unknown"] = unknown.numpy() & ~blank
         table["warning"] = warnings
         return table
 
-    def _redshifts(self, out: dict[str, Tensor], true_z: Tensor | None) -> dict[str, Tensor]:
+    def _redshifts(self, out: dict[str, Tensor], classes: list[str], true_z: Tensor | None) -> dict[str, Tensor]:
         found = self.calibration.redshift(self.model, out["z"])
-        classes = self.calibration.classes(self.model, out)
         bounds = found.quantile(self.calibration.levels(_INTERVALS.values(), classes))
         numbers = {"z": found.z} | dict(zip(_INTERVALS, bounds.unbind(1), strict=True))
         numbers["z_err"] = 0.5 * (numbers["z_hi68"] - numbers["z_lo68"])

@@ -1,6 +1,7 @@
 """A second redshift of each spectrum, measured with templates and independent of the model."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -9,13 +10,19 @@ from torch import Tensor
 from spectromer.learning.calibration import catastrophic_limits
 from spectromer.ops.scan import scan_redshift
 from spectromer.spectra import SpectrumBatch
-from spectromer.templates import load
+from spectromer.templates import TemplateSet, load
 
 __all__ = ["SCAN_FLAGS", "scan_columns"]
 
 #: Bits of `z_scan_flag`. UNSURE: the scan is in doubt (see `RedshiftScan.flag`). DISAGREES: z and z_scan differ by more
 #: than the limit above which a redshift is catastrophic.
 SCAN_FLAGS = {"UNSURE": 1, "DISAGREES": 2}
+
+
+@lru_cache(maxsize=1)
+def _sets() -> dict[str, TemplateSet]:
+    """The package's sets by name, which are read once and not for every batch."""
+    return {one.name: one for one in load()}
 
 
 def scan_columns(batch: SpectrumBatch, classes: Sequence[str], z: Tensor) -> dict[str, np.ndarray]:
@@ -35,13 +42,13 @@ def scan_columns(batch: SpectrumBatch, classes: Sequence[str], z: Tensor) -> dic
     dict of ndarray [B]
         z_scan and z_scan_err, NaN where the scan has no answer, and z_scan_flag.
     """
-    sets = {one.name: one for one in load()}
+    sets = _sets()
     found = {name: torch.full((len(batch),), torch.nan, dtype=torch.float64) for name in ("z", "z_err")}
     unsure = torch.ones(len(batch), dtype=torch.bool)
     known = [name if name in sets else "" for name in classes]
     for name in sorted(set(known)):
         rows = [i for i, one in enumerate(known) if one == name]
-        scan = scan_redshift(batch.select(rows), templates=sets.get(name))
+        scan = scan_redshift(batch.select(rows), templates=sets.get(name, tuple(sets.values())))
         for column, values in found.items():
             values[rows] = getattr(scan, column).cpu()
         unsure[rows] = scan.flag.cpu()

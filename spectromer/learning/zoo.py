@@ -6,6 +6,7 @@ from pathlib import Path
 
 from spectromer.errors import RunError
 from spectromer.runs import RunFolder
+from spectromer.words import first_line
 
 __all__ = ["DEFAULT", "find_model", "packaged_models"]
 
@@ -58,8 +59,7 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # the errors of the hub and of the network have no common base class
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(
-            f"the model {name} is no folder here, and cannot be downloaded from the Hugging Face hub ({reason}): "
-            "download it elsewhere, and give its folder"
+            f"the model {name} is no folder here, and cannot be downloaded from the Hugging Face hub "
+            f"({first_line(error)}): download it elsewhere, and give its folder"
         ) from error

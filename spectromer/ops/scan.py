@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -157,7 +158,9 @@ def scan_redshift(
     log_wavelength = sets[0].step * (start + torch.arange(pixels, dtype=torch.float64, device=device))
     grid = 10.0**log_wavelength
     flux, weights = _on_grid(batch, grid, sets[0].step, dtype)
-    fixed = _legendre((log_wavelength - _MIDDLE) / _WIDTH, max(s.polynomials for s in sets)).to(dtype)
+    x, most = (log_wavelength - _MIDDLE) / _WIDTH, max(s.polynomials for s in sets)
+    legendre = np.polynomial.legendre.legvander(x.cpu().numpy(), max(most - 1, 0)).T[:most]
+    fixed = torch.from_numpy(legendre).to(device, dtype)
 
     found = []
     for s in sets:
@@ -211,14 +214,6 @@ def _on_grid(batch: SpectrumBatch, grid: Tensor, step: float, dtype: torch.dtype
     # The widths of the pixels of SDSS and LAMOST differ from the step only by rounding.
     shared = torch.where(shared > 0.99, torch.ones_like(shared), shared)
     return flux.to(dtype), (ivar.double() * shared).to(dtype)
-
-
-def _legendre(x: Tensor, count: int) -> Tensor:
-    """Legendre polynomials of degree 0 to count - 1 at x [N], [count, N]."""
-    found = [torch.ones_like(x), x][:count]
-    for n in range(1, count - 1):
-        found.append(((2 * n + 1) * x * found[n] - n * found[n - 1]) / (n + 1))
-    return torch.stack(found) if found else x.new_zeros(0, len(x))
 
 
 def _summary(

@@ -178,7 +178,7 @@ class _Values:
 
 
 def _kind_of(values: np.ndarray) -> str:
-    """What a column holds that holds no numbers, in words: its first text that is none, or the type."""
+    """Describe a column without numbers for a message: by its first text that is no number, or else by its type."""
     for value in values.tolist():
         word = value.decode("ascii", "replace") if isinstance(value, bytes) else value
         try:

@@ -29,7 +29,7 @@ _AIR, _VACUUM = re.compile(r"\bair\b", re.IGNORECASE), re.compile(r"vac", re.IGN
 
 @dataclass
 class Outline:
-    """What the beginning of a table of text says of its columns.
+    """The columns of a table of text, as its first lines describe them.
 
     Attributes
     ----------
