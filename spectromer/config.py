@@ -80,7 +80,7 @@ class TrainConfig(DataConfig):
     only the mean token."""
     keep_patches: float = 1.0
     """Fraction of an image's patches that the ViT reads. The patches with the most ink are kept."""
-    picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("panels", size=128, panels=8)  # noqa: RUF009 - it is immutable
+    picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("strips", size=128, panels=8)  # noqa: RUF009 - it is immutable
     """Options of the picture that the model reads."""
     augment: bool = True
     """Augment the training spectra with extra noise, flux-calibration errors and masked stretches."""
@@ -95,6 +95,9 @@ class TrainConfig(DataConfig):
     """Weight decay of AdamW."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """Precision of training. "auto" selects bf16-mixed on a GPU and 32-true on the CPU."""
+    scan: bool = True
+    """Calibrate and evaluate redshifts that are combined with those by templates, as `predict` gives them. Without it,
+    they are the model's own, and a large test split is evaluated faster."""
     save_minutes: float = 10.0
     """Minutes between checkpoints within an epoch. An interrupted run resumes from the last checkpoint."""
     feed: Literal["torch", "dali"] = "torch"
@@ -158,7 +161,7 @@ class BaselineConfig(DataConfig):
 
 #: Presets. Each is a picture style and options of TrainConfig; explicit options override them.
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "default": ("panels", {}),
+    "default": ("strips", {}),
     # The thesis draws one line plot of each spectrum over its own wavelength range and trains a ViT-B/16 pretrained
     # with DINO. Unlike the thesis, we do not shift spectra by the catalogue redshift, which would leak the label, and
     # no object is in two splits.

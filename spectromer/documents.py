@@ -23,8 +23,9 @@ __all__ = [
     "write_document",
 ]
 
-#: Version of the documents that are written. Version 1 had no number; it is converted when it is read.
-SCHEMA = 2
+#: Version of the documents that are written. Version 1 had no number; it is converted when it is read. Version 2 may
+#: lack keys that have a default.
+SCHEMA = 3
 T = TypeVar("T")
 
 
@@ -60,15 +61,17 @@ def parse_document(
     """
     saved = dict(json_object(file, "the document", saved))
     version = saved.pop("schema", 1)
-    if type(version) is not int or version not in (1, SCHEMA):
-        raise RunError(f"{file}: its schema is of version {version!r}, and this Spectromer reads 1 and {SCHEMA}")
+    if type(version) is not int or not 1 <= version <= SCHEMA:
+        raise RunError(f"{file}: its schema is of version {version!r}, and this Spectromer reads 1 to {SCHEMA}")
     if version == 1 and convert is not None:
         saved = convert_first(file, saved, convert)
-    return parse_fields(file, saved, kind)
+    return parse_fields(file, saved, kind, complete=version == SCHEMA)
 
 
-def parse_fields(file: Path, saved: dict[str, Any], kind: type[T]) -> T:
+def parse_fields(file: Path, saved: dict[str, Any], kind: type[T], complete: bool = True) -> T:
     """Convert a JSON object that `file` holds to a dataclass. Its keys, types and ranges of values are checked.
+
+    With `complete`, every key must be there. Otherwise those that have a default may be missing.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def parse_fields(file: Path, saved: dict[str, Any], kind: type[T]) -> T:
     except ValidationError as error:
         raise RunError(f"{file}: {_sentence(error, saved)}") from error
     missing = _missing(adapter.dump_python(document, mode="json"), saved)
-    if missing:
+    if complete and missing:
         raise RunError(f"{file}: {missing} is missing")
     return document
 

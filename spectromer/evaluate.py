@@ -22,8 +22,8 @@ class EvaluateConfig:
     column `path`."""
     out: Path | None = None
     """The folder for metrics.json, report.html, predictions and plots. The default is RUN/evaluation."""
-    scan: bool = False
-    """Evaluate also a second redshift, z_scan, which is measured with templates. It takes most of the time."""
+    scan: bool = True
+    """Combine the redshifts of the model with those by templates, as `predict` does. It takes most of the time."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

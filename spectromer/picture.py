@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 
 from spectromer.errors import require
 
-__all__ = ["STYLES", "Picture", "check_count", "check_stroke", "hashable"]
+__all__ = ["RELATIVE", "STYLES", "Picture", "check_count", "check_stroke", "hashable"]
 
-Quantity = Literal["flux", "first", "second", "error", "mask", "regions"]
+Quantity = Literal["flux", "first", "second", "error", "mask", "regions", "lines", "continuum", "snr"]
 Layout = Literal["rows", "channels"]
 Axis = Literal["log", "linear"]
 Scale = Literal["percentile", "minmax"]
@@ -23,6 +23,9 @@ Order = Literal["standard", "boustrophedon"]
 Ground = Literal["dark", "light"]
 DType = Literal["uint8", "float32", "bfloat16"]
 Color = str | tuple[float, float, float]
+
+#: Quantities that are relative to the smooth continuum; see `spectromer.ops.quantities`.
+RELATIVE = ("lines", "continuum", "snr")
 
 # Largest size of an image, and other counts. Up to here, single precision places a stroke within 1/256 of a pixel, and
 # the CPU's AGG counts its cells in 32 bits.
@@ -48,6 +51,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "panels": {"panels": 4},
     "overlap": {"panels": 3, "layout": "channels"},
     "folded": {"block": 4, "margin": 0.0},
+    "strips": {"block": 2, "panels": 8, "channels": ("lines", "continuum", "snr"), "margin": 0.0},
     "thesis-plot": {**_MATPLOTLIB, "colors": ("C0",)},
     "thesis-overlap": {
         **_MATPLOTLIB,
@@ -80,7 +84,9 @@ class Picture:
     """Quantities to draw, each in a separate channel. "flux" is the flux. "first" and "second" are its derivatives:
     finite differences between neighbouring bins, one-sided at a gap, each with a separate scale. "error" is the band of
     one standard deviation around the flux; in a folded picture it is sigma on the scale of the flux. "mask" marks the
-    bins without a good pixel, and "regions" the bins in regions of interest."""
+    bins without a good pixel, and "regions" the bins in regions of interest. "lines" is the flux relative to its smooth
+    continuum, "continuum" this continuum, and "snr" its signal-to-noise ratio, as `spectromer.ops.quantities` defines
+    them, each on a fixed scale."""
     panels: int = 1
     """Number of segments of equal length that the wavelength axis is cut into. For panels in rows, `size` must be a
     multiple of this number."""
@@ -112,10 +118,11 @@ class Picture:
     subcolumns: int = 8
     """Number of samples per pixel column for coverage "union"."""
     block: int | None = None
-    """Side, in pixels, of the square that each bin is drawn as in a folded picture. With None, lines are drawn."""
+    """Side, in pixels, of the square that each bin is drawn as in a folded picture. With None, lines are drawn. With
+    several panels, the squares fill each panel column after column, from top to bottom."""
     order: Order = "standard"
-    """Order of the squares: "standard" fills every row from left to right, "boustrophedon" fills every second row from
-    right to left. Masked bins and unused squares are 0."""
+    """Order of the squares in one panel: "standard" fills every row from left to right, "boustrophedon" fills every
+    second row from right to left. Masked bins and unused squares are 0, but masked bins of "lines" are grey."""
     regions: Literal["lines"] | tuple[tuple[float, float], ...] | None = None
     """Regions that the channel "regions" marks: "lines" for the spectral lines that `spectromer.regions.find_lines`
     detects, or windows (low, high) in Angstrom."""
@@ -192,12 +199,36 @@ class Picture:
                 isinstance(self.block, int) and 1 <= self.block <= self.size,
                 f"block must lie in [1, size = {self.size}], got {self.block}",
             )
-            require(self.panels == 1, f"panels must be 1 where blocks are drawn, got {self.panels}")
+            self._check_strips(self.block)
         if self.wavelength_range is not None:
             require(self.bins >= 2, f"a picture must have at least 2 bins, got {self.bins}")
             require(self.bins <= 1 << 24, f"a picture must have at most 2^24 bins, got {self.bins}")
+        self._check_relative()
         self._check_regions()
         self._check_colors()
+
+    def _check_strips(self, block: int) -> None:
+        if self.panels == 1:
+            return
+        require(
+            self.stacked and self.order == "standard",
+            f"layout and order must be rows and standard for squares in {self.panels} panels, "
+            f"got {self.layout} and {self.order}",
+        )
+        sides = (self.size, self.size // self.panels)
+        require(
+            all(side % block == 0 for side in sides),
+            f"the sides of a panel must be multiples of block = {block}, got {sides[0]} x {sides[1]}",
+        )
+
+    def _check_relative(self) -> None:
+        """The continuum is smoothed in ln(wavelength)."""
+        chosen = [name for name in self.channels if name in RELATIVE]
+        require(
+            not chosen or (self.wavelength_range is not None and self.axis == "log"),
+            f"wavelength_range must be fixed and axis log for the channels {', '.join(chosen)}, "
+            f"got {self.wavelength_range} and {self.axis}",
+        )
 
     def _check_scale(self) -> None:
         if isinstance(self.scale, str):
@@ -264,6 +295,11 @@ class Picture:
         """Tell whether every plane is one channel, opaque, on a dark background."""
         opaque = all(alpha == 1.0 for alpha in broadcast(self.alpha, self.planes, "alpha", "plane"))
         return self.colors is None and self.colormap is None and self.ground == "dark" and opaque
+
+    @property
+    def fused(self) -> bool:
+        """Tell whether one kernel draws the picture. Others are composed of several operators."""
+        return not set(self.channels) & set(RELATIVE) and (self.block is None or self.panels == 1)
 
     @property
     def bins(self) -> int:

@@ -30,7 +30,8 @@ class PredictConfig:
     batch_size: int = 256
     """Number of spectra in a batch."""
     scan: bool = True
-    """Measure a second redshift, z_scan, with templates. It takes most of the time."""
+    """Measure redshifts with templates too (z_scan), and combine them with those of the model. It takes most of the
+    time."""
 
     def __post_init__(self) -> None:
         require(bool(self.split_paths()[1]), "name files or folders to predict")

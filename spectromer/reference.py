@@ -7,7 +7,7 @@ import numpy as np
 from spectromer.errors import require
 from spectromer.ops.scaling import ROUNDING
 from spectromer.ops.tables import Tables, wavelength_grid
-from spectromer.picture import Picture
+from spectromer.picture import RELATIVE, Picture
 
 __all__ = ["chi_square", "rasterize", "render", "resample"]
 
@@ -212,6 +212,8 @@ def _panel(
             return _squares(marked.astype(float), p)
         return np.repeat(_columns(_axis(position[piece], p), marked, p.size)[None], height, 0)
     series = value
+    if quantity in RELATIVE:
+        series = _relative(quantity, value, ivar, p)
     for _ in range({"first": 1, "second": 2}.get(quantity, 0)):
         series = _gradient(series)
     scaled = piece if p.per_panel else slice(None)
@@ -220,9 +222,8 @@ def _panel(
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = (1.0 - 2.0 * p.margin) / (top - bottom) / np.sqrt(ivar[piece])
     if p.block:
-        return _squares(
-            np.where(np.isnan(fraction), 0.0, np.clip(sigma if quantity == "error" else fraction, 0.0, 1.0)), p
-        )
+        shown = np.where(np.isnan(fraction), 0.0, np.clip(sigma if quantity == "error" else fraction, 0.0, 1.0))
+        return _squares(shown, p)
     x = _axis(position[piece], p)
     y, band = height * (1.0 - fraction), None
     if quantity == "error":
@@ -230,8 +231,41 @@ def _panel(
     return rasterize(y, x, height=height, width=p.size, linewidth=p.linewidth, subcolumns=p.subcolumns, band=band)
 
 
+def _relative(quantity: str, value: np.ndarray, ivar: np.ndarray, p: Picture) -> np.ndarray:
+    """The quantity of each bin that is relative to the smooth continuum; see `spectromer.ops.quantities`."""
+    assert p.wavelength_range is not None
+    half = max(1, round(1.0 / 32.0 / (np.log(p.wavelength_range[1] / p.wavelength_range[0]) / len(value))))
+    good = ~np.isnan(value)
+
+    def smoothed(series: np.ndarray) -> np.ndarray:
+        """The means of sums, over windows of 2 half + 1 bins, of the good bins."""
+        total, count = np.where(good, series, 0.0), good.astype(float)
+        for _ in range(2):
+            windows = [slice(max(0, i - half), i + half + 1) for i in range(len(value))]
+            total, count = (np.array([x[one].sum() for one in windows]) for x in (total, count))
+        mean: np.ndarray = np.divide(total, count, out=np.zeros(len(value)), where=count > 0)
+        return mean
+
+    continuum = smoothed(value)
+    sigma = np.sqrt(smoothed(np.divide(1.0, ivar, out=np.zeros(len(value)), where=good)))
+    found = np.full(len(value), np.nan)
+    for i in np.flatnonzero(good):
+        if quantity == "lines":
+            scale = max(continuum[i], sigma[i])
+            found[i] = np.arcsinh(8.0 * (value[i] - continuum[i]) / scale) / np.arcsinh(32.0) if scale > 0 else 0.0
+        elif quantity == "continuum":
+            bright, middle = max(continuum[i], 0.0), np.abs(continuum[good]).mean()
+            found[i] = bright / (bright + middle) if bright + middle > 0 else 0.0
+        else:
+            found[i] = np.log1p(max(continuum[i], 0.0) * np.sqrt(ivar[i])) / np.log(301.0)
+    # What is masked is no line.
+    return np.where(good, found, 0.0) if quantity == "lines" and p.block and good.any() else found
+
+
 def _limits(values: np.ndarray, flux: np.ndarray, p: Picture, quantity: str) -> tuple[float, float]:
     """Values at the bottom and the top of a panel. What differs by rounding alone is drawn in the middle."""
+    if quantity in RELATIVE:
+        return (-1.0, 1.0) if quantity == "lines" else (0.0, 1.0)
     if not isinstance(p.scale, str) and quantity in ("flux", "error"):
         return p.scale
     if np.isnan(values).all():
@@ -274,14 +308,16 @@ def _columns(x: np.ndarray, marked: np.ndarray, size: int) -> np.ndarray:
 
 
 def _squares(levels: np.ndarray, p: Picture) -> np.ndarray:
-    """Draw each bin as a square of pixels with its grey level."""
+    """Draw each bin of a panel as a square of pixels with its grey level."""
     block = p.block or 1
-    side = p.size // block
-    image = np.zeros((p.size, p.size))
-    for i, level in enumerate(levels[: side * side]):
-        row, column = divmod(i, side)
+    image = np.zeros((p.size // p.panels, p.size))
+    rows, columns = image.shape[0] // block, image.shape[1] // block
+    for i, level in enumerate(levels[: rows * columns]):
+        row, column = divmod(i, columns)
+        if p.panels > 1:  # column after column
+            column, row = divmod(i, rows)
         if p.order == "boustrophedon" and row % 2:
-            column = side - 1 - column
+            column = columns - 1 - column
         image[row * block : (row + 1) * block, column * block : (column + 1) * block] = level
     return image
 

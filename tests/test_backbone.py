@@ -65,7 +65,7 @@ def test_a_panel_is_as_high_as_a_patch(model: str, size: int, panels: int) -> No
 
 def test_a_picture_has_the_size_that_the_model_was_made_for() -> None:
     assert default_size("vit_nano_patch16_128") == 128 and default_size("test_vit") == 160
-    assert default_picture("vit_nano_patch16_128") == Picture.of("panels", 128, panels=8)
+    assert default_picture("vit_nano_patch16_128") == Picture.of("strips", 128, panels=8)
     assert default_picture("test_vit", "folded") == Picture.of("folded", 160)
 
 

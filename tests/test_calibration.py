@@ -9,6 +9,7 @@ from broken_runs import GONE, NAN, Edit, refuses, rewrite, set_number
 
 from spectromer.learning.calibration import _UNKNOWN, Calibration, Typicality
 from spectromer.learning.design import Design
+from spectromer.learning.intervals import Intervals
 from spectromer.learning.model import SpectrumModel
 from spectromer.learning.predictor import Predictor
 from spectromer.learning.targets import Targets
@@ -56,13 +57,12 @@ def test_known_faults_are_found_and_mended(model: SpectrumModel, tmp_path: Path)
     assert found.temperature["class"] == pytest.approx(3.0, rel=0.1)
     assert found.sigma["teff"] == pytest.approx(2.0, rel=0.06)
     fresh, truth = outputs(model, 4000, 1)
-    classes = found.classes(model, fresh)
-    distribution = found.redshift(model, fresh["z"])
+    groups = found.groups(model, fresh)
     for low, high, share in ((0.16, 0.84, 0.68), (0.025, 0.975, 0.95)):
-        bounds = distribution.quantile(found.levels((low, high), classes))
-        held = ((truth["z"] >= bounds[:, 0]) & (truth["z"] <= bounds[:, 1])).numpy()
-        for name in ("GALAXY", "STAR"):
-            of_class = held[np.array(classes) == name]
+        for name, rows, distribution in groups:
+            levels = found.alone.levels((low, high), [name] * len(rows))
+            bounds, z = found.alone.widened(name, distribution).quantile(levels), truth["z"][rows]
+            of_class = ((z >= bounds[:, 0]) & (z <= bounds[:, 1])).numpy()
             assert of_class.mean() == pytest.approx(share, abs=3.5 * np.sqrt(2 * share * (1 - share) / len(of_class)))
     typical, unknown = found.unknown(fresh["features"])
     assert unknown.float().mean() == pytest.approx(_UNKNOWN, abs=0.01) and 0.45 < typical.mean() < 0.55
@@ -73,9 +73,9 @@ def test_without_labels_nothing_is_corrected(model: SpectrumModel) -> None:
     out, labels = outputs(model, 100, 0)
     nothing = {name: torch.full_like(v, -1 if name == "class" else torch.nan) for name, v in labels.items()}
     found = Calibration.fit(model, out, nothing, torch.randn(50, 4))
-    assert (found.temperature, found.sigma, found.central, found.least) == ({}, {}, {}, 0.0)
+    assert (found.temperature, found.sigma, found.alone, found.scanned) == ({}, {}, Intervals(), None)
     shares = (0.16, 0.5, 0.84)
-    assert torch.equal(found.levels(shares, ["STAR", ""]), torch.tensor([shares, shares], dtype=torch.float64))
+    assert torch.equal(found.alone.levels(shares, ["STAR", ""]), torch.tensor([shares, shares], dtype=torch.float64))
 
 
 def test_typicality_is_a_conformal_p_value() -> None:
@@ -97,14 +97,16 @@ CALIBRATION: dict[str, tuple[Edit, str]] = {
     "no numbers": (lambda _, metadata: metadata.pop("numbers"), "the numbers of a calibration are missing"),
     "no JSON": (lambda _, metadata: metadata.update(numbers="hello"), "not readable as JSON"),
     "list": (lambda _, metadata: metadata.update(numbers="[]"), "must be a JSON object"),
-    "version": (set_number("schema", 3), "its schema is of version 3"),
+    "version": (set_number("schema", 4), "its schema is of version 4"),
     "missing": (set_number("least", GONE), "least is missing"),
     "unknown": (set_number("colour", 1), "colour is not one of its keys"),
     "type": (set_number("temperature.class", "warm"), "temperature.class: input should be a valid number, got 'warm'"),
     "cold": (set_number("temperature.class", 1e-300), r"temperature.class must lie in \[0.2, 8\], got 1e-300"),
     "not a number": (set_number("temperature.class", NAN), "temperature.class must lie in"),
     "sigma": (set_number("sigma.teff", 0.0), "sigma.teff must be above 0"),
-    "least": (set_number("least", 1.5), "least must lie in"),
+    "least": (set_number("least.", 1.5), r"least of '' must lie in \[0, 1\], got 1.5"),
+    "floor": (set_number("floor.", -1.0), "floor of '' must be at least 0, got -1"),
+    "one threshold": (set_number("least", -1.0), r"least of '' must lie in"),
     "central": (set_number("central.", [0.0, 1.0]), "central of '' must be 22 rising shares"),
     "no common entry": (set_number("central", {"STAR": [0.0] * 22}), "central must have an entry for all classes"),
     "no such class": (set_number("central.COMET", [0.0] * 22), "central has entries that are not the model's: COMET"),
@@ -127,4 +129,4 @@ CALIBRATION: dict[str, tuple[Edit, str]] = {
 def test_a_calibration_that_is_broken(broken: Path, edit: Edit, rule: str) -> None:
     rewrite(broken / "calibration.safetensors", edit)
     refuses(lambda: Predictor.load(broken), broken / "calibration.safetensors", rule)
-    assert Predictor.load(broken, calibration=Calibration()).calibration.central == {}
+    assert Predictor.load(broken, calibration=Calibration()).calibration.alone == Intervals()

@@ -69,4 +69,4 @@ def test_presets_are_configurations() -> None:
     for style, options in PRESETS.values():
         assert Picture.of(style, 224).dtype == "uint8" and options.keys() <= names
         TrainConfig(**options)
-    assert TrainConfig().picture == Picture.of("panels", 128, panels=8)
+    assert TrainConfig().picture == Picture.of("strips", 128, panels=8)

@@ -14,6 +14,7 @@ from spectromer.errors import ArgumentError
 from spectromer.ops.raster import COVERAGES
 from spectromer.ops.tables import DTYPES
 from spectromer.picture import (
+    RELATIVE,
     STYLES,
     Axis,
     Coverage,
@@ -38,7 +39,7 @@ from spectromer.train import main as train_main
         ({"layout": "circle"}, "layout must be one of"),
         ({"wavelength_range": (9000.0, 4000.0)}, "wavelength_range must be two rising"),
         ({"side_margin": 0.1}, "side_margin is for wavelength_range=None"),
-        ({"block": 4, "panels": 2}, "panels must be 1 where blocks are drawn"),
+        ({"block": 3, "panels": 4, "size": 32}, "sides of a panel must be multiples of block = 3, got 32 x 8"),
         ({"block": 40}, "block must lie in"),
         ({"block": 20}, "a picture must have at least 2 bins, got 1"),
         ({"order": "spiral"}, "order must be one of"),
@@ -90,6 +91,7 @@ def test_options_may_be_lists_tensors_and_types_of_torch() -> None:
         (Picture.of("panels", 64, channels=("flux", "error")), (5, 2, 64, 64), 512, True),
         (Picture.of("overlap", 64), (5, 3, 64, 64), 384, True),
         (Picture.of("folded", 64), (5, 1, 64, 64), 256, True),
+        (Picture.of("strips", 64), (5, 3, 64, 64), 1024, True),
         (Picture.of("thesis-plot", 64), (5, 3, 64, 64), 128, False),
         (Picture.of("plot", 64, alpha=0.5), (5, 1, 64, 64), 128, False),
     ],
@@ -118,7 +120,8 @@ def test_the_operators_draw_every_name(batch: SpectrumBatch, option: str, names:
         given = others | {option: value} | ({"regions": ((4000.0, 5000.0),)} if name == "regions" else {})
         image = render(few, size=32, **given)
         assert image.shape == Picture.of("plot", 32, **given).shape(2) and bool(image.any()), name
-    assert set(COVERAGES) == set(get_args(Coverage)) and set(_C.Quantity.__members__) == set(get_args(Quantity))
+    assert set(COVERAGES) == set(get_args(Coverage))
+    assert set(_C.Quantity.__members__) | set(RELATIVE) == set(get_args(Quantity))
     assert set(DTYPES) == set(_C.PixelType.__members__) == set(get_args(DType))
     assert set(_C.Scale.__members__) == {*get_args(Scale), "fixed"}
 

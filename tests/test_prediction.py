@@ -18,8 +18,8 @@ from small import read_table
 from spectromer import SpectrumBatch
 from spectromer.ingest import IngestConfig, ingest
 from spectromer.learning import prediction
+from spectromer.learning.evidence import SCAN_FLAGS
 from spectromer.learning.predictor import Z_FLAGS, Predictor
-from spectromer.learning.second import SCAN_FLAGS
 from spectromer.predict import main as predict_main
 from spectromer.surveys.simulated import simulate
 from spectromer.surveys.write import write_survey

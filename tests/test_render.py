@@ -23,7 +23,8 @@ def test_shapes_and_dtype(batch: SpectrumBatch, style: str, device: str) -> None
     channels = {"plot": 1, "panels": 1, "folded": 1, "thesis-map-regions": 2}.get(style, 3)
     assert images.shape == (len(batch), channels, 96, 96) and images.dtype == torch.uint8
     contrast = images.amax((1, 2, 3)) - images.amin((1, 2, 3))
-    assert bool((contrast > (10 if style.startswith("thesis-") else 200)).all())  # inks are pale, or scales wide
+    least = 10 if style.startswith("thesis-") else 100 if style == "strips" else 200  # inks are pale, or scales wide
+    assert bool((contrast > least).all())
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,10 @@ def test_shapes_and_dtype(batch: SpectrumBatch, style: str, device: str) -> None
         {"style": "panels", "panels": 2, "channels": ("flux", "error", "mask"), "per_panel": True, "dtype": "float32"},
         {"style": "folded", "channels": ("error", "mask", "first", "second"), "order": "boustrophedon", "block": 5},
         {"style": "folded", "channels": ("flux", "regions"), "regions": "lines", "block": 1},
+        {"style": "strips", "panels": 3, "channels": ("flux", "error", "mask", "lines", "continuum", "snr")},
+        {"style": "strips", "panels": 6, "block": 1, "channels": ("first", "lines"), "per_panel": True},
+        {"style": "panels", "panels": 3, "channels": ("lines", "continuum", "snr"), "scale": (-5.0, 40.0)},
+        {"style": "folded", "channels": ("lines", "snr"), "ground": "light"},
         {"style": "overlap", "colors": ("red", "C1", "#00ff00"), "alpha": (0.5, 1.0, 0.3), "dtype": "float32"},
         {"style": "plot", "colormap": "viridis", "scale": (-1.0, 20.0), "channels": ("first",)},
         {"style": "thesis-plot", "coverage": "union"},
@@ -83,10 +88,11 @@ def test_equals_the_reference(batch: SpectrumBatch, options: dict, device: str) 
 )
 def test_one_pass_equals_the_operators_one_by_one(batch: SpectrumBatch, style: str, options: dict) -> None:
     """resample, torch and rasterize together draw the same picture, for every style and any number of spectra."""
-    picture = Picture.of(style, 60, **options)
+    size = 64 if style == "strips" else 60
+    picture = Picture.of(style, size, **options)
     many = batch.select([*range(len(batch)), *range(len(batch)), 2])
     want = composite(many.flux, many.ivar, many.wavelength, picture)
-    got = render(many, style=style, size=60, **options)
+    got = render(many, style=style, size=size, **options)
     assert got.dtype == want.dtype
     levels = (got.float() - want.float()).abs() * (255.0 * 0.25 if got.dtype == torch.bfloat16 else 1.0)
     # Another order of operations changes a level here and there; bfloat16 keeps 8 bits of each number.
@@ -324,8 +330,12 @@ def test_compiles_without_a_graph_break(batch: SpectrumBatch, device: str) -> No
 
 
 def test_says_what_is_wrong(batch: SpectrumBatch) -> None:
-    with pytest.raises(ArgumentError, match="panels must be 1 where blocks are drawn"):
-        render(batch, size=32, block=4, panels=2)
+    with pytest.raises(ArgumentError, match="sides of a panel must be multiples of block = 4, got 24 x 6"):
+        render(batch, size=24, block=4, panels=4)
+    with pytest.raises(ArgumentError, match="layout and order must be rows and standard for squares in 2 panels"):
+        render(batch, size=32, block=4, panels=2, order="boustrophedon")
+    with pytest.raises(ArgumentError, match="axis log for the channels lines, got None and linear"):
+        render(batch, style="thesis-map", channels=("lines",), colormap=None, axis="linear")
     with pytest.raises(ArgumentError, match="render has no option colour; it has channels, panels"):
         render(batch, size=32, colour="red")
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from spectromer.learning.checkpoints import check_resumable
 from spectromer.learning.design import Design
 from spectromer.learning.predictor import Predictor
 from spectromer.learning.targets import Targets
+from spectromer.picture import Picture
 from spectromer.predict import main as predict_main
 from spectromer.report import main as report_main
 from spectromer.runs import RunFolder
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings(
 def test_a_good_folder_is_read(broken: Path) -> None:
     run, predictor = RunFolder(broken), Predictor.load(broken, device="cpu")
     assert run.read_config().picture == predictor.design.picture
-    assert run.read_metrics()["test"].keys() == {"class", "spectral_type", "subclass", "z", "teff"}
+    assert run.read_metrics()["test"].keys() == {"class", "spectral_type", "subclass", "z", "z_scan", "teff"}
     check_resumable(run.last, make_task(broken))
     run.write_config(run.read_config())
     run.write_model(predictor.design)
@@ -39,11 +41,15 @@ def test_a_good_folder_is_read(broken: Path) -> None:
     assert run.read_model(Design) == predictor.design
 
 
-def test_version_1_is_converted(run: Path, broken: Path) -> None:
+def test_version_1_is_converted(broken: Path, tmp_path: Path) -> None:
+    drawn = json.loads(Picture.of("panels", 64, panels=4, channels=("flux", "error", "mask")).to_json())
+    for name in ("model.json", "config.json"):  # of the styles, that version had only panels
+        set_key(broken / name, "picture", drawn)
+    shutil.copytree(broken, tmp_path / "new")
     to_version_1(broken)
-    new, old = (Predictor.load(folder, device="cpu") for folder in (run, broken))
-    assert old.design == new.design and old.calibration.central == new.calibration.central
-    assert RunFolder(broken).read_config() == RunFolder(run).read_config()
+    new, old = (Predictor.load(folder, device="cpu") for folder in (tmp_path / "new", broken))
+    assert old.design == new.design and old.calibration.alone == new.calibration.alone
+    assert RunFolder(broken).read_config() == RunFolder(tmp_path / "new").read_config()
     last = broken / "last.safetensors"
     refuses(lambda: check_resumable(last, make_task(broken)), last, f"start another run .* --checkpoint {broken}$")
 
@@ -115,10 +121,10 @@ def test_what_is_no_json_object(broken: Path, name: str, content: bytes, rule: s
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.json"])
-@pytest.mark.parametrize("schema", [3, 0, "2", 2.0, True, None, [], NAN])
+@pytest.mark.parametrize("schema", [4, 0, "2", 2.0, True, None, [], NAN])
 def test_a_version_that_is_not_known(broken: Path, name: str, schema: Any) -> None:
     set_key(broken / name, "schema", schema)
-    refuses(lambda: read_by_name(name, broken), broken / name, "its schema is of version .* reads 1 and 2$")
+    refuses(lambda: read_by_name(name, broken), broken / name, "its schema is of version .* reads 1 to 3$")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.json"])
@@ -162,7 +168,7 @@ def test_every_key_is_wanted_and_no_other(broken: Path, name: str) -> None:
         ("picture.size", 0, "picture: size must be at least 1, got 0"),
         ("picture.scale", [0.0, INF], "picture: scale must be finite"),
         ("picture.scale", 3, "picture.scale: input should be .*, or input should be .*, got 3"),
-        ("picture.colors", ["nothing"], "picture: colors must be matplotlib's names"),
+        ("picture.colors", ["nothing"] * 3, "picture: colors must be matplotlib's names"),
         ("picture.dtype", "float32", "dtype must be uint8"),
     ],
 )

@@ -42,18 +42,19 @@ def test_a_run_goes_on_with_what_it_was_told(run: Path) -> None:
     config, resumed = parse(["--resume", str(run), "--epochs", "5"])
     assert resumed and config.model == "test_vit" and config.epochs == 5 and config.out == run
     assert config == replace(RunFolder(run).read_config(), epochs=5)
-    assert config.targets == ("class", "subclass", "z", "teff") and config.picture == Picture.of("panels", 64, panels=4)
+    assert config.targets == ("class", "subclass", "z", "teff") and config.picture == Picture.of("strips", 64, panels=4)
 
 
 @pytest.mark.parametrize(
     ("options", "want"),
     [
-        (["--model", "test_vit", "--size", "96"], Picture.of("panels", 96, panels=6)),
-        (["--model", "vit_tiny_patch16_224"], Picture.of("panels", 224, panels=14)),
-        (["--size", "224"], Picture.of("panels", 224, panels=14)),
-        (["--model", "vit_tiny_patch16_224", "--panels", "4"], Picture.of("panels", 224, panels=4)),
-        (["--channels", "flux", "error"], Picture.of("panels", 128, panels=8, channels=("flux", "error"))),
-        (["--model", "specformer"], Picture.of("panels", 128, panels=8)),
+        (["--model", "test_vit", "--size", "96"], Picture.of("strips", 96, panels=6)),
+        (["--model", "vit_tiny_patch16_224"], Picture.of("strips", 224, panels=14)),
+        (["--size", "224"], Picture.of("strips", 224, panels=14)),
+        (["--style", "panels", "--size", "224"], Picture.of("panels", 224, panels=14)),
+        (["--model", "vit_tiny_patch16_224", "--panels", "4"], Picture.of("strips", 224, panels=4)),
+        (["--channels", "flux", "error"], Picture.of("strips", 128, panels=8, channels=("flux", "error"))),
+        (["--model", "specformer"], Picture.of("strips", 128, panels=8)),
     ],
 )
 def test_a_panel_is_as_high_as_a_patch(options: list[str], want: Picture) -> None:
@@ -62,7 +63,7 @@ def test_a_panel_is_as_high_as_a_patch(options: list[str], want: Picture) -> Non
 
 @pytest.mark.parametrize("style", list(STYLES))
 def test_a_style_is_what_render_draws(style: str) -> None:
-    panels = {"panels": 8} if style == "panels" else {}
+    panels = {"panels": 8} if style in ("panels", "strips") else {}
     assert parse(["--style", style])[0].picture == Picture.of(style, 128, **panels)
 
 

@@ -28,7 +28,7 @@ default_cfgs = generate_default_cfgs(
     {
         "vit_nano_patch16_128": {
             "input_size": (3, 128, 128),
-            "mean": (0.1, 0.1, 0.1),  # mean of spectra drawn as panels, which are mostly empty
+            "mean": (0.5, 0.5, 0.5),  # about those of spectra drawn as strips
             "std": (0.25, 0.25, 0.25),
             "num_classes": 0,
             "first_conv": "patch_embed.proj",
@@ -128,7 +128,7 @@ def has_published_weights(name: str) -> bool:
     return cfg is not None and bool(cfg.has_weights)
 
 
-def default_picture(name: str, style: str = "panels", size: int | None = None) -> Picture:
+def default_picture(name: str, style: str = "strips", size: int | None = None) -> Picture:
     """Return the default picture of a model.
 
     Parameters
@@ -136,7 +136,8 @@ def default_picture(name: str, style: str = "panels", size: int | None = None) -
     name : str
         Name of the model in timm.
     style : str
-        One of `spectromer.picture.STYLES`. The style "panels" has one panel for each row of the model's patches.
+        One of `spectromer.picture.STYLES`. The styles "strips" and "panels" have one panel for each row of the model's
+        patches.
     size : int, optional
         Size of the images in pixels. The default is the size that the model was made for.
 
@@ -147,7 +148,7 @@ def default_picture(name: str, style: str = "panels", size: int | None = None) -
     """
     home = default_size(name)
     size = size or home
-    if style != "panels":
+    if style not in ("strips", "panels"):
         return Picture.of(style, size=size)
     with torch.device("meta"):  # only shapes are needed
         embed: Any = _as_vit(name, timm.create_model(name, num_classes=0)).patch_embed

@@ -2,9 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,22 @@ from spectromer.documents import SCHEMA, parse_document, parse_json
 from spectromer.errors import RunError, require
 from spectromer.files import atomic, read_tensors
 from spectromer.labels import CATEGORIES, SCALARS
+from spectromer.learning.evidence import Group, Scans, grouped, posterior
 from spectromer.learning.heads import known_mask
-from spectromer.learning.metrics import CATASTROPHIC
+from spectromer.learning.intervals import Intervals, conformal
 from spectromer.learning.model import SpectrumModel
 from spectromer.learning.redshift import RedshiftDistribution
 from spectromer.learning.targets import Targets
+from spectromer.templates import TemplateSet
 
 __all__ = ["Calibration", "Typicality"]
 
-#: Probabilities of the central intervals whose coverage is measured. Between them, it is interpolated.
-SHARES = (0.0, *(i / 20 for i in range(1, 20)), 0.99, 1.0)
-_LEAST = 30  # minimum number of spectra for a class to have its own intervals
-_FLAGGED_GOOD = 0.05  # fraction of the good redshifts that may be flagged
+_LEAST = 30  # minimum number of spectra with a label for its temperature or factor
 _UNKNOWN = 0.01  # spectra with a lower p-value than this are called unknown
 _NEIGHBOUR, _AXES = 10, 512
 _TEMPERATURES = (math.log(0.2), math.log(8.0))
 _CHUNK = 256
 _LARGE, _HALF = ("whiten", "known"), torch.float16  # the tensors of `Typicality` that can be stored in half precision
-_OTHERS = ""  # the group of all spectra, for classes without their own intervals
 
 
 @dataclass
@@ -108,37 +105,56 @@ class Calibration:
         Divisors of the logits of class, subclass and z (Guo et al. 2017).
     sigma : dict
         Factors for the standard deviations of numbers, such that 68 % of the true values are within one deviation.
-    central : dict
-        For each predicted class, the central probabilities of the predicted distribution of z whose intervals contain
-        the fractions `SHARES` of the true values (distributional conformal prediction, Chernozhukov et al. 2021).
-    least : float
-        Threshold of the probability that a redshift is right, below which it is flagged.
+    alone : Intervals
+        Intervals and flags of the model's own redshifts.
+    scanned : Intervals, optional
+        Those of redshifts that are combined with a scan of templates; by default they are not known.
     typicality : Typicality, optional
         The typicality of spectra; by default it is not known.
     """
 
     temperature: dict[str, float] = field(default_factory=dict)
     sigma: dict[str, float] = field(default_factory=dict)
-    central: dict[str, list[float]] = field(default_factory=dict)
-    least: float = 0.0
+    alone: Intervals = field(default_factory=Intervals)
+    scanned: Intervals | None = None
     typicality: Typicality | None = None
 
     @classmethod
     @torch.no_grad()
     def fit(
-        cls, model: SpectrumModel, out: dict[str, Tensor], labels: dict[str, Tensor], trained: Tensor
+        cls,
+        model: SpectrumModel,
+        out: dict[str, Tensor],
+        labels: dict[str, Tensor],
+        trained: Tensor,
+        kindred: Tensor | None = None,
     ) -> "Calibration":
-        """Fit to a model's outputs for held-out spectra, their encoded labels, and the features of training spectra."""
+        """Fit to a model's outputs for held-out spectra.
+
+        Parameters
+        ----------
+        model : SpectrumModel
+        out : dict of Tensor
+            The outputs, as `Predictor.collect` gives them.
+        labels : dict of Tensor
+            The encoded labels.
+        trained : Tensor [N, D]
+            The features of training spectra.
+        kindred : Tensor [B] bool, optional
+            As in `Intervals.fit`; by default all spectra.
+        """
         found = cls(typicality=Typicality.fit(trained, out["features"]))
+        own = torch.ones(len(out["features"]), dtype=torch.bool) if kindred is None else kindred
         for name in model.targets.names:
             known = known_mask(labels[name])
             if known.sum() < _LEAST:
                 continue
+            known = known & own if (known & own).sum() >= _LEAST else known
             given, true, head = out[name][known].float(), labels[name][known], model.head(name)
             score = head.surprise if name in CATEGORIES else head.loss
             if name in SCALARS:
                 mean, sigma = head.estimate(given)
-                found.sigma[name] = float(_conformal((true - mean).abs() / sigma, torch.tensor([0.6827]))[0])
+                found.sigma[name] = float(conformal((true - mean).abs() / sigma, torch.tensor([0.6827]))[0])
                 continue
 
             def loss(log_t: float, given: Tensor = given, true: Tensor = true, score: Any = score) -> float:
@@ -148,32 +164,13 @@ class Calibration:
             best = minimize_scalar(loss, bounds=_TEMPERATURES, method="bounded", options={"xatol": 0.01})
             found.temperature[name] = math.exp(best.x)
         if "z" in found.temperature:
-            known = known_mask(labels["z"])
-            found._fit_redshift(model, {name: value[known] for name, value in out.items()}, labels["z"][known])
+            found.alone = Intervals.fit(found.groups(model, out), labels["z"], own)
         return found
-
-    def _fit_redshift(self, model: SpectrumModel, out: dict[str, Tensor], z: Tensor) -> None:
-        classes = self.classes(model, out)
-        off, right, good = [], [], []
-        for rows in torch.split(torch.arange(len(z)), _CHUNK):
-            found = self.redshift(model, out["z"][rows])
-            limit = catastrophic_limits([classes[i] for i in rows.tolist()])
-            off.append((2.0 * found.cdf(z[rows, None])[:, 0] - 1.0).abs())
-            right.append(found.within(limit))
-            good.append((found.z - z[rows]).abs() <= limit * (1.0 + z[rows]))
-        self.least = float(torch.cat(right)[torch.cat(good)].quantile(_FLAGGED_GOOD)) if torch.cat(good).any() else 0.0
-        shares, every = torch.tensor(SHARES, dtype=torch.float64), torch.cat(off)
-        for name in {_OTHERS, *classes}:
-            own = every[torch.tensor([name in (_OTHERS, one) for one in classes])]
-            if len(own) >= _LEAST or name == _OTHERS:
-                levels = _conformal(own, shares)
-                levels[0], levels[-1] = 0.0, 1.0
-                self.central[name] = levels.tolist()
 
     def classes(self, model: SpectrumModel, out: dict[str, Tensor]) -> list[str]:
         """The predicted class of each spectrum; "" if the model does not predict it."""
         if "class" not in model.targets.names:
-            return [_OTHERS] * len(out["pooled"])
+            return [""] * len(out["pooled"])
         values = model.targets.vocabulary["class"]
         return [values[i] for i in out["class"].argmax(1).tolist()]
 
@@ -186,19 +183,24 @@ class Calibration:
         found: RedshiftDistribution = model.head("z").distribution(logits.float() / self.temperature.get("z", 1.0))
         return found
 
-    def levels(self, shares: Iterable[float], classes: Iterable[str]) -> Tensor:
-        """The probabilities [B, K] float64 at which each distribution has the calibrated quantiles `shares` [K]."""
-        wanted = torch.tensor(list(shares), dtype=torch.float64)
-        rows = {} if self.central else {_OTHERS: wanted}
-        nominal = torch.tensor(SHARES, dtype=torch.float64)
-        for name, central in self.central.items():
-            width = (2.0 * wanted - 1.0).abs()
-            right = torch.searchsorted(nominal, width).clamp(1, len(nominal) - 1)
-            left, known = right - 1, torch.tensor(central, dtype=torch.float64)
-            part = (width - nominal[left]) / (nominal[right] - nominal[left])
-            taken = known[left] + part * (known[right] - known[left])
-            rows[name] = 0.5 + 0.5 * torch.sign(wanted - 0.5) * taken
-        return torch.stack([rows.get(name, rows[_OTHERS]) for name in classes])
+    def groups(self, model: SpectrumModel, out: dict[str, Tensor]) -> list[Group]:
+        """The model's own distributions of a batch, by predicted class."""
+        found = grouped(self.classes(model, out))
+        return [Group(name, rows, self.redshift(model, out["z"][rows])) for name, rows in found]
+
+    def combined(
+        self, model: SpectrumModel, out: dict[str, Tensor], scans: Scans, templates: Sequence[TemplateSet]
+    ) -> list[Group]:
+        """The distributions of a batch that combine the model's outputs with its scans, by class."""
+        sets = {one.name: one for one in templates}
+        groups = []
+        for group in self.groups(model, out):
+            if group.name in scans.curves:
+                tempered = out["z"][group.rows].float() / self.temperature.get("z", 1.0)
+                found = posterior(model.head("z"), tempered, sets[group.name], *scans.curves[group.name])
+                group = group._replace(distribution=found)
+            groups.append(group)
+        return groups
 
     def unknown(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The p-value [B] of each spectrum, and a mask [B] of the spectra that resemble no training spectrum."""
@@ -212,7 +214,9 @@ class Calibration:
 
         With `half`, the large tensors are in half precision.
         """
-        numbers = {"schema": SCHEMA} | {name: getattr(self, name) for name in _NUMBERS}
+        scanned = None if self.scanned is None else vars(self.scanned)
+        numbers = {"schema": SCHEMA, "temperature": self.temperature, "sigma": self.sigma}
+        numbers |= vars(self.alone) | {"scanned": scanned}
         tensors = {} if self.typicality is None else dict(vars(self.typicality))
         if half:
             tensors |= {name: tensors[name].half() for name in _LARGE if name in tensors}
@@ -240,7 +244,7 @@ class Calibration:
         typicality = Typicality(**tensors) if tensors else None
         if typicality is not None and not typicality.sound():
             raise RunError(f"{path}: its tensors must be finite float32 of shapes that fit, with ascending distances")
-        return cls(**vars(numbers), typicality=typicality)
+        return cls(numbers.temperature, numbers.sigma, numbers.alone, numbers.scanned, typicality)
 
     def check(self, path: Path, targets: Targets, features: int) -> None:
         """Raise RunError unless this calibration, read from `path`, fits a model's targets and number of features."""
@@ -248,10 +252,14 @@ class Calibration:
         fitting = {
             "temperature": [*targets.vocabulary, *redshift],
             "sigma": [name for name in SCALARS if name in targets.names],
-            "central": [_OTHERS, *targets.vocabulary.get("class", [])] if redshift else [],
         }
+        given = {name: getattr(self, name) for name in fitting}
+        for intervals in (self.alone, self.scanned or Intervals()):
+            for name, values in vars(intervals).items():
+                fitting[name] = ["", *targets.vocabulary.get("class", [])] if redshift else []
+                given[name] = given.get(name, {}) | values
         for what, names in fitting.items():
-            if unknown := sorted(getattr(self, what).keys() - set(names)):
+            if unknown := sorted(given[what].keys() - set(names)):
                 raise RunError(f"{path}: {what} has entries that are not the model's: {', '.join(unknown)}")
         if self.typicality is not None and len(self.typicality.mean) != features:
             raise RunError(f"{path}: mean must have the model's {features} features, got {len(self.typicality.mean)}")
@@ -266,7 +274,9 @@ class _Numbers:
     temperature: dict[str, float]
     sigma: dict[str, float]
     central: dict[str, list[float]]
-    least: float
+    least: dict[str, float] | float
+    floor: dict[str, float] = field(default_factory=dict)
+    scanned: Intervals | None = None
 
     def __post_init__(self) -> None:
         low, high = (math.exp(bound) for bound in _TEMPERATURES)
@@ -274,25 +284,11 @@ class _Numbers:
             require(low <= value <= high, f"temperature.{name} must lie in [{low:.4g}, {high:.4g}], got {value}")
         for name, value in self.sigma.items():
             require(0.0 < value < math.inf, f"sigma.{name} must be above 0, got {value}")
-        require(0.0 <= self.least <= 1.0, f"least must lie in [0, 1], got {self.least}")
-        require(not self.central or _OTHERS in self.central, "central must have an entry for all classes together")
-        for kind, levels in self.central.items():
-            rising = all(0.0 <= low <= high <= 1.0 for low, high in pairwise(levels))
-            require(
-                len(levels) == len(SHARES) and rising,
-                f"central of {kind!r} must be {len(SHARES)} rising shares within [0, 1]",
-            )
+        for intervals in (self.alone, self.scanned or Intervals()):
+            intervals.check()
 
-
-_NUMBERS = tuple(field.name for field in fields(_Numbers))
-
-
-def catastrophic_limits(classes: Iterable[str]) -> Tensor:
-    """The limits [B] of |dz| / (1 + z) beyond which a redshift is wrong, by class."""
-    return torch.tensor([CATASTROPHIC.get(name, CATASTROPHIC["GALAXY"]) for name in classes], dtype=torch.float64)
-
-
-def _conformal(scores: Tensor, shares: Tensor) -> Tensor:
-    """The upper bound of a new score for each probability in `shares` (split conformal prediction)."""
-    rank = torch.ceil((len(scores) + 1) * shares.double()).clamp(1, len(scores)).to(torch.int64)
-    return scores.double().sort().values[rank - 1]
+    @property
+    def alone(self) -> Intervals:
+        """The intervals of the model's own redshifts. Files of earlier versions have one threshold for all classes."""
+        least = self.least if isinstance(self.least, dict) else {"": self.least}
+        return Intervals(self.floor, self.central, least)

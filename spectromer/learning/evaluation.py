@@ -32,7 +32,7 @@ _BATCH = 256
 
 
 def evaluate(
-    predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunFolder, scan: bool = False
+    predictor: Predictor, shards: ShardSet, rows: np.ndarray, run: RunFolder, scan: bool = True
 ) -> dict[str, Any]:
     """Predict the spectra at `rows`, compare them with their labels, and write predictions.parquet and plots to `run`.
 
@@ -77,7 +77,7 @@ def evaluate(
     return metrics
 
 
-def evaluate_run(run: Path, data: Path, out: Path | None = None, scan: bool = False) -> dict[str, Any]:
+def evaluate_run(run: Path, data: Path, out: Path | None = None, scan: bool = True) -> dict[str, Any]:
     """Evaluate a run on labelled spectra, print the figures, and write metrics, report, predictions and plots.
 
     Parameters

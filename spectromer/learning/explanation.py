@@ -19,8 +19,8 @@ from torch import Tensor
 from spectromer.errors import ArgumentError, ReadError, SpectromerError
 from spectromer.files import atomic, check_folder, check_writable, write_rejected
 from spectromer.labels import CATEGORIES
-from spectromer.learning.calibration import catastrophic_limits
 from spectromer.learning.encoder import ImageEncoder
+from spectromer.learning.metrics import catastrophic_limits
 from spectromer.learning.plots import STYLE
 from spectromer.learning.predictor import Predictor
 from spectromer.shards.feeds import in_order

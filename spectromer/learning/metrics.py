@@ -1,22 +1,24 @@
 """Metrics of predictions, with their standard errors."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from astropy.stats import mad_std
 from astropy.table import Table
 from scipy.stats import norm
 from sklearn.metrics import accuracy_score, f1_score, r2_score
+from torch import Tensor
 
 from spectromer.labels import CATEGORIES, SCALARS, BelievedLabels
 from spectromer.learning.coverage import NO_GOOD_PIXEL
 from spectromer.learning.targets import Targets
 from spectromer.subclasses import scale_positions, spectral_type
 
-__all__ = ["CATASTROPHIC", "evaluate_predictions", "with_errors"]
+__all__ = ["CATASTROPHIC", "catastrophic_limits", "evaluate_predictions", "with_errors"]
 
 #: Limit of |dz| / (1 + z) of a catastrophic redshift error: 1000 km/s for galaxies and stars, 3000 km/s for quasars.
 CATASTROPHIC = {"GALAXY": 0.003336, "QSO": 0.010007, "STAR": 0.003336}
@@ -27,6 +29,11 @@ _MAX_RESAMPLE = 20000  # largest number of spectra in a resample; standard error
 _PROBABILITY_BINS = 10
 
 Measure = Callable[..., dict[str, float]]
+
+
+def catastrophic_limits(classes: Iterable[str]) -> Tensor:
+    """The limits [B] of |dz| / (1 + z) beyond which a redshift is wrong, by class."""
+    return torch.tensor([CATASTROPHIC.get(name, CATASTROPHIC["GALAXY"]) for name in classes], dtype=torch.float64)
 
 
 def with_errors(measure: Measure, *columns: np.ndarray) -> dict[str, Any]:

@@ -23,8 +23,8 @@ import spectromer
 from spectromer.chunks import chunks
 from spectromer.errors import ReadError, SpectromerError
 from spectromer.files import alone, atomic, check_writable, printable, table_format, write_rejected
+from spectromer.learning.evidence import SCAN_FLAGS
 from spectromer.learning.predictor import Z_FLAGS, Predictor
-from spectromer.learning.second import SCAN_FLAGS
 from spectromer.learning.tables import to_arrow, write_parts
 from spectromer.learning.zoo import find_model
 from spectromer.runs import RunFolder

@@ -1,8 +1,8 @@
 """Prediction of labels with a trained model."""
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,18 +14,22 @@ from torch import Tensor
 from spectromer.chunks import chunks
 from spectromer.forms import batch_of
 from spectromer.labels import CATEGORIES
-from spectromer.learning.calibration import Calibration, catastrophic_limits
+from spectromer.learning.calibration import Calibration
 from spectromer.learning.coverage import NO_GOOD_PIXEL, range_warnings
 from spectromer.learning.design import Design
 from spectromer.learning.encoder import ImageEncoder
+from spectromer.learning.evidence import Group, package_templates
+from spectromer.learning.evidence import scan as scan_classes
+from spectromer.learning.intervals import Intervals
+from spectromer.learning.metrics import catastrophic_limits
 from spectromer.learning.model import SpectrumModel
-from spectromer.learning.second import scan_columns
 from spectromer.learning.specformer import SpecFormer, SpectrumToSequence
 from spectromer.learning.zoo import find_model
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import in_order
 from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum, SpectrumBatch
+from spectromer.templates import TemplateSet
 from spectromer.transforms import SpectrumToImage
 
 __all__ = ["Z_FLAGS", "Predictor"]
@@ -50,6 +54,8 @@ class Predictor:
     transform : SpectrumToImage or SpectrumToSequence
     calibration : Calibration
     device : torch.device
+    templates : tuple of TemplateSet
+        The templates of the scan.
     """
 
     model: SpectrumModel
@@ -57,6 +63,7 @@ class Predictor:
     transform: SpectrumToImage | SpectrumToSequence
     calibration: Calibration
     device: torch.device
+    templates: tuple[TemplateSet, ...] = field(default_factory=package_templates)
 
     @classmethod
     def load(
@@ -64,6 +71,7 @@ class Predictor:
         run: str | os.PathLike[str] | None = None,
         device: str | None = None,
         calibration: Calibration | None = None,
+        templates: Sequence[TemplateSet] | None = None,
     ) -> "Predictor":
         """Load a trained model.
 
@@ -76,6 +84,8 @@ class Predictor:
             The device of the model; by default the GPU, if there is one.
         calibration : Calibration, optional
             A calibration that replaces that of the run folder.
+        templates : sequence of TemplateSet, optional
+            The templates of the scan. The default is those of the package.
 
         Raises
         ------
@@ -89,7 +99,8 @@ class Predictor:
             features = 2 * len(_read_blocks(model.encoder)) * model.encoder.width
             calibration.check(files.calibration, design.targets, features)
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(model.to(where).eval(), design, design.transform(), calibration, where)
+        sets = package_templates() if templates is None else tuple(templates)
+        return cls(model.to(where).eval(), design, design.transform(), calibration, where, sets)
 
     @torch.no_grad()
     def outputs(self, batch: SpectrumBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -122,6 +133,18 @@ class Predictor:
         parts = [self.outputs(batch)[1] for batch in batches]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
+    def collect_scans(self, shards: ShardSet, rows: np.ndarray, out: dict[str, Tensor]) -> list[Group]:
+        """The redshift distributions of the given rows by model and scan, given the model's outputs for them."""
+        groups = []
+        starts = range(0, len(rows), _BATCH)
+        batches = track(in_order(shards, rows, _BATCH), "calibrating (redshifts)", total=len(starts))
+        for start, batch in zip(starts, batches, strict=True):
+            part = {name: value[start : start + _BATCH] for name, value in out.items()}
+            scans = scan_classes(batch, self.calibration.classes(self.model, part), self.templates)
+            for group in self.calibration.combined(self.model, part, scans, self.templates):
+                groups.append(group._replace(rows=group.rows + start))
+        return groups
+
     def predict(
         self,
         spectra: Any,
@@ -142,7 +165,8 @@ class Predictor:
         ivar, wavelength : array-like [N] or [B, N], optional
             The inverse variance and the wavelength of a flux.
         scan : bool
-            Whether to measure a second redshift by templates, if the model predicts z. It takes most of the time.
+            Whether to measure redshifts by templates too, and to combine them with those of the model, if it predicts
+            z. It takes most of the time.
 
         Returns
         -------
@@ -159,7 +183,8 @@ class Predictor:
               the `Z_FLAGS` that apply;
             - with `scan`, z_scan and z_scan_err, the redshift and its statistical error by `spectromer.scan_redshift`
               with the templates of the predicted class; z_scan_flag, the sum of the `SCAN_FLAGS` that apply, as where
-              z_scan and z disagree;
+              z_scan and the model's own redshift disagree. z is then that of both together (see
+              `spectromer.learning.evidence`), unless the model was trained by an earlier version;
             - for teff, logg and feh, the value and its error (`teff_err`);
             - typical, the fraction of held-out spectra that differ at least as much from the training spectra; unknown,
               whether this fraction is very small;
@@ -190,8 +215,7 @@ class Predictor:
                 self._add_category(table, name, self.calibration.probabilities(name, out[name]).numpy(), blank)
                 continue
             if name == "z":
-                classes = self.calibration.classes(self.model, out)
-                numbers = self._redshifts(out, classes, true_z)
+                numbers, second = self._redshifts(batch, out, true_z, scan)
                 flag = numbers.pop("z_flag") + Z_FLAGS["UNKNOWN"] * unknown
             else:
                 mean, sigma = self.model.head(name).estimate(out[name])
@@ -200,29 +224,34 @@ class Predictor:
                 table[column] = np.where(blank, np.nan, value.double().numpy())
             if name == "z":
                 table["z_flag"] = np.where(blank, Z_FLAGS["NO_DATA"], flag.numpy())
-                if scan:
-                    table.update(scan_columns(batch, classes, numbers["z"]))
+                table.update(second)
         table["typical"] = np.where(blank, np.nan, typical.numpy())
         table["unknown"] = unknown.numpy() & ~blank
         table["warning"] = warnings
         return table
 
-    def _redshifts(self, out: dict[str, Tensor], classes: list[str], true_z: Tensor | None) -> dict[str, Tensor]:
-        found = self.calibration.redshift(self.model, out["z"])
-        bounds = found.quantile(self.calibration.levels(_INTERVALS.values(), classes))
-        numbers = {"z": found.z} | dict(zip(_INTERVALS, bounds.unbind(1), strict=True))
-        numbers["z_err"] = 0.5 * (numbers["z_hi68"] - numbers["z_lo68"])
-        numbers["z_prob"] = found.within(catastrophic_limits(classes))
-        unsure = numbers["z_prob"] < self.calibration.least
-        numbers["z_flag"] = Z_FLAGS["UNSURE"] * unsure + Z_FLAGS["EDGE"] * found.at_edge
-        if true_z is not None:
-            # CRPS = 2 * integral over q from 0 to 1 of the pinball loss of the quantile q (Gneiting & Ranjan 2011).
-            q = (torch.arange(_CRPS_STEPS, dtype=torch.float64) + 0.5) / _CRPS_STEPS
-            at = torch.log1p(found.quantile(self.calibration.levels(q.tolist(), classes)))
-            miss = torch.log1p(true_z.double())[:, None] - at
-            numbers["z_crps"] = 2.0 * torch.maximum(q * miss, (q - 1.0) * miss).mean(1)
-            numbers["z_pit"] = found.cdf(true_z[:, None])[:, 0]
-        return numbers
+    def _redshifts(
+        self, batch: SpectrumBatch, out: dict[str, Tensor], true_z: Tensor | None, scan: bool
+    ) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
+        """The columns of z, and those of the scan."""
+        classes = self.calibration.classes(self.model, out)
+        groups, intervals, second = self.calibration.groups(self.model, out), self.calibration.alone, {}
+        if scan:
+            own = torch.empty(len(batch), dtype=torch.float64)
+            for group in groups:
+                own[group.rows] = group.distribution.z
+            scans = scan_classes(batch, classes, self.templates)
+            second = scans.columns(classes, own)
+            if self.calibration.scanned is not None:
+                intervals = self.calibration.scanned
+                groups = self.calibration.combined(self.model, out, scans, self.templates)
+        numbers: dict[str, Tensor] = {}
+        for group in groups:
+            found = _numbers(group, intervals, None if true_z is None else true_z[group.rows].double())
+            for name, values in found.items():
+                column = numbers.setdefault(name, torch.empty(len(batch), dtype=values.dtype))
+                column[group.rows] = values
+        return numbers, second
 
     def _add_category(self, table: Table, name: str, p: np.ndarray, blank: np.ndarray) -> None:
         """Add the columns of one category, given its probabilities [B, values].
@@ -255,6 +284,25 @@ class Predictor:
         """Predict any number of batches."""
         parts = [self.predict(batch) for batch in batches]
         return vstack(parts, metadata_conflicts="silent") if parts else self.predict([])
+
+
+def _numbers(group: Group, intervals: Intervals, true_z: Tensor | None) -> dict[str, Tensor]:
+    """The columns of z for the spectra of one class."""
+    found, classes = intervals.widened(group.name, group.distribution), [group.name] * len(group.rows)
+    bounds = found.quantile(intervals.levels(_INTERVALS.values(), classes))
+    numbers = {"z": found.z} | dict(zip(_INTERVALS, bounds.unbind(1), strict=True))
+    numbers["z_err"] = 0.5 * (numbers["z_hi68"] - numbers["z_lo68"])
+    numbers["z_prob"] = found.within(catastrophic_limits(classes))
+    unsure = numbers["z_prob"] < intervals.threshold(classes)
+    numbers["z_flag"] = Z_FLAGS["UNSURE"] * unsure + Z_FLAGS["EDGE"] * found.at_edge
+    if true_z is not None:
+        # CRPS = 2 * integral over q from 0 to 1 of the pinball loss of the quantile q (Gneiting & Ranjan 2011).
+        q = (torch.arange(_CRPS_STEPS, dtype=torch.float64) + 0.5) / _CRPS_STEPS
+        at = torch.log1p(found.quantile(intervals.levels(q.tolist(), classes)))
+        miss = torch.log1p(true_z)[:, None] - at
+        numbers["z_crps"] = 2.0 * torch.maximum(q * miss, (q - 1.0) * miss).mean(1)
+        numbers["z_pit"] = found.cdf(true_z[:, None])[:, 0]
+    return numbers
 
 
 def _read_blocks(encoder: ImageEncoder | SpecFormer) -> list[int]:

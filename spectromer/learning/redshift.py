@@ -30,7 +30,7 @@ class LogAxis:
     rows, columns : int
         Shape of the token grid.
     panels : int
-        Number of segments of the axis. They are panels, or the rows of squares of a folded picture.
+        Number of segments of the axis. They are panels, or the rows of squares of a folded picture in one panel.
     stacked : bool
         Whether the segments are stacked vertically. Otherwise they are channels.
     patch : int
@@ -81,9 +81,11 @@ class LogAxis:
         (rows, columns), block = grid, picture.block or 1
         if picture.wavelength_range is None or picture.axis != "log" or columns * patch != picture.size:
             return None
-        folded = picture.block is not None
+        # A folded picture has a row of squares for each segment, strips have a panel.
+        folded = picture.block is not None and picture.panels == 1
         if folded and (patch % block or picture.order != "standard"):
             return None
+        block = block if folded else 1
         panels = picture.size // block if folded else picture.panels
         if picture.stacked and rows % panels and panels % rows:
             return None
@@ -119,7 +121,7 @@ class RedshiftHead(nn.Module):
         self, width: int, axis: LogAxis | None, highest: float, step: float | None = None, templates: int = 8
     ) -> None:
         super().__init__()
-        self.axis, self.templates = axis, templates
+        self.axis, self.templates, self.lowest = axis, templates, _LOWEST
         self.step = axis.step / axis.samples if axis is not None else step or _DEFAULT_STEP
         self.bins = math.ceil((math.log1p(highest) - _LOWEST) / self.step) + 1
         self.pooled = nn.Linear(width, self.bins)
@@ -201,9 +203,8 @@ class RedshiftHead(nn.Module):
 class RedshiftDistribution:
     """Continuous distributions over z, from the probabilities of bins of ln(1 + z).
 
-    The peak around the most probable bin is modelled as a normal distribution in ln(1 + z). It has the mean of the bins
-    of the peak, and its standard deviation, which can be smaller than a bin, is inferred from their variance (see
-    `_peak_sigma`). Outside the peak, the probability of each bin is spread uniformly over its width.
+    The peak around the most probable bin is modelled as a normal distribution in ln(1 + z), which can be narrower than
+    a bin. Outside the peak, the probability of each bin is spread uniformly over its width.
 
     Parameters
     ----------
@@ -211,6 +212,13 @@ class RedshiftDistribution:
         Probabilities of the bins.
     step : float
         Bin width in ln(1 + z).
+    lowest : float
+        Centre of the first bin in ln(1 + z).
+    near : int
+        Number of bins on each side of the most probable one that belong to the peak.
+    peak : (Tensor, Tensor), optional
+        Mean and standard deviation of the peaks in bins, each [B, 1]. By default it is the mean of the bins of the
+        peak, and the standard deviation that follows from their variance (see `_peak_sigma`).
 
     Attributes
     ----------
@@ -220,23 +228,44 @@ class RedshiftDistribution:
         Whether the most probable bin is the first or the last.
     """
 
-    def __init__(self, p: Tensor, step: float) -> None:
-        self._p, self._step, bins = p, step, p.shape[1]
+    def __init__(
+        self,
+        p: Tensor,
+        step: float,
+        lowest: float = _LOWEST,
+        *,
+        near: int = _NEAR,
+        peak: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        self._p, self._step, self._lowest, bins = p, step, lowest, p.shape[1]
+        self._near = min(near, (bins - 1) // 2)
         best = p.argmax(1, keepdim=True)
-        self._first = (best - _NEAR).clamp(0, bins - 2 * _NEAR - 1)
-        index = self._first + torch.arange(2 * _NEAR + 1, device=p.device)
+        self._first = (best - self._near).clamp(0, bins - 2 * self._near - 1)
+        index = self._first + torch.arange(2 * self._near + 1, device=p.device)
         weights = p.gather(1, index)
         self._peak = weights.sum(1, keepdim=True)
-        self._mean = (weights * index).sum(1, keepdim=True) / self._peak
-        variance = (weights * (index - self._mean) ** 2).sum(1, keepdim=True) / self._peak
-        self._sigma = _peak_sigma(variance, self._mean)
+        if peak is None:
+            mean = (weights * index).sum(1, keepdim=True) / self._peak
+            variance = (weights * (index - mean) ** 2).sum(1, keepdim=True) / self._peak
+            peak = mean, _peak_sigma(variance, mean)
+        self._mean, self._sigma = peak
         self._total = p.cumsum(1)
         self._before = self._total.gather(1, self._first) - p.gather(1, self._first)
         self.z = self._redshift(self._mean)[:, 0]
         self.at_edge = ((best == 0) | (best == bins - 1))[:, 0]
 
     def _redshift(self, position: Tensor) -> Tensor:
-        return torch.expm1(_LOWEST + self._step * position)
+        return torch.expm1(self._lowest + self._step * position)
+
+    @property
+    def sigma(self) -> Tensor:
+        """Standard deviation [B] of the peak in ln(1 + z)."""
+        return self._step * self._sigma[:, 0]
+
+    def widened(self, floor: float) -> "RedshiftDistribution":
+        """The distributions after an independent error with the standard deviation `floor` in ln(1 + z) is added."""
+        peak = self._mean, torch.hypot(self._sigma, torch.full_like(self._sigma, floor / self._step))
+        return RedshiftDistribution(self._p, self._step, self._lowest, near=self._near, peak=peak)
 
     def quantile(self, q: Tensor) -> Tensor:
         """Quantiles [B, K] of the distributions for the probabilities q [B, K]."""
@@ -245,18 +274,18 @@ class RedshiftDistribution:
         part = (q - self._total.gather(1, bin_of) + height) / height.clamp(min=1e-300)
         outside = bin_of + part.clamp(0.0, 1.0) - 0.5
         within = torch.special.ndtri(((q - self._before) / self._peak).clamp(1e-9, 1.0 - 1e-9))
-        low, high = self._first - 0.5, self._first + 2 * _NEAR + 0.5
+        low, high = self._first - 0.5, self._first + 2 * self._near + 0.5
         inside = torch.minimum(torch.maximum(self._mean + self._sigma * within, low), high)
         return self._redshift(torch.where((q > self._before) & (q < self._before + self._peak), inside, outside))
 
     def cdf(self, z: Tensor) -> Tensor:
         """Cumulative probabilities [B, K] at z [B, K], the inverse of `quantile`. NaN gives NaN."""
-        position = (torch.log1p(z.double()) - _LOWEST) / self._step
+        position = (torch.log1p(z.double()) - self._lowest) / self._step
         bin_of = (position + 0.5).nan_to_num(0.0).floor().clamp(0, self._p.shape[1] - 1).to(torch.int64)
         height = self._p.gather(1, bin_of)
         outside = self._total.gather(1, bin_of) - height * (1.0 - (position + 0.5 - bin_of).clamp(0.0, 1.0))
         normal = torch.special.ndtr((position - self._mean) / self._sigma.clamp(min=1e-12))
-        low, high = self._first - 0.5, self._first + 2 * _NEAR + 0.5
+        low, high = self._first - 0.5, self._first + 2 * self._near + 0.5
         inside = (self._before + self._peak * normal).clamp(max=1.0)  # a sum that may round above
         return torch.where((position > low) & (position < high), inside, outside)
 

@@ -4,14 +4,13 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -28,6 +27,7 @@ from spectromer.learning.checkpoints import SafetensorsIO, check_resumable
 from spectromer.learning.design import Design
 from spectromer.learning.evaluation import evaluate
 from spectromer.learning.figures import show_figures, write_report
+from spectromer.learning.intervals import Intervals
 from spectromer.learning.model import SpectrumModel
 from spectromer.learning.predictor import Predictor
 from spectromer.learning.targets import Targets
@@ -36,13 +36,13 @@ from spectromer.runs import RunFolder
 from spectromer.shards.feeds import Batches, Feed
 from spectromer.shards.sources import Division, divide
 from spectromer.shards.splits import SPLITS, subsample
-from spectromer.shards.store import ShardSet
+from spectromer.templates import TemplateSet
 
 __all__ = ["train"]
 
 _MAX_GRADIENT_NORM = 1.0
 _DEFAULT_STEPS, _MIN_EPOCHS = 1500, 3  # length of a run without the option epochs
-_CALIBRATION_TRAIN, _CALIBRATION_VAL = 2048, 20000  # largest numbers of spectra per split to calibrate with
+_CALIBRATION_TRAIN, _CALIBRATION_VAL = 2048, 8000  # largest numbers of spectra per split to calibrate with
 
 
 class _Safetensors(ModelCheckpoint):
@@ -164,18 +164,29 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume:
     }
 
 
-def _calibrate(run: RunFolder, shards: ShardSet, rows: dict[str, np.ndarray], values: dict[str, Tensor]) -> None:
+def _calibrate(predictor: Predictor, division: Division, values: dict[str, Tensor], scan: bool) -> Calibration:
     """Fit the calibration to the validation split, and the measure of typical spectra to training features."""
-    predictor = Predictor.load(run.path, calibration=Calibration())
+    shards = division.shards
     chosen = {
-        name: subsample(rows[name], limit) for name, limit in (("train", _CALIBRATION_TRAIN), ("val", _CALIBRATION_VAL))
+        name: subsample(division.rows[name], limit)
+        for name, limit in (("train", _CALIBRATION_TRAIN), ("val", _CALIBRATION_VAL))
     }
     trained, held_out = (predictor.collect(shards, chosen[name], f"calibrating ({name})") for name in chosen)
     labels = {name: value[chosen["val"]] for name, value in values.items()}
-    Calibration.fit(predictor.model, held_out, labels, trained["features"]).save(run.calibration)
+    kindred = torch.from_numpy(chosen["val"] < len(shards) - division.mixed)
+    found = Calibration.fit(predictor.model, held_out, labels, trained["features"], kindred)
+    if scan and found.alone.central:
+        groups = replace(predictor, calibration=found).collect_scans(shards, chosen["val"], held_out)
+        found.scanned = Intervals.fit(groups, labels["z"], kindred)
+    return found
 
 
-def train(config: TrainConfig, resume: bool = False, division: Division | None = None) -> dict[str, Any]:
+def train(
+    config: TrainConfig,
+    resume: bool = False,
+    division: Division | None = None,
+    templates: Sequence[TemplateSet] | None = None,
+) -> dict[str, Any]:
     """Train a model, evaluate it on the test split, and write everything to the run folder.
 
     Parameters
@@ -186,6 +197,8 @@ def train(config: TrainConfig, resume: bool = False, division: Division | None =
         Whether to resume the run in `config.out`.
     division : Division, optional
         The spectra and their splits, if they are already loaded.
+    templates : sequence of TemplateSet, optional
+        As in `Predictor.load`, for the calibration and the evaluation.
 
     Returns
     -------
@@ -241,11 +254,13 @@ def train(config: TrainConfig, resume: bool = False, division: Division | None =
     if resume:
         check_resumable(run.last, task)
     training = _fit(task, loaders, run, resume)
-    _calibrate(run, shards, rows, values)
+    predictor = Predictor.load(run.path, calibration=Calibration(), templates=templates)
+    predictor.calibration = _calibrate(predictor, division, values, config.scan)
+    predictor.calibration.save(run.calibration)
 
     plots.learning_curves(task.history, run.plots / "learning_curves.png")
     metrics: dict[str, Any] = {
-        "test": evaluate(Predictor.load(run.path), shards, rows["test"], run),
+        "test": evaluate(predictor, shards, rows["test"], run, config.scan),
         "counts": {name: len(indices) for name, indices in rows.items()} | {"unreadable": len(division.rejected)},
         "training": training,
     }

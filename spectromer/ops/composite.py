@@ -1,16 +1,21 @@
 """render composed of torch ops and the other operators.
 
-It is a check of the fused kernels, and it draws what exceeds the memory of a GPU block.
+It draws the pictures for which there is no fused kernel, and those that exceed the memory of a GPU block. It is also a
+check of the fused kernels.
 """
+
+import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from spectromer.ops.quantities import LIMITS, relative
 from spectromer.ops.raster import rasterize
 from spectromer.ops.resample import resample
 from spectromer.ops.scaling import limits, rounding
 from spectromer.ops.tables import DTYPES, Tables, wavelength_grid
-from spectromer.picture import Picture
+from spectromer.picture import RELATIVE, Picture
 from spectromer.regions import mark_regions
 
 __all__ = ["composite"]
@@ -40,6 +45,10 @@ def composite(
         step = picture.size / index.shape[2]
         x = ((torch.arange(index.shape[2], device=flux.device) + 0.5) * step).float().expand(index.shape)
     values = flux.masked_fill(~good, torch.nan)
+    shown_relative = {}
+    if picture.wavelength_range is not None and set(picture.channels) & set(RELATIVE):
+        low, high = picture.wavelength_range
+        shown_relative = relative(flux, ivar, math.log(high / low) / picture.bins)
 
     def in_panels(rows: Tensor) -> Tensor:
         """Split values of bins [B, N] into panels [B, panels, L], padded with NaN."""
@@ -50,7 +59,13 @@ def composite(
         if quantity in ("mask", "regions"):
             marked = ~good if quantity == "mask" else marks.to(torch.bool).expand(good.shape)  # type: ignore[union-attr]
             shown = marked.gather(1, index.flatten(1)).view(index.shape) & inside
-            drawn = _squares(255 * shown[:, 0], picture) if picture.block else _columns(x, shown, inside, picture)
+            drawn = _squares(255 * shown.flatten(1), picture) if picture.block else _columns(x, shown, inside, picture)
+        elif quantity in shown_relative:
+            series = shown_relative[quantity]
+            if quantity == "lines" and picture.block:  # what is masked is no line
+                series = torch.where(good.any(1, keepdim=True), series.nan_to_num(0.0), series)
+            scale = replace(picture, scale=LIMITS[quantity])
+            drawn = _values(in_panels(series), None, x, scale, None)
         else:
             series = {"first": _gradient(values), "second": _gradient(_gradient(values))}.get(quantity, values)
             sigma = in_panels(ivar.rsqrt()) if quantity == "error" else None
@@ -87,7 +102,7 @@ def _values(series: Tensor, sigma: Tensor | None, x: Tensor, picture: Picture, f
         sigma = (1.0 - 2.0 * picture.margin) * sigma.masked_fill(series.isnan(), torch.nan) / span
         sigma = sigma.masked_fill(flat, torch.nan)
     if picture.block:
-        return _squares(_levels(fraction if sigma is None else sigma)[:, 0], picture)
+        return _squares(_levels(fraction if sigma is None else sigma).flatten(1), picture)
     height = picture.size // panels if picture.stacked else picture.size
     y = height * (1.0 - fraction)
     upper, lower = (y, None) if sigma is None else (y - height * sigma, (y + height * sigma).reshape(-1, length))
@@ -161,6 +176,8 @@ def _squares(levels: Tensor, picture: Picture) -> Tensor:
     count = min(levels.shape[1], side * side)
     cells[:, :count] = levels[:, :count]
     cells = cells.view(-1, side, side)
+    if picture.panels > 1:  # each panel is filled column after column
+        cells = cells.view(len(cells), picture.panels, side, -1).transpose(2, 3).reshape(cells.shape)
     if picture.order == "boustrophedon":
         cells[:, 1::2] = cells[:, 1::2].flip(2)
     image = cells.repeat_interleave(block, 1).repeat_interleave(block, 2)
@@ -195,6 +212,8 @@ def _columns(x: Tensor, marked: Tensor, inside: Tensor, picture: Picture) -> Ten
 
 def _channels(planes: Tensor, picture: Picture) -> Tensor:
     """Combine planes uint8 [B, K, size, size] into the channels of the image, in its data type."""
+    if picture.plain and picture.dtype == "uint8":
+        return planes
     tables = Tables.of(picture, planes.device)
     if tables.colormap is not None:
         levels = tables.colormap[planes[:, 0].long()].permute(0, 3, 1, 2).float()

@@ -48,6 +48,9 @@ def render(
             Three segments on top of each other, as the channels of one image.
         "folded"
             A square of pixels for each bin, in rows from left to right.
+        "strips"
+            A square for each bin, in panels that are filled column after column, so that a square part of the image
+            shows neighbouring bins. The channels are the lines, the continuum and the signal-to-noise ratio.
         "thesis-plot", "thesis-overlap"
             matplotlib's figure of each spectrum, with the spectrum's own pixels, wavelength range and flux range. The
             spectrum is drawn in one piece, or as three pieces on top of each other in red, green and blue.
@@ -110,6 +113,7 @@ class _Drawing(NamedTuple):
 
     picture: Picture
     grid: Tensor | None
+    quantities: Tensor  # values of _C.Quantity, int32
     tables: Tables
     args: "_C.RenderArgs"
 
@@ -118,14 +122,16 @@ class _Drawing(NamedTuple):
 def _drawing(options: str, device: torch.device) -> _Drawing:
     picture = Picture.from_json(options)
     tables = Tables.of(picture, device)
+    codes = [_C.Quantity.__members__[name].value for name in picture.channels]
+    quantities = torch.tensor(codes, dtype=torch.int32)
     scale, (low, high) = (picture.scale, (0.0, 0.0)) if isinstance(picture.scale, str) else ("fixed", picture.scale)
     args = _C.RenderArgs(
         size=picture.size,
         panels=picture.panels,
         stacked=picture.stacked,
         log_axis=picture.axis == "log",
-        quantities=tables.quantities.data_ptr(),
-        quantity_count=len(tables.quantities),
+        quantities=quantities.data_ptr(),
+        quantity_count=len(quantities),
         block=picture.block or 0,
         boustrophedon=picture.order == "boustrophedon",
         scale=_C.Scale.__members__[scale],
@@ -147,11 +153,13 @@ def _drawing(options: str, device: torch.device) -> _Drawing:
         factor=tables.factor.data_ptr(),
         offset=tables.offset.data_ptr(),
     )
-    return _Drawing(picture, wavelength_grid(picture, device), tables, args)
+    return _Drawing(picture, wavelength_grid(picture, device), quantities, tables, args)
 
 
 def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tensor:
-    picture, grid, _, drawing = kept_for_graphs(_drawing(options, flux.device), flux.device)
+    if not Picture.from_json(options).fused:
+        return composite(flux, ivar, wavelength, Picture.from_json(options))
+    picture, grid, _, _, drawing = kept_for_graphs(_drawing(options, flux.device), flux.device)
     spectra = ResampleCall(flux, ivar, wavelength, grid, "flux_conserving", 0.0, None, None, MAX_GAP)
     if grid is None and picture.axis == "log" and flux.device.type == "cpu" and bool((wavelength[..., :1] <= 0).any()):
         raise ArgumentError("wavelength must be above 0 on a logarithmic axis; it is not")

@@ -270,7 +270,7 @@ def _vertex(chi2: Tensor, s: TemplateSet) -> tuple[Tensor, Tensor, Tensor, Tenso
     safe = torch.where(curved, curvature, 1.0)
     offset = torch.where(curved, 0.5 * (near[0] - near[1]) / safe, 0.0)
     known = lowest.isfinite()
-    scale = s.step * math.log(10.0)
+    scale = s.ln_step
     z = torch.expm1(scale * (index + s.shifts[0] + offset))
     error = (1.0 + z) * scale * (2.0 / safe).sqrt()
     return (

@@ -6,7 +6,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from spectromer.ops._native import _C
 from spectromer.picture import Picture, broadcast
 
 __all__ = ["DTYPES", "Tables", "wavelength_grid"]
@@ -16,12 +15,10 @@ DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "bfloat16": torch.bflo
 
 @dataclass(frozen=True)
 class Tables:
-    """Options of a picture as tensors. All are on one device except `quantities`, which stays on the CPU.
+    """Options of a picture as tensors on one device.
 
     Attributes
     ----------
-    quantities : Tensor [Q] int32
-        Values of `_C.Quantity`.
     alpha : Tensor [planes] float32
         Opacity of each plane.
     inks : Tensor [planes, 3] float32, optional
@@ -32,7 +29,6 @@ class Tables:
         Coefficients of the output factor * level + offset. A uint8 output is the level itself.
     """
 
-    quantities: Tensor
     alpha: Tensor
     inks: Tensor | None
     colormap: Tensor | None
@@ -60,7 +56,6 @@ def _tables(picture: Picture, device: torch.device | str) -> Tables:
     mean = torch.tensor(broadcast(picture.mean, count, "mean", "channel"), dtype=torch.float64)
     std = torch.tensor(broadcast(picture.std, count, "std", "channel"), dtype=torch.float64)
     return Tables(
-        quantities=torch.tensor([_C.Quantity.__members__[name].value for name in picture.channels], dtype=torch.int32),
         alpha=torch.tensor(broadcast(picture.alpha, picture.planes, "alpha", "plane"), dtype=torch.float32).to(device),
         inks=None if inks is None else inks.to(device),
         colormap=None if colormap is None else colormap.to(device),

@@ -213,11 +213,14 @@ class Division:
         The rows of train, val and test.
     rejected : list of ReadError
         The files that could not be read, with reasons.
+    mixed : int
+        Number of simulated spectra that are mixed in. They are the last rows of `shards`.
     """
 
     shards: ShardSet
     rows: dict[str, np.ndarray]
     rejected: list[ReadError]
+    mixed: int = 0
 
 
 def _why_unusable(asked: "DataConfig", read: int, rejected: list[ReadError]) -> str:
@@ -273,10 +276,11 @@ def divide(asked: "DataConfig") -> Division:
                 f"{count(objects, 'object')} {'is' if able == 1 else 'are'} too few to be divided by "
                 f"--split {' '.join(f'{part:g}' for part in asked.split)}"
             )
-    if asked.data is not None and asked.mix:
-        simulated = load_simulated(asked.mix, asked.seed)
+    mixed = 0 if asked.data is None else asked.mix
+    if mixed:
+        simulated = load_simulated(mixed, asked.seed)
         more = split_by_object(simulated.index["object"].to_pylist(), asked.split, asked.seed)
         rows |= {name: np.concatenate([rows[name], more[name] + len(shards)]) for name in ("train", "val")}
         shards = ShardSet.join([shards, simulated])
         print(f"{len(more['train'])} simulated spectra are added to train, and {len(more['val'])} to val.")
-    return Division(shards, rows, rejected)
+    return Division(shards, rows, rejected, mixed)

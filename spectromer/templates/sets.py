@@ -79,6 +79,11 @@ class TemplateSet:
         return 10.0 ** (self.step * (self.first + torch.arange(self.flux.shape[1], dtype=torch.float64)))
 
     @property
+    def ln_step(self) -> float:
+        """The step of ln of the wavelength."""
+        return self.step * math.log(10.0)
+
+    @property
     def shifts(self) -> tuple[int, int]:
         """The first and the last shift within `z_range`, in steps of the grid."""
         low, high = (math.log10(1.0 + z) / self.step for z in self.z_range)
