@@ -1,18 +1,21 @@
-"""Make the default model of the package, or evaluate it again.
+"""Make the default model and the templates of the package, or evaluate them again.
 
 `python benchmarks/make_model.py --real ../shared/data/catalog.csv --out runs/model` trains on the simulated survey,
-then on real and simulated spectra together, and writes spectromer/models/default. If the command is repeated, it
-continues with what is missing. With `--check`, it evaluates the model in the package on the same test split of real
-spectra, which was used neither for training nor for calibration, and compares the figures with those in the package.
+then on real and simulated spectra together, and writes spectromer/models/default. It also makes the templates of the
+scan, spectromer/templates/default.safetensors, from the same real spectra. If the command is repeated, it continues
+with what is missing. With `--check`, it evaluates the model in the package on the same test split of real spectra,
+which was used neither for training nor for templates or calibration, and compares the figures with those in the
+package.
 """
 
-import csv
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tyro
+from make_templates import read_real, write
+from real import SHORTEST, SIMULATED, TARGETS, catalogue, templates_of, tuning
 from rich.console import Console
 
 from spectromer.config import TrainConfig
@@ -24,9 +27,8 @@ from spectromer.learning.training import train
 from spectromer.learning.zoo import DEFAULT, find_model
 from spectromer.runs import RunFolder
 from spectromer.shards.sources import divide
+from spectromer.templates import DEFAULT as TEMPLATES
 
-TARGETS = ("class", "subclass", "z", "teff", "logg", "feh")
-LEFT_OUT = "LAMOST DR13"  # a release whose terms are not clear
 MODEL = Path(__file__).resolve().parents[1] / "spectromer" / "models" / DEFAULT
 ABOUT = """
 ## Training
@@ -60,33 +62,11 @@ class Options:
     """Evaluate the model in the package instead of making it."""
 
 
-def catalogue(options: Options) -> Path:
-    """Write the catalogue of the spectra that are used, with absolute paths."""
-    options.out.mkdir(parents=True, exist_ok=True)
-    with options.real.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if not row["release"].startswith(LEFT_OUT)]
-    path = options.out / "real.csv"
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, rows[0].keys())
-        table.writeheader()
-        table.writerows(row | {"path": str((options.real.parent / row["path"]).resolve())} for row in rows)
-    return path
-
-
 def main(options: Options) -> None:
     """Train what is missing and write the model, or check it."""
     simulated = TrainConfig(out=options.out / "simulated", targets=TARGETS, seed=options.seed)
-    tuned = TrainConfig(
-        data=catalogue(options),
-        out=options.out / "real",
-        targets=TARGETS,
-        split=(0.7, 0.1, 0.2),
-        seed=options.seed,
-        mix=options.mix,
-        checkpoint=simulated.out,
-        epochs=options.epochs,
-        lr=options.lr,
-    )
+    data = catalogue(options.real, options.out / "real.csv", SHORTEST)
+    tuned = tuning(data, simulated.out, options.out / "real", options)
     division = divide(tuned)
     if options.check:
         again = RunFolder(options.out / "check")
@@ -95,6 +75,11 @@ def main(options: Options) -> None:
         lines = compare([("in the package", RunFolder(find_model()).read_metrics()["test"]), ("now", figures)])
         show_comparison(lines, Console())
         return
+    files = np.array(division.shards.index["path"].to_pylist())[division.rows["train"]]
+    real, mixed = int((files != "").sum()), int((files == "").sum())
+    templates = templates_of(division, read_real(options.real), options.seed)
+    command = "python benchmarks/make_model.py --real CATALOG"
+    write(templates, TEMPLATES, command, SIMULATED, real)
     if not RunFolder(options.out / "simulated").metrics.is_file():
         train(simulated)
     if not RunFolder(options.out / "real").metrics.is_file():
@@ -102,8 +87,6 @@ def main(options: Options) -> None:
     shutil.rmtree(MODEL, ignore_errors=True)
     MODEL.parent.mkdir(exist_ok=True)
     export(options.out / "real", MODEL, formats=(), half=True)
-    files = np.array(division.shards.index["path"].to_pylist())[division.rows["train"]]
-    real, mixed = int((files != "").sum()), int((files == "").sum())
     card = MODEL / "README.md"
     card.write_text(
         card.read_text() + ABOUT.format(seed=options.seed, simulated=simulated.simulated, real=real, mixed=mixed)

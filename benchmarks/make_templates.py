@@ -8,6 +8,7 @@ PASP 124, 1015) to simulated spectra without noise, at rest, and to real spectra
 import math
 import sys
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,24 +180,20 @@ def components(flux: np.ndarray, weights: np.ndarray, start: np.ndarray, iterati
 
 
 def make(
-    name: str,
-    real: Real | None,
-    exclude: int | None,
-    simulated: np.ndarray,
-    count: int,
-    iterations: int,
-    share: float = 1.0,
+    name: str, real: Real | None, used: np.ndarray, simulated: np.ndarray, iterations: int = 6, share: float = 0.3
 ) -> TemplateSet:
-    """The templates of one class. `share` is the summed weight of simulated spectra relative to that of real ones."""
+    """The templates of one class, from simulated spectra at rest and from the real spectra that are `used` [n] bool.
+
+    `share` is the summed weight of the simulated spectra relative to that of the real ones.
+    """
     kind = KINDS[name]
+    count = kind.count
     flux, weights = simulated, np.full(simulated.shape, 1.0, np.float32)
     start = np.linalg.svd(simulated[: max(300, count)], full_matrices=False)[2][:count]
     if real is not None:
-        used = (real.kind == name) & (real.fold != exclude)
-        rows = np.flatnonzero(used)
+        rows = np.flatnonzero((real.kind == name) & used)
         observed, w = weighted(*real_at_rest(name, [real.spectra[i] for i in rows], real.z[rows]))
         w = w / np.percentile(w[w > 0], 90)
-        # Where there are few real spectra, all of them together count as the simulated ones do.
         weights = weights * (share * max(w.sum(), 1.0) / weights.sum())
         weights = np.maximum(weights, 1e-4)
         flux, weights = np.concatenate([flux, observed]), np.concatenate([weights, w])
@@ -206,22 +203,27 @@ def make(
     )
 
 
+def write(sets: Sequence[TemplateSet], path: Path, command: str, simulated: int, real: int) -> None:
+    """Write templates with their licence and their origin."""
+    about = {
+        "licence": "MIT, as the package. They are averages; no spectrum can be recovered from them.",
+        "origin": f"{simulated} simulated spectra of each class, and {real} real spectra of SDSS and LAMOST",
+        "command": command,
+    }
+    save(sets, path, about=about)
+
+
 def main(options: Options) -> None:
     """Make the templates of all classes and write them."""
     real = None if options.real is None else read_real(options.real)
+    kept = np.zeros(0, bool) if real is None else real.fold != options.exclude_fold
     sets = []
     for name, kind in KINDS.items():
         simulated = simulated_at_rest(name, options.simulated, options.seed)
-        sets.append(make(name, real, options.exclude_fold, simulated, kind.count, options.iterations))
+        sets.append(make(name, real, kept, simulated, options.iterations))
         print(f"{name}: {kind.count} templates, {options.simulated} simulated spectra")
-    used = 0 if real is None else int((real.fold != options.exclude_fold).sum())
-    about = {
-        "licence": "MIT, as the package. They are averages; no spectrum can be recovered from them.",
-        "origin": f"{options.simulated} simulated spectra of each class, seed {options.seed}, and {used} real spectra "
-        "of SDSS and LAMOST",
-        "command": "python benchmarks/make_templates.py" + ("" if real is None else " --real CATALOG"),
-    }
-    save(sets, options.out, about=about)
+    command = "python benchmarks/make_templates.py" + ("" if real is None else " --real CATALOG")
+    write(sets, options.out, command, options.simulated, int(kept.sum()))
     print(f"{options.out}: {options.out.stat().st_size / 1e3:.0f} kB")
 
 

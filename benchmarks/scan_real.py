@@ -43,7 +43,7 @@ def scanned(options: Options, real: Real, rows: np.ndarray) -> dict[str, np.ndar
     found = {name: np.full(shape, np.nan) for name in ("set_z", "set_chi2", "set_z_err")}
     found["flag"] = np.ones(len(rows), bool)
     for fold in range(FOLDS):
-        sets = [make(name, real, fold, simulated[name], KINDS[name].count, options.iterations) for name in KINDS]
+        sets = [make(name, real, real.fold != fold, simulated[name], options.iterations) for name in KINDS]
         inside = np.flatnonzero(real.fold[rows] == fold)
         for part in np.array_split(inside, max(1, len(inside) // CHUNK)):
             batch = SpectrumBatch.from_spectra([real.spectra[i] for i in rows[part]])

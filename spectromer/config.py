@@ -15,6 +15,7 @@ __all__ = ["PRESETS", "SPECFORMER", "BaselineConfig", "DataConfig", "TrainConfig
 
 HeadKind = Literal["linear", "mlp"]
 RedshiftMethod = Literal["correlation", "pooled"]
+Pooling = Literal["positions", "mean"]
 SPECFORMER = "specformer"  # the only model that is not a timm ViT
 
 
@@ -78,6 +79,9 @@ class TrainConfig(DataConfig):
     redshift_head: RedshiftMethod = "correlation"
     """Input of the redshift head: "correlation" cross-correlates the tokens along the wavelength axis, "pooled" uses
     only the mean token."""
+    pooling: Pooling = "positions"
+    """Features of the image that the heads read: "mean" is the mean token of the ViT; "positions" adds to it a linear
+    function of all tokens, in which each position has its own weights."""
     keep_patches: float = 1.0
     """Fraction of an image's patches that the ViT reads. The patches with the most ink are kept."""
     picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("strips", size=128, panels=8)  # noqa: RUF009 - it is immutable

@@ -23,8 +23,8 @@ class StartConfig:
     preset: Literal["default", "thesis"] = "default"
     """Preset that sets the defaults. "thesis" has the picture, the model and the training settings of the thesis."""
     style: Literal[tuple(STYLES)] | None = None  # type: ignore[valid-type]
-    """Style that sets the defaults of the picture; by default "strips". "strips" and "panels" have one panel for each row
-    of the model's patches."""
+    """Style that sets the defaults of the picture; by default "strips". "strips" and "panels" have one panel for each
+    row of the model's patches."""
     resume: Path | None = None
     """A run folder whose training is resumed where it stopped."""
 

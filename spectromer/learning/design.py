@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from timm.models.vision_transformer import VisionTransformer
 
-from spectromer.config import SPECFORMER, HeadKind, RedshiftMethod
+from spectromer.config import SPECFORMER, HeadKind, Pooling, RedshiftMethod
 from spectromer.errors import ModelError, RunError, SpectromerError
 from spectromer.learning.backbone import create_backbone
 from spectromer.learning.checkpoints import check_weights
@@ -33,8 +33,8 @@ class Design:
         The picture drawn of each spectrum; None for "specformer", whose input is a sequence.
     targets : Targets
         The targets of the model.
-    heads, redshift_head, keep_patches
-        As in `SpectrumModel` and `ImageEncoder`.
+    heads, redshift_head, keep_patches, pooling
+        As in `SpectrumModel` and `ImageEncoder`. Models of earlier versions have the pooling "mean".
 
     Raises
     ------
@@ -50,6 +50,7 @@ class Design:
     heads: HeadKind = "linear"
     redshift_head: RedshiftMethod = "correlation"
     keep_patches: float = 1.0
+    pooling: Pooling = "mean"
 
     def __post_init__(self) -> None:
         if (self.picture is None) != (self.model == SPECFORMER):
@@ -108,5 +109,5 @@ class Design:
         else:
             size, channels = self.picture.size, self.picture.image_channels
             backbone = backbone or create_backbone(self.model, size=size, channels=channels)
-            encoder = ImageEncoder(backbone, self.picture, self.keep_patches)
+            encoder = ImageEncoder(backbone, self.picture, self.keep_patches, self.pooling)
         return SpectrumModel(encoder, self.targets, self.heads, self.redshift_head)

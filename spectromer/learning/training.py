@@ -67,7 +67,7 @@ def _with_defaults(config: TrainConfig, spectra: int) -> TrainConfig:
 
 def _design_options(design: Design, config: TrainConfig) -> dict[str, Any]:
     """The options of a run that the design of its model sets. The picture is kept if the model has none."""
-    names = ("model", "picture", "heads", "redshift_head", "keep_patches")
+    names = ("model", "picture", "heads", "redshift_head", "keep_patches", "pooling")
     return {name: getattr(design, name) for name in names} | {"picture": design.picture or config.picture}
 
 
@@ -108,7 +108,8 @@ def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Tar
         raise ModelError(f"--checkpoint {config.checkpoint}: {SPECFORMER} can start only from a run folder")
 
     def fresh(targets: Targets) -> tuple[Design, SpectrumModel]:
-        design = Design(config.model, picture, targets, config.heads, config.redshift_head, config.keep_patches)
+        options = {name: getattr(config, name) for name in ("heads", "redshift_head", "keep_patches", "pooling")}
+        design = Design(config.model, picture, targets, **options)
         return design, design.build(backbone)
 
     return fresh
