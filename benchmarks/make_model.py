@@ -50,9 +50,9 @@ class Options:
     """A catalogue of real spectra with the columns path and release, as that of ../shared/data."""
     out: Path = Path("runs/model")
     """A folder for the runs. Finished ones are reused."""
-    mix: int = 3000
+    mix: int = 800
     """Number of simulated spectra among the real ones."""
-    epochs: int = 12
+    epochs: int = 30
     """Number of epochs with real spectra."""
     lr: float = 5e-4
     """Peak learning rate with real spectra."""

@@ -57,11 +57,11 @@ class Options:
     scan: bool = True
     """Also measure the class and the redshift by the least chi-square of the templates."""
     folds: int = 5
-    epochs: int = 12
+    epochs: int = 30
     """Number of epochs, both from scratch and for fine-tuning."""
     lr: float = 5e-4
     """Learning rate of the fine-tuning."""
-    mix: int = 3000
+    mix: int = 800
     """Number of simulated spectra among the real ones, for fine-tuning."""
     seed: int = 0
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
@@ -16,10 +16,11 @@ from spectromer.learning.model import SpectrumModel
 from spectromer.shards.feeds import Feed
 from spectromer.spectra import SpectrumBatch
 
-__all__ = ["History", "Position", "SpectrumTask"]
+__all__ = ["Averaging", "History", "Position", "SpectrumTask"]
 
 LR_FROM_SCRATCH, LR_FROM_WEIGHTS = 2e-3, 1e-4
 _WARMUP = 0.05  # fraction of the steps
+_DECAY = 0.995  # of the running average of the weights, after a start in which it forgets faster
 # On a CPU torch's generator takes 32 bits of its seed. This factor keeps the steps of two runs far apart in them.
 _SEEDS_APART = 0x9E3779B1
 
@@ -91,6 +92,17 @@ class SpectrumTask(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the learning curves."""
         self.history = checkpoint["history"]
+
+
+class Averaging(WeightAveraging):
+    """An exponential moving average of the weights, which is what is validated and saved."""
+
+    def __init__(self) -> None:
+        def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+            decay = min(_DECAY, (1.0 + int(count)) / (10.0 + int(count)))
+            return decay * averaged + (1.0 - decay) * current
+
+        super().__init__(avg_fn=average)
 
 
 class History(Callback):

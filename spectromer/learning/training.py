@@ -31,7 +31,7 @@ from spectromer.learning.intervals import Intervals
 from spectromer.learning.model import SpectrumModel
 from spectromer.learning.predictor import Predictor
 from spectromer.learning.targets import Targets
-from spectromer.learning.task import LR_FROM_SCRATCH, LR_FROM_WEIGHTS, History, Position, SpectrumTask
+from spectromer.learning.task import LR_FROM_SCRATCH, LR_FROM_WEIGHTS, Averaging, History, Position, SpectrumTask
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import Batches, Feed
 from spectromer.shards.sources import Division, divide
@@ -130,6 +130,7 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume:
         plugins=[SafetensorsIO()],
         logger=TensorBoardLogger(run.path, name="tensorboard", version=""),
         callbacks=[
+            Averaging(),
             History(),
             Position(loaders[0]),
             _Safetensors(
