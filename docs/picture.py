@@ -9,7 +9,8 @@ from spectromer import SpectrumBatch, render
 from spectromer.surveys.simulated import simulate
 
 WANTED = (("STAR", "A"), ("STAR", "M"), ("GALAXY", ""), ("GALAXY", "STARBURST"), ("QSO", "BROADLINE"))
-STYLES = {"plot": {}, "panels": {"panels": 14}, "overlap": {}, "folded": {}, "thesis-plot": {}, "thesis-overlap": {}}
+PANELS = {"panels": 14}
+STYLES = {"plot": {}, "panels": PANELS, "overlap": {}, "folded": {}, "strips": PANELS, "thesis-plot": {}}
 
 
 def main() -> None:

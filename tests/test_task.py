@@ -1,8 +1,10 @@
 """A step of training has its learning rates and its augmentation; a checkpoint keeps more than the weights."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import lightning
 import pytest
 import torch
 
@@ -10,7 +12,7 @@ from spectromer import Picture, SpectrumBatch
 from spectromer.config import TrainConfig
 from spectromer.learning.design import Design
 from spectromer.learning.targets import Targets
-from spectromer.learning.task import Position, SpectrumTask
+from spectromer.learning.task import Averaging, Position, SpectrumTask
 
 pytestmark = pytest.mark.filterwarnings(
     "default"  # Lightning's, TensorBoard's and rich's own warnings are not this package's to mend
@@ -96,3 +98,39 @@ def test_a_checkpoint_keeps_the_curves_and_the_place() -> None:
     feed, other = Feed(epoch=1, batch=7), Feed()
     Position(other).load_state_dict(Position(feed).state_dict())
     assert other.place == {"epoch": 1, "batch": 7}
+
+
+class Counter(lightning.LightningModule):
+    """One number, which grows by 1 in each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = torch.nn.Parameter(torch.zeros(()))
+
+    def training_step(self, *_: Any) -> torch.Tensor:
+        return -self.number
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 400])
+def test_the_weights_are_a_moving_average(tmp_path: Path, steps: int) -> None:
+    """A short run forgets its first weights at once, and a long one averages about 200 steps."""
+    counter = Counter()
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        default_root_dir=tmp_path,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Averaging()],
+    )
+    trainer.fit(counter, torch.utils.data.DataLoader(torch.zeros(steps, 1)))
+    want = 1.0  # the first update takes the weights as they are
+    for count in range(1, steps):
+        decay = min(0.995, (1 + count) / (10 + count))
+        want = decay * want + (1 - decay) * (count + 1)
+    assert float(counter.number.detach()) == pytest.approx(want, rel=1e-4)
