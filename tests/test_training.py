@@ -134,14 +134,15 @@ def tuned(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_is_a_checkpoint(run: Path, tuned: Path) -> None:
-    """Its images and model are taken over, and a frozen encoder stays as it is while the heads learn."""
+    """Its images and model are taken over, and a frozen backbone stays as it is while pooling and heads learn."""
     earlier, now = RunFolder(run).read_model(Design), RunFolder(tuned).read_model(Design)
     assert now.picture == earlier.picture == RunFolder(tuned).read_config().picture
     assert now.model == earlier.model == RunFolder(tuned).read_config().model
     assert now.targets.scale["teff"] == earlier.targets.scale["teff"] and "logg" in now.targets.scale
     before, after = load_weights(run / "best.safetensors"), load_weights(tuned / "best.safetensors")
-    encoder = [name for name in after if ".encoder." in name]
-    assert encoder and all(torch.equal(before[name], after[name]) for name in encoder)
+    backbone = [name for name in after if ".encoder.backbone." in name]
+    assert backbone and all(torch.equal(before[name], after[name]) for name in backbone)
+    assert not torch.equal(before["model.encoder.place.weight"], after["model.encoder.place.weight"])
     for name in ("model.heads.z_head.unfold.weight", "model.heads.teff_head.output.weight"):
         assert 0.0 < float((after[name] - before[name]).abs().max()) < 0.01
 

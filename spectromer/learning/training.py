@@ -25,6 +25,7 @@ from spectromer.learning.backbone import create_backbone, has_published_weights
 from spectromer.learning.calibration import Calibration
 from spectromer.learning.checkpoints import SafetensorsIO, check_resumable
 from spectromer.learning.design import Design
+from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.evaluation import evaluate
 from spectromer.learning.figures import show_figures, write_report
 from spectromer.learning.intervals import Intervals
@@ -232,7 +233,8 @@ def train(
     design, model = build(Targets.fit(config.targets, shards.believed.take(rows["train"])))
     config = replace(_with_defaults(config, len(rows["train"])), **_design_options(design, config), out=run.path)
     if config.frozen:
-        model.encoder.requires_grad_(False)
+        encoder = model.encoder
+        (encoder.backbone if isinstance(encoder, ImageEncoder) else encoder).requires_grad_(False)
 
     run.create()
     run.write_config(config)
