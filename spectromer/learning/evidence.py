@@ -2,11 +2,12 @@ r"""Redshifts by all evidence: the model's distribution as a prior, and the chi-
 
 For a spectrum of class c, the probability of the redshift z on the grid of the templates of c is
 
-.. math:: p(z) \propto p_{model}(z) \, \exp(-\chi^2_c(z) / 2 T), \qquad T = 4 \max(1, \chi^2_{min} / n),
+.. math:: p(z) \propto p_{model}(z) \, \exp(-\chi^2_c(z) / 2 T), \qquad T = f_c \max(1, \chi^2_{min} / n),
 
 with n degrees of freedom. Where the best fit has a chi-square above n, the errors are taken to be too small, as usual.
-The factor of 4 allows for what a few templates cannot fit. On real spectra of SDSS and LAMOST, factors from 2 to 16
-give equally good redshifts (docs/results.md).
+The factor f, 16 for quasars and 4 for other classes, allows for what a few templates cannot fit. On real spectra of
+SDSS and LAMOST, factors from 4 to 32 for quasars and from 2 to 8 for galaxies give redshifts that are right equally
+often (docs/results.md).
 """
 
 import math
@@ -30,8 +31,9 @@ __all__ = ["SCAN_FLAGS", "Group", "Scans", "grouped", "package_templates", "post
 #: Bits of `z_scan_flag`. UNSURE: the scan is in doubt (see `RedshiftScan.flag`). DISAGREES: z_scan differs from the
 #: model's own redshift by more than the limit above which a redshift is catastrophic.
 SCAN_FLAGS = {"UNSURE": 1, "DISAGREES": 2}
-_TEMPERATURE = 4.0
-_ANYWHERE = 1e-3  # probability that the redshift is anywhere in the range of the templates, whatever the model says
+_FACTOR = {"QSO": 16.0}  # f of each class
+_OTHER_FACTOR = 4.0
+_ANYWHERE = 1e-5  # probability that the redshift is anywhere in the range of the templates, whatever the model says
 
 
 class Group(NamedTuple):
@@ -123,7 +125,8 @@ def posterior(
     prior = p[:, below] * (1.0 - part) + p[:, below + 1] * part
     prior = torch.where((place >= 0) & (place <= head.bins - 1), prior, 0.0) * templates.ln_step / head.step
     prior = (1.0 - _ANYWHERE) * prior + _ANYWHERE / len(axis)
-    log_p = prior.log() - 0.5 * above / (_TEMPERATURE * reduced.clamp(min=1.0))[:, None]
+    factor = _FACTOR.get(templates.name, _OTHER_FACTOR)
+    log_p = prior.log() - 0.5 * above / (factor * reduced.clamp(min=1.0))[:, None]
 
     p = log_p.softmax(1)
     near = math.floor(float(catastrophic_limits([templates.name])) / templates.ln_step)
