@@ -140,7 +140,7 @@ class Predictor:
         batches = track(in_order(shards, rows, _BATCH), "calibrating (redshifts)", total=len(starts))
         for start, batch in zip(starts, batches, strict=True):
             part = {name: value[start : start + _BATCH] for name, value in out.items()}
-            scans = scan_classes(batch, self.calibration.classes(self.model, part), self.templates)
+            scans = scan_classes(batch.to(self.device), self.calibration.classes(self.model, part), self.templates)
             for group in self.calibration.combined(self.model, part, scans, self.templates):
                 groups.append(group._replace(rows=group.rows + start))
         return groups
@@ -240,7 +240,7 @@ class Predictor:
             own = torch.empty(len(batch), dtype=torch.float64)
             for group in groups:
                 own[group.rows] = group.distribution.z
-            scans = scan_classes(batch, classes, self.templates)
+            scans = scan_classes(batch.to(self.device), classes, self.templates)
             second = scans.columns(classes, own)
             if self.calibration.scanned is not None:
                 intervals = self.calibration.scanned
