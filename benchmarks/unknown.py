@@ -1,10 +1,13 @@
 """Fractions of unphysical spectra that a model marks as unknown, and of their redshifts that it flags.
 
-Run `python benchmarks/unknown.py RUN` with a run on the simulated survey.
+Run `python benchmarks/unknown.py RUN` with a run on the simulated survey, whose spectra are then altered. With
+`--sky CATALOG`, the run must be one on real spectra, as of benchmarks/real.py. The spectra of its test split are
+altered, and the sky fibres of the catalogue (sourcetype SKY) are added.
 """
 
+import csv
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from spectromer import Predictor
+from spectromer import Predictor, Spectrum, read
+from spectromer.runs import RunFolder
+from spectromer.shards.sources import divide
 from spectromer.surveys.simulated import simulate
 
 COUNT, SEED = 500, 77
@@ -49,17 +54,55 @@ ALTERED: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def main(run: tyro.conf.Positional[Path]) -> None:
+def _arms(spectrum: Spectrum) -> Spectrum:
+    """The red arm is brighter by half, as after a wrong flux calibration."""
+    return replace(spectrum, flux=torch.where(spectrum.wavelength > 5900.0, 1.5 * spectrum.flux, spectrum.flux))
+
+
+def _cut(spectrum: Spectrum) -> Spectrum:
+    """Only the first 700 good pixels are left."""
+    good = spectrum.ivar > 0
+    return replace(spectrum, ivar=torch.where(good.cumsum(0) <= 700, spectrum.ivar, 0.0))
+
+
+@dataclass(frozen=True)
+class Options:
+    """Count the unphysical spectra that a model marks."""
+
+    run: tyro.conf.Positional[Path]
+    """A run folder."""
+    sky: Path | None = None
+    """A catalogue of real spectra with the columns path and sourcetype."""
+
+
+def kinds(options: Options) -> dict[str, list[Spectrum]]:
+    """The spectra of each kind."""
+    if options.sky is None:
+        spectra = list(simulate(COUNT, seed=SEED))
+        more = {}
+    else:
+        division = divide(RunFolder(options.run).read_config())
+        spectra = list(division.shards.batch(division.rows["test"]))
+        with options.sky.open(newline="") as file:
+            sky = [row["path"] for row in csv.DictReader(file) if row["sourcetype"] == "SKY"]
+        more = {
+            "arms that do not match": [_arms(s) for s in spectra],
+            "cut to 700 pixels": [_cut(s) for s in spectra],
+            "sky fibres": [read(options.sky.parent / path) for path in sky],
+        }
+    return {name: [replace(s, flux=alter(s.flux)) for s in spectra] for name, alter in ALTERED.items()} | more
+
+
+def main(options: Options) -> None:
     """Print how much of each kind of spectra a run calls unknown, and how many redshifts it flags."""
-    predictor = Predictor.load(run)
-    spectra = list(simulate(COUNT, seed=SEED))
-    table = Table("spectra", "unknown", "z_flag set")
-    for name, alter in ALTERED.items():
-        found = predictor.predict_all(replace(s, flux=alter(s.flux)) for s in spectra)
+    predictor = Predictor.load(options.run)
+    table = Table("spectra", "number", "unknown", "z_flag set")
+    for name, spectra in kinds(options).items():
+        found = predictor.predict_all(spectra)
         shares = np.mean(found["unknown"]), np.mean(np.asarray(found["z_flag"]) != 0)
-        table.add_row(name, *(f"{100 * share:.1f} %" for share in shares))
+        table.add_row(name, str(len(spectra)), *(f"{100 * share:.1f} %" for share in shares))
     Console().print(table)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main(tyro.cli(Options))

@@ -50,15 +50,19 @@ def composite(
         low, high = picture.wavelength_range
         shown_relative = relative(flux, ivar, math.log(high / low) / picture.bins)
 
+    def split(rows: Tensor) -> Tensor:
+        """Split values of bins [B, N] into panels [B, panels, L]. Those of padding mean nothing."""
+        return rows.gather(1, index.flatten(1)).view(index.shape) if grid is None else rows.view(index.shape)
+
     def in_panels(rows: Tensor) -> Tensor:
         """Split values of bins [B, N] into panels [B, panels, L], padded with NaN."""
-        return rows.gather(1, index.flatten(1)).view(index.shape).masked_fill(~inside, torch.nan)
+        return split(rows).masked_fill(~inside, torch.nan) if grid is None else split(rows)
 
     planes = []
     for quantity in picture.channels:
         if quantity in ("mask", "regions"):
             marked = ~good if quantity == "mask" else marks.to(torch.bool).expand(good.shape)  # type: ignore[union-attr]
-            shown = marked.gather(1, index.flatten(1)).view(index.shape) & inside
+            shown = split(marked) & inside
             drawn = _squares(255 * shown.flatten(1), picture) if picture.block else _columns(x, shown, inside, picture)
         elif quantity in shown_relative:
             series = shown_relative[quantity]
@@ -180,9 +184,9 @@ def _squares(levels: Tensor, picture: Picture) -> Tensor:
         cells = cells.view(len(cells), picture.panels, side, -1).transpose(2, 3).reshape(cells.shape)
     if picture.order == "boustrophedon":
         cells[:, 1::2] = cells[:, 1::2].flip(2)
-    image = cells.repeat_interleave(block, 1).repeat_interleave(block, 2)
+    image = cells[:, :, None, :, None].expand(-1, -1, block, -1, block).reshape(-1, 1, side * block, side * block)
     rest = picture.size - side * block
-    return torch.nn.functional.pad(image, (0, rest, 0, rest))[:, None]
+    return torch.nn.functional.pad(image, (0, rest, 0, rest)) if rest else image
 
 
 def _columns(x: Tensor, marked: Tensor, inside: Tensor, picture: Picture) -> Tensor:

@@ -72,7 +72,6 @@ def _smoothed(values: Tensor, half: int) -> Tensor:
     for _ in range(2):
         total = torch.nn.functional.pad(values.cumsum(-1), (1, 0))
         # The sum up to bin i + half minus the sum before bin i - half.
-        right = torch.cat((total[..., half + 1 :], total[..., -1:].expand(*total.shape[:-1], min(half, size))), -1)
-        left = torch.cat((total[..., :1].expand(*total.shape[:-1], min(half, size)), total[..., :-1]), -1)
-        values = right[..., :size] - left[..., :size]
+        total = torch.nn.functional.pad(total, (half, half), mode="replicate")
+        values = total[..., 2 * half + 1 :] - total[..., :size]
     return values
