@@ -4,8 +4,9 @@ A run of `python -m spectromer.train` leaves
 
 - `config.json`: the configuration of the run (`TrainConfig`);
 - `model.json`: the design of the model (`spectromer.learning.design.Design`);
-- `best.safetensors`: the weights of the best epoch;
-- `last.safetensors`: the last weights and the state of the trainer, from which a run is resumed;
+- `weights.safetensors`: the weights at the end of the training, averaged over the last steps (`best.safetensors` in
+  runs of earlier versions);
+- `last.safetensors`: the weights and the state of the trainer, from which a run is resumed;
 - `calibration.safetensors`: the calibration of the predictions (`spectromer.learning.calibration.Calibration`);
 - `metrics.json`, `report.html`, `predictions.parquet`, `plots/`, `tensorboard/`: the evaluation;
 - `unreadable.csv`: the files that could not be read.
@@ -63,7 +64,9 @@ class RunFolder:
         self.path = Path(path)
         self.config = self.path / "config.json"
         self.model = self.path / "model.json"
-        self.weights = self.path / "best.safetensors"
+        self.weights, earlier = (self.path / f"{name}.safetensors" for name in ("weights", "best"))
+        if earlier.is_file() and not self.weights.is_file():
+            self.weights = earlier
         self.last = self.path / "last.safetensors"
         self.calibration = self.path / "calibration.safetensors"
         self.metrics = self.path / "metrics.json"
@@ -133,7 +136,7 @@ class RunFolder:
             part.write_text(json.dumps(metrics, indent=2) + "\n")
 
     def read_weights(self) -> "dict[str, Tensor]":
-        """Read the best weights, under the names that the model gives them. Half precision becomes single precision."""
+        """Read the weights, under the names that the model gives them. Half precision becomes single precision."""
         loaded = {name: _single(tensor) for name, tensor in load_weights(self.find(self.weights)).items()}
         weights = {name.removeprefix("model."): tensor for name, tensor in loaded.items()}
         if len(weights) < len(loaded):

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def test_weights_are_plain_safetensors(run: Path) -> None:
-    weights = load_weights(run / "best.safetensors")
-    assert weights.keys() == {k for k in load_file(run / "best.safetensors") if not k.startswith("trainer.")}
+    weights = load_weights(run / "weights.safetensors")
+    assert weights.keys() == {k for k in load_file(run / "weights.safetensors") if not k.startswith("trainer.")}
     assert all(name.startswith("model.") for name in weights)
 
 
@@ -49,7 +49,7 @@ def test_a_checkpoint_comes_back_as_lightning_saved_it(tmp_path: Path) -> None:
 
 def test_files_that_are_not_whole(run: Path, tmp_path: Path) -> None:
     torn, plain = tmp_path / "torn.safetensors", tmp_path / "plain.safetensors"
-    torn.write_bytes((run / "best.safetensors").read_bytes()[:-10])
+    torn.write_bytes((run / "weights.safetensors").read_bytes()[:-10])
     with pytest.raises(RunError, match=r"torn.safetensors: not a whole safetensors file"):
         load_weights(torn)
     with pytest.raises(RunError, match=r"none.safetensors: not a whole safetensors file"):
@@ -89,12 +89,12 @@ TWICE: Edit = lambda tensors, _: tensors.update({WEIGHT.removeprefix("model."): 
 
 @pytest.mark.parametrize(("edit", "rule"), [*WEIGHTS.values(), (TWICE, "once")], ids=[*WEIGHTS, "twice"])
 def test_weights_that_are_broken(broken: Path, edit: Edit, rule: str) -> None:
-    rewrite(broken / "best.safetensors", edit)
-    refuses(lambda: Predictor.load(broken), broken / "best.safetensors", rule)
-    refuses(lambda: Design.load(RunFolder(broken)), broken / "best.safetensors", rule)
+    rewrite(broken / "weights.safetensors", edit)
+    refuses(lambda: Predictor.load(broken), broken / "weights.safetensors", rule)
+    refuses(lambda: Design.load(RunFolder(broken)), broken / "weights.safetensors", rule)
 
 
-@pytest.mark.parametrize("name", ["best.safetensors", "calibration.safetensors", "last.safetensors"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "calibration.safetensors", "last.safetensors"])
 @pytest.mark.parametrize(
     "content", [b"", b"hello", pickle.dumps({"a": 1}), None], ids=["empty", "text", "pickle", "cut"]
 )

@@ -52,7 +52,7 @@ def test_exported_is_the_model(model: str, request: pytest.FixtureRequest, tmp_p
         "README.md",
         "model.json",
         "metrics.json",
-        "best.safetensors",
+        "weights.safetensors",
         "calibration.safetensors",
         "model.onnx",
         "model.pt2",
@@ -70,7 +70,7 @@ def test_half_precision_halves_the_folder(run: Path, tmp_path: Path) -> None:
     """The weights are those of the run, rounded, and so are the predictions and the program."""
     out = tmp_path / "half"
     assert export_main([str(run), "--out", str(out), "--half", "--formats", "onnx"]) == 0
-    for name in ("best.safetensors", "calibration.safetensors"):
+    for name in ("weights.safetensors", "calibration.safetensors"):
         assert (out / name).stat().st_size < 0.6 * (run / name).stat().st_size
     whole, half = Predictor.load(run), Predictor.load(out)
     for name, value in half.model.state_dict().items():

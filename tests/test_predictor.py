@@ -104,5 +104,5 @@ def test_a_folder_that_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is not the folder of a finished run: it holds no model.json"):
         Predictor.load(tmp_path)
     shutil.copy(run / "model.json", tmp_path)
-    with pytest.raises(RunError, match=r"it holds no best.safetensors"):
+    with pytest.raises(RunError, match=r"it holds no weights.safetensors"):
         Predictor.load(tmp_path)

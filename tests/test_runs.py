@@ -218,7 +218,7 @@ def test_types_and_ranges_of_the_model(broken: Path, keys: str, value: Any, rule
 )
 def test_another_model_than_that_of_the_weights(broken: Path, keys: str, value: Any, rule: str) -> None:
     set_key(broken / "model.json", keys, value)
-    refuses(lambda: Predictor.load(broken), broken / "best.safetensors", rule)
+    refuses(lambda: Predictor.load(broken), broken / "weights.safetensors", rule)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_a_run_that_knew_only_letters(broken: Path, survey: Path, tmp_path: Path
     ("name", "main"),
     [
         ("model.json", predict_main),
-        ("best.safetensors", predict_main),
+        ("weights.safetensors", predict_main),
         ("calibration.safetensors", predict_main),
         ("metrics.json", report_main),
         ("config.json", train_main),

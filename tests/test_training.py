@@ -35,7 +35,7 @@ def test_leaves_everything_in_the_run_folder(run: Path) -> None:
         "config.json",
         "model.json",
         "metrics.json",
-        "best.safetensors",
+        "weights.safetensors",
         "last.safetensors",
         "predictions.parquet",
         "calibration.safetensors",
@@ -139,7 +139,7 @@ def test_a_run_is_a_checkpoint(run: Path, tuned: Path) -> None:
     assert now.picture == earlier.picture == RunFolder(tuned).read_config().picture
     assert now.model == earlier.model == RunFolder(tuned).read_config().model
     assert now.targets.scale["teff"] == earlier.targets.scale["teff"] and "logg" in now.targets.scale
-    before, after = load_weights(run / "best.safetensors"), load_weights(tuned / "best.safetensors")
+    before, after = load_weights(run / "weights.safetensors"), load_weights(tuned / "weights.safetensors")
     backbone = [name for name in after if ".encoder.backbone." in name]
     assert backbone and all(torch.equal(before[name], after[name]) for name in backbone)
     assert not torch.equal(before["model.encoder.place.weight"], after["model.encoder.place.weight"])

@@ -83,7 +83,7 @@ class Design:
 
     @classmethod
     def load(cls, run: RunFolder) -> tuple["Design", SpectrumModel]:
-        """The design of a run, and the model with its best weights.
+        """The design of a run, and the model with its weights.
 
         Raises
         ------

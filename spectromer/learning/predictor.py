@@ -78,7 +78,7 @@ class Predictor:
         Parameters
         ----------
         run : str or path-like, optional
-            A run folder, whose best weights are loaded; a folder written by `python -m spectromer.export`; or the name
+            A run folder; a folder written by `python -m spectromer.export`; or the name
             of a model, see `spectromer.learning.zoo.find_model`. The default is the default model of the package.
         device : str, optional
             The device of the model; by default the GPU, if there is one.

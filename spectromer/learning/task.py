@@ -100,7 +100,7 @@ class Averaging(WeightAveraging):
     def __init__(self) -> None:
         def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
             decay = min(_DECAY, (1.0 + int(count)) / (10.0 + int(count)))
-            return decay * averaged + (1.0 - decay) * current
+            return averaged.lerp(current, 1.0 - decay)  # what does not change stays as it is, to the last bit
 
         super().__init__(avg_fn=average)
 

@@ -134,9 +134,6 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume:
             Averaging(),
             History(),
             Position(loaders[0]),
-            _Safetensors(
-                run.path, run.weights.stem, monitor="val/loss", save_weights_only=True, enable_version_counter=False
-            ),
             _Safetensors(run.path, run.last.stem, enable_version_counter=False, save_on_train_epoch_end=True),
             _Safetensors(
                 run.path,
@@ -156,6 +153,7 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume:
         warnings.filterwarnings("ignore", message=".*exists and is not empty")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
         trainer.fit(task, *loaders, ckpt_path=str(run.last) if resume else None)
+        trainer.save_checkpoint(run.weights, weights_only=True)  # the averaged ones, which fit leaves in the model
     seconds = timer.time_elapsed("train")
     return {
         "epochs": trainer.current_epoch,

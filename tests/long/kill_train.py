@@ -54,7 +54,7 @@ def main() -> None:
             kills += kill_often(command, asked.times - kills, rng, 0.8 * took, lambda: None)
             if not (out / "metrics.json").is_file():
                 run(command())
-            for name in ("best.safetensors", "last.safetensors"):
+            for name in ("weights.safetensors", "last.safetensors"):
                 one, other = load_weights(folder / "alone" / name), load_weights(out / name)
                 if one.keys() != other.keys() or not all(torch.equal(one[key], other[key]) for key in one):
                     sys.exit(f"after {kills} kills {name} differs")
