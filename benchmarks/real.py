@@ -19,6 +19,7 @@ from astropy.table import Table, vstack
 from make_templates import KINDS, Real, make, read_real, simulated_at_rest
 from pyarrow import parquet
 from rich.console import Console
+from sklearn.metrics import f1_score
 
 from spectromer import scan_redshift
 from spectromer.config import BaselineConfig, TrainConfig
@@ -26,11 +27,13 @@ from spectromer.files import write_table
 from spectromer.learning.baselines import baselines
 from spectromer.learning.evaluation import evaluate_table
 from spectromer.learning.figures import compare, headlines, show_comparison
+from spectromer.learning.metrics import with_errors
 from spectromer.learning.targets import Targets
 from spectromer.learning.training import train
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import in_order
 from spectromer.shards.sources import Division, divide
+from spectromer.subclasses import LETTERS, is_subtype, spectral_type
 from spectromer.templates import TemplateSet
 
 TARGETS = ("class", "subclass", "z", "teff", "logg", "feh")
@@ -124,6 +127,27 @@ def scanned(division: Division, templates: Sequence[TemplateSet], run: RunFolder
     run.write_metrics({"test": evaluate_table(table, division.shards, rows, targets, run)})
 
 
+def of_stars(table: Table) -> dict[str, Any]:
+    """The figures of the letters O to M, and those of the subtypes A0 to G9, of stars with such a label."""
+    if "subclass" not in table.colnames:
+        return {}
+
+    def figures(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
+        f1 = f1_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)
+        return {"accuracy": float(np.mean(predicted == true)), "macro_f1": float(f1)}
+
+    subclass = np.asarray(table["true_subclass"]).astype(str)
+    types = np.array([spectral_type(value) for value in subclass])
+    subtype = np.array([is_subtype(value) for value in subclass])
+    letters = subtype & np.isin(types, list(LETTERS))
+    early = subtype & np.isin(types, ["A", "F", "G"])
+    columns = {name: np.asarray(table[name]).astype(str) for name in ("spectral_type", "subclass")}
+    return {
+        "letters O to M": with_errors(figures, columns["spectral_type"][letters], types[letters]),
+        "subtypes A0 to G9": with_errors(figures, columns["subclass"][early], subclass[early]),
+    }
+
+
 def by_snr(found: Sequence[tuple[str, dict[str, Any]]]) -> list[list[Any]]:
     """A header, and a row for each figure in each bin of S/N."""
     lines: list[list[Any]] = [["method", "target", "snr", "n", "figure", "value", "error"]]
@@ -178,6 +202,7 @@ def main(options: Options) -> None:
         pooled.create()
         targets = Targets.fit([target for target in TARGETS if target in table.colnames], shards.believed)
         metrics = evaluate_table(table, shards, every, targets, pooled)
+        metrics = of_stars(table) | metrics
         pooled.write_metrics(metrics)
         found.append((name, metrics))
     folds = np.repeat(np.arange(options.folds), [len(rows) for rows in tested])
