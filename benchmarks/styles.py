@@ -1,10 +1,11 @@
 """Comparison of pictures, with the same model and the same number of steps on the simulated survey.
 
-`python benchmarks/styles.py --out runs/styles` trains one run for each picture below and prints one table.
+`python benchmarks/styles.py --out runs/styles` trains one run for each picture below and prints one table. Redshifts are
+those of the model alone. To compare pictures on real spectra, fine-tune such runs by `benchmarks/real.py --pretrained`.
 """
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ from spectromer.picture import Picture
 from spectromer.runs import RunFolder
 from spectromer.shards.sources import divide
 
-PLOT, PANELS = Picture.of("plot", 128), Picture.of("panels", 128, panels=8)
+PLOT, PANELS, STRIPS = Picture.of("plot", 128), Picture.of("panels", 128, panels=8), Picture.of("strips", 128, panels=8)
 
 #: Options of TrainConfig.
 PICTURES: dict[str, dict[str, Any]] = {
+    "strips 8, 128 px": {"picture": STRIPS},
+    "strips 8, pooling mean": {"picture": STRIPS, "pooling": "mean"},
+    "strips 8, lines and S/N": {"picture": replace(STRIPS, channels=("lines", "snr"))},
+    "strips 8, lines": {"picture": replace(STRIPS, channels=("lines",))},
+    "strips 8, flux and error": {"picture": replace(STRIPS, channels=("flux", "error"))},
+    "panels 8, each with its range": {"picture": replace(PANELS, per_panel=True)},
     "panels 8, 128 px": {"picture": PANELS},
     "folded 128 px, 4 px each": {"picture": Picture.of("folded", 128)},
     "folded 128 px, 2 px each": {"picture": Picture.of("folded", 128, block=2)},
@@ -58,7 +65,12 @@ def main(options: Options) -> None:
         run = options.out / "".join(c if c.isalnum() else "-" for c in name)
         if not RunFolder(run).metrics.is_file():
             config = TrainConfig(
-                simulated=options.simulated, epochs=options.epochs, seed=options.seed, out=run, **PICTURES[name]
+                simulated=options.simulated,
+                epochs=options.epochs,
+                seed=options.seed,
+                out=run,
+                scan=False,
+                **PICTURES[name],
             )
             division = division or divide(config)
             train(config, division=division)
