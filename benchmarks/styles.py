@@ -1,7 +1,8 @@
 """Comparison of pictures, with the same model and the same number of steps on the simulated survey.
 
-`python benchmarks/styles.py --out runs/styles` trains one run for each picture below and prints one table. Redshifts are
-those of the model alone. To compare pictures on real spectra, fine-tune such runs by `benchmarks/real.py --pretrained`.
+`python benchmarks/styles.py --out runs/styles` trains one run for each picture below and prints one table. Redshifts
+are those of the model alone. To compare pictures on real spectra, fine-tune such runs by `benchmarks/real.py
+--pretrained`.
 """
 
 import csv
