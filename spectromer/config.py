@@ -78,10 +78,10 @@ class TrainConfig(DataConfig):
     """Architecture of the heads: "linear" is one linear layer, "mlp" adds a hidden layer."""
     redshift_head: RedshiftMethod = "correlation"
     """Input of the redshift head: "correlation" cross-correlates the tokens along the wavelength axis, "pooled" uses
-    only the mean token."""
+    only the features of the whole image."""
     pooling: Pooling = "positions"
-    """Features of the image that the heads read: "mean" is the mean token of the ViT; "positions" adds to it a linear
-    function of all tokens, in which each position has its own weights."""
+    """Features of the whole image: "mean" is the mean token of the ViT; "positions" adds to it a linear function of all
+    tokens, in which each position has its own weights."""
     keep_patches: float = 1.0
     """Fraction of an image's patches that the ViT reads. The patches with the most ink are kept."""
     picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("strips", size=128, panels=8)  # noqa: RUF009 - it is immutable

@@ -35,7 +35,7 @@ class SpectrumModel(nn.Module):
         "mlp" adds a hidden layer to every head except the redshift head.
     redshift_head : {"correlation", "pooled"}
         "correlation" cross-correlates the tokens along the wavelength axis, if there is one. "pooled" uses only the
-        mean token.
+        features of the whole image.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class SpectrumModel(nn.Module):
         Returns
         -------
         dict of Tensor
-            The output of each head, under the name of its target: logits, or mean and ln sigma. `pooled` [B, D] is the
-            mean token.
+            The output of each head, under the name of its target: logits, or mean and ln sigma. `pooled` [B, D] are the
+            features of the whole image.
         """
         tokens, pooled = self.encoder(inputs)
         out, context = {"pooled": pooled}, pooled
