@@ -199,36 +199,24 @@ class Picture:
                 isinstance(self.block, int) and 1 <= self.block <= self.size,
                 f"block must lie in [1, size = {self.size}], got {self.block}",
             )
-            self._check_strips(self.block)
+            strip = self.size // self.panels
+            fitting = self.stacked and self.order == "standard" and self.size % self.block == strip % self.block == 0
+            require(
+                self.panels == 1 or fitting,
+                f"panels of squares must be rows in standard order, and their sides multiples of block = {self.block}, "
+                f"got {self.layout}, {self.order} and {self.size} x {strip}",
+            )
         if self.wavelength_range is not None:
             require(self.bins >= 2, f"a picture must have at least 2 bins, got {self.bins}")
             require(self.bins <= 1 << 24, f"a picture must have at most 2^24 bins, got {self.bins}")
-        self._check_relative()
-        self._check_regions()
-        self._check_colors()
-
-    def _check_strips(self, block: int) -> None:
-        if self.panels == 1:
-            return
+        relative = [name for name in self.channels if name in RELATIVE]  # the continuum is smoothed in ln(wavelength)
         require(
-            self.stacked and self.order == "standard",
-            f"layout and order must be rows and standard for squares in {self.panels} panels, "
-            f"got {self.layout} and {self.order}",
-        )
-        sides = (self.size, self.size // self.panels)
-        require(
-            all(side % block == 0 for side in sides),
-            f"the sides of a panel must be multiples of block = {block}, got {sides[0]} x {sides[1]}",
-        )
-
-    def _check_relative(self) -> None:
-        """The continuum is smoothed in ln(wavelength)."""
-        chosen = [name for name in self.channels if name in RELATIVE]
-        require(
-            not chosen or (self.wavelength_range is not None and self.axis == "log"),
-            f"wavelength_range must be fixed and axis log for the channels {', '.join(chosen)}, "
+            not relative or (self.wavelength_range is not None and self.axis == "log"),
+            f"wavelength_range must be fixed and axis log for the channels {', '.join(relative)}, "
             f"got {self.wavelength_range} and {self.axis}",
         )
+        self._check_regions()
+        self._check_colors()
 
     def _check_scale(self) -> None:
         if isinstance(self.scale, str):

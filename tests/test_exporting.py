@@ -34,7 +34,7 @@ def test_exported_is_the_model(model: str, request: pytest.FixtureRequest, tmp_p
     drawn = re.search(r"^```json\n(.*)\n```$", card.text, flags=re.MULTILINE)
     if model == "test_vit":  # as the card says
         read = SpectrumToImage(Picture.from_json(drawn[1]))(batch)
-        assert Picture.from_json(drawn[1]) == ours.design.picture == Picture.of("panels", 64, panels=4)
+        assert Picture.from_json(drawn[1]) == ours.design.picture == Picture.of("strips", 64, panels=4)
     else:
         read = SpectrumToSequence()(batch)
         assert drawn is None and ours.design.picture is None

@@ -39,7 +39,7 @@ from spectromer.train import main as train_main
         ({"layout": "circle"}, "layout must be one of"),
         ({"wavelength_range": (9000.0, 4000.0)}, "wavelength_range must be two rising"),
         ({"side_margin": 0.1}, "side_margin is for wavelength_range=None"),
-        ({"block": 3, "panels": 4, "size": 32}, "sides of a panel must be multiples of block = 3, got 32 x 8"),
+        ({"block": 3, "panels": 4, "size": 32}, "their sides multiples of block = 3, got rows, standard and 32 x 8"),
         ({"block": 40}, "block must lie in"),
         ({"block": 20}, "a picture must have at least 2 bins, got 1"),
         ({"order": "spiral"}, "order must be one of"),

@@ -41,7 +41,7 @@ def test_the_hub_gives_the_files_of_a_model_alone(run: Path, monkeypatch: pytest
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert Predictor.load("owner/name").design == Predictor.load(run).design
-    files = ["weights.safetensors", "calibration.safetensors", "metrics.json", "model.json"]
+    files = ["calibration.safetensors", "metrics.json", "model.json", "weights.safetensors"]
     assert asked == [("owner/name", files)]
 
 

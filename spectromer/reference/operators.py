@@ -1,4 +1,4 @@
-"""Specification of the operators: slow but simple float64 versions in numpy, for tests and for readers."""
+"""The specification of `resample`, `rasterize` and `render`."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from spectromer.ops.scaling import ROUNDING
 from spectromer.ops.tables import Tables, wavelength_grid
 from spectromer.picture import RELATIVE, Picture
 
-__all__ = ["chi_square", "rasterize", "render", "resample"]
+__all__ = ["rasterize", "render", "resample"]
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:
@@ -213,7 +213,9 @@ def _panel(
         return np.repeat(_columns(_axis(position[piece], p), marked, p.size)[None], height, 0)
     series = value
     if quantity in RELATIVE:
-        series = _relative(quantity, value, ivar, p)
+        assert p.wavelength_range is not None
+        step = np.log(p.wavelength_range[1] / p.wavelength_range[0]) / len(value)
+        series = _relative(quantity, value, ivar, step, bool(p.block))
     for _ in range({"first": 1, "second": 2}.get(quantity, 0)):
         series = _gradient(series)
     scaled = piece if p.per_panel else slice(None)
@@ -231,35 +233,28 @@ def _panel(
     return rasterize(y, x, height=height, width=p.size, linewidth=p.linewidth, subcolumns=p.subcolumns, band=band)
 
 
-def _relative(quantity: str, value: np.ndarray, ivar: np.ndarray, p: Picture) -> np.ndarray:
+def _relative(quantity: str, value: np.ndarray, ivar: np.ndarray, step: float, filled: bool) -> np.ndarray:
     """The quantity of each bin that is relative to the smooth continuum; see `spectromer.ops.quantities`."""
-    assert p.wavelength_range is not None
-    half = max(1, round(1.0 / 32.0 / (np.log(p.wavelength_range[1] / p.wavelength_range[0]) / len(value))))
-    good = ~np.isnan(value)
+    half, good = max(1, round(1.0 / 32.0 / step)), ~np.isnan(value)
+    windows = [slice(max(0, i - half), i + half + 1) for i in range(len(value))]
 
-    def smoothed(series: np.ndarray) -> np.ndarray:
-        """The means of sums, over windows of 2 half + 1 bins, of the good bins."""
+    def smoothed(series: np.ndarray) -> Any:
+        """The mean of the good bins in a window, as the ratio of sums over windows of sums over windows."""
         total, count = np.where(good, series, 0.0), good.astype(float)
         for _ in range(2):
-            windows = [slice(max(0, i - half), i + half + 1) for i in range(len(value))]
             total, count = (np.array([x[one].sum() for one in windows]) for x in (total, count))
-        mean: np.ndarray = np.divide(total, count, out=np.zeros(len(value)), where=count > 0)
-        return mean
+        return total / np.maximum(count, 1.0)
 
-    continuum = smoothed(value)
-    sigma = np.sqrt(smoothed(np.divide(1.0, ivar, out=np.zeros(len(value)), where=good)))
-    found = np.full(len(value), np.nan)
-    for i in np.flatnonzero(good):
-        if quantity == "lines":
-            scale = max(continuum[i], sigma[i])
-            found[i] = np.arcsinh(8.0 * (value[i] - continuum[i]) / scale) / np.arcsinh(32.0) if scale > 0 else 0.0
-        elif quantity == "continuum":
-            bright, middle = max(continuum[i], 0.0), np.abs(continuum[good]).mean()
-            found[i] = bright / (bright + middle) if bright + middle > 0 else 0.0
-        else:
-            found[i] = np.log1p(max(continuum[i], 0.0) * np.sqrt(ivar[i])) / np.log(301.0)
-    # What is masked is no line.
-    return np.where(good, found, 0.0) if quantity == "lines" and p.block and good.any() else found
+    with np.errstate(divide="ignore", invalid="ignore"):
+        continuum, sigma = smoothed(value), np.sqrt(smoothed(1.0 / ivar))
+        bright, depth = np.maximum(continuum, 0.0), (value - continuum) / np.maximum(continuum, sigma)
+        found = {
+            "lines": np.arcsinh(8.0 * depth) / np.arcsinh(32.0),
+            "continuum": bright / (bright + np.abs(continuum[good]).sum() / max(1, good.sum())),
+            "snr": np.log1p(bright * np.sqrt(ivar)) / np.log(301.0),
+        }[quantity]
+    masked = 0.0 if quantity == "lines" and filled and good.any() else np.nan  # what is masked is no line
+    return np.where(good, np.nan_to_num(found), masked)
 
 
 def _limits(values: np.ndarray, flux: np.ndarray, p: Picture, quantity: str) -> tuple[float, float]:
@@ -341,28 +336,3 @@ def _ink(planes: np.ndarray, p: Picture) -> np.ndarray:
     mean, std = (np.broadcast_to(v, len(image))[:, None, None] for v in (p.mean, p.std))
     normalised: np.ndarray = (image - mean) / std
     return normalised
-
-
-def chi_square(
-    flux: np.ndarray,
-    ivar: np.ndarray,
-    templates: np.ndarray,
-    first: int,
-    shifts: tuple[int, int],
-    polynomials: np.ndarray | None = None,
-    coverage: float = 0.8,
-) -> np.ndarray:
-    """Chi-square of one spectrum [N] at every shift, [S], by a least-squares fit at each; see ops/chisquare.py."""
-    fixed = np.zeros((0, len(flux))) if polynomials is None else polynomials
-    pixel, found = np.arange(len(flux)), np.full(shifts[1] - shifts[0] + 1, np.inf)
-    for i, shift in enumerate(range(shifts[0], shifts[1] + 1)):
-        at = pixel - shift - first
-        used = (ivar > 0) & (at >= 0) & (at < templates.shape[1])
-        root = np.sqrt(ivar[used])
-        columns = np.concatenate([templates[:, at[used]], fixed[:, used]]) * root
-        if used.sum() <= len(columns) or ivar[used].sum() < coverage * ivar.sum() * (1 - 1e-6):
-            continue
-        amplitudes = np.linalg.lstsq(columns.T, root * flux[used])[0]
-        left = root * flux[used] - amplitudes @ columns
-        found[i] = (left**2).sum() * (ivar > 0).sum() / used.sum()
-    return found
