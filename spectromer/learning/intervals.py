@@ -22,6 +22,7 @@ _LEAST = 30  # minimum number of spectra for a class to have its own shares, and
 _FEW = 3  # minimum number of spectra of a class for a floor of its errors
 _ONE_SIGMA = 0.6827
 _FLAGGED_GOOD = 0.05  # fraction of the good redshifts that may be flagged
+_SURE = 0.999  # probability of a right redshift above which none is flagged
 _OTHERS = ""  # the group of all spectra, for classes without their own numbers
 
 
@@ -59,7 +60,8 @@ class Intervals:
             The true redshifts, NaN where unknown.
         kindred : Tensor [B] bool
             Which spectra are of the kind that is to be predicted. The others, such as simulated spectra among real
-            ones, calibrate the intervals only of classes with fewer than 3 spectra of this kind.
+            ones, calibrate the intervals only of classes with fewer than 3 spectra of this kind. If a class has fewer
+            than 30, they can widen its intervals, but not narrow them.
         """
         found = cls()
         truth = [z[group.rows].double() for group in groups]
@@ -79,12 +81,14 @@ class Intervals:
         off = [(torch.log1p(t) - torch.log1p(f)).abs() for f, t in zip(z_found, truth, strict=True)]
         sigma = [group.distribution.sigma for group in groups]
         for name in (_OTHERS, *names):
-            used = _used(chosen(name, own)) & chosen(name, good)
-            if used.sum() >= _FEW:
-                found.floor[name] = _floor(chosen(name, off)[used], chosen(name, sigma)[used])
+            right, errors, widths = (chosen(name, values) for values in (good, off, sigma))
+            used = _used(chosen(name, own)) & right
+            floors = [_floor(errors[rows], widths[rows]) for rows in (used, right) if rows.sum() >= _FEW]
+            if floors:
+                found.floor[name] = floors[0] if used.sum() >= _LEAST else max(floors)
         wide = [found.widened(group.name, group.distribution) for group in groups]
         level = [(2.0 * w.cdf(t[:, None])[:, 0] - 1.0).abs().clamp(max=1.0) for w, t in zip(wide, truth, strict=True)]
-        right = [w.within(limit) for w, limit in zip(wide, limits, strict=True)]
+        probability = [w.within(limit) for w, limit in zip(wide, limits, strict=True)]
         shares = torch.tensor(SHARES, dtype=torch.float64)
         for name in (_OTHERS, *names):
             used = _used(chosen(name, own))
@@ -94,9 +98,9 @@ class Intervals:
                 found.central[name] = levels.tolist()
             elif used.sum() >= _FEW:  # the floor is all that so few spectra can tell
                 found.central[name] = list(SHARES)
-            fine = chosen(name, right)[chosen(name, good)]
+            fine = chosen(name, probability)[chosen(name, good)]
             if name == _OTHERS or len(fine) >= _LEAST:
-                found.least[name] = float(fine.quantile(_FLAGGED_GOOD)) if len(fine) else 0.0
+                found.least[name] = min(_SURE, float(fine.quantile(_FLAGGED_GOOD))) if len(fine) else 0.0
         return found
 
     def widened(self, name: str, distribution: RedshiftDistribution) -> RedshiftDistribution:

@@ -34,7 +34,7 @@ from spectromer.transforms import SpectrumToImage
 
 __all__ = ["Z_FLAGS", "Predictor"]
 
-#: Bits of `z_flag`: z is probably wrong; z lies at the end of the model's range of redshifts; the spectrum resembles no
+#: Bits of `z_flag`: z may be wrong; z lies at the end of the model's range of redshifts; the spectrum resembles no
 #: training spectrum; the spectrum has no good pixel at the wavelengths that the model reads.
 Z_FLAGS = {"UNSURE": 1, "EDGE": 2, "UNKNOWN": 4, "NO_DATA": 8}
 _INTERVALS = {"z_lo95": 0.025, "z_lo68": 0.16, "z_hi68": 0.84, "z_hi95": 0.975}
@@ -251,6 +251,8 @@ class Predictor:
             for name, values in found.items():
                 column = numbers.setdefault(name, torch.empty(len(batch), dtype=values.dtype))
                 column[group.rows] = values
+        if second and self.calibration.scanned is not None:  # a doubt about the scan is one about z
+            numbers["z_flag"] |= Z_FLAGS["UNSURE"] * torch.from_numpy(second["z_scan_flag"] > 0)
         return numbers, second
 
     def _add_category(self, table: Table, name: str, p: np.ndarray, blank: np.ndarray) -> None:
