@@ -15,7 +15,7 @@ from spectromer.templates import TemplateSet
 
 
 def test_it_is_the_scan_with_the_templates_of_the_class() -> None:
-    batch = SpectrumBatch.from_spectra(list(simulate(40, seed=2)))
+    batch = SpectrumBatch.from_spectra(list(simulate(40, seed=10)))
     classes = [labels["class"] for labels in batch.labels]
     assert len(set(classes)) == 3
     sets = {one.name: one for one in templates.load()}
