@@ -19,7 +19,6 @@ __all__ = ["SHARES", "Intervals", "conformal"]
 #: Probabilities of the central intervals whose coverage is measured. Between them, it is interpolated.
 SHARES = (0.0, *(i / 20 for i in range(1, 20)), 0.99, 1.0)
 _LEAST = 30  # minimum number of spectra for a class to have its own shares, and its own threshold of the flag
-_FEW = 3  # minimum number of spectra of a class for a floor of its errors
 _ONE_SIGMA = 0.6827
 _FLAGGED_GOOD = 0.05  # fraction of the good redshifts that may be flagged
 _SURE = 0.999  # probability of a right redshift above which none is flagged
@@ -60,8 +59,8 @@ class Intervals:
             The true redshifts, NaN where unknown.
         kindred : Tensor [B] bool
             Which spectra are of the kind that is to be predicted. The others, such as simulated spectra among real
-            ones, calibrate the intervals only of classes with fewer than 3 spectra of this kind. If a class has fewer
-            than 30, they can widen its intervals, but not narrow them.
+            ones, calibrate the intervals only of classes without spectra of this kind. If a class has fewer than 30,
+            they can widen its intervals, but not narrow them.
         """
         found = cls()
         truth = [z[group.rows].double() for group in groups]
@@ -83,7 +82,7 @@ class Intervals:
         for name in (_OTHERS, *names):
             right, errors, widths = (chosen(name, values) for values in (good, off, sigma))
             used = _used(chosen(name, own)) & right
-            floors = [_floor(errors[rows], widths[rows]) for rows in (used, right) if rows.sum() >= _FEW]
+            floors = [_floor(errors[rows], widths[rows]) for rows in (used, right) if rows.any()]
             if floors:
                 found.floor[name] = floors[0] if used.sum() >= _LEAST else max(floors)
         wide = [found.widened(group.name, group.distribution) for group in groups]
@@ -96,7 +95,7 @@ class Intervals:
                 levels = conformal(chosen(name, level)[used], shares)
                 levels[0], levels[-1] = 0.0, 1.0
                 found.central[name] = levels.tolist()
-            elif used.sum() >= _FEW:  # the floor is all that so few spectra can tell
+            else:  # the floor is all that so few spectra can tell
                 found.central[name] = list(SHARES)
             fine = chosen(name, probability)[chosen(name, good)]
             if name == _OTHERS or len(fine) >= _LEAST:
@@ -143,8 +142,8 @@ class Intervals:
 
 
 def _used(own: Tensor) -> Tensor:
-    """The mask of the spectra that calibrate: those of the right kind, or all if there are too few."""
-    return own if own.sum() >= _FEW else torch.ones_like(own)
+    """The mask of the spectra that calibrate: those of the right kind, or all if there are none."""
+    return own if own.any() else torch.ones_like(own)
 
 
 def _floor(off: Tensor, sigma: Tensor) -> float:
