@@ -213,9 +213,9 @@ def test_conserves_flux(device: str) -> None:
         flux.to(device), torch.ones_like(flux).to(device), wavelength.to(device), grid.to(device), coverage=0.999
     )
     inside = (ivar[0] > 0).cpu()
-    edges = torch.from_numpy(reference._edges(grid.numpy()))
+    edges = torch.from_numpy(reference.operators._edges(grid.numpy()))
     low, high = edges[:-1][inside][0], edges[1:][inside][-1]
-    pixel = torch.from_numpy(reference._edges(SDSS))
+    pixel = torch.from_numpy(reference.operators._edges(SDSS))
     overlap = (torch.minimum(pixel[1:], high) - torch.maximum(pixel[:-1], low)).clamp(min=0)
     torch.testing.assert_close(
         (got.cpu().double() * torch.diff(edges) * inside).sum(1), (flux.double() * overlap).sum(1), rtol=1e-6, atol=0
