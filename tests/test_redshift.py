@@ -139,3 +139,12 @@ def test_follows_a_head_for_other_redshifts(highest: float) -> None:
     torch.testing.assert_close(
         head(tokens, pooled)[:, :shared], earlier(tokens, pooled)[:, :shared], rtol=1e-4, atol=1e-5
     )
+
+
+def test_quantiles_rise_up_to_both_ends() -> None:
+    """The sum of the probabilities is 1 within the peak already, as the others are too small to count."""
+    widths = torch.linspace(0.2, 3.0, 50, dtype=torch.float64)[:, None]
+    logits = -0.5 * ((torch.arange(400) - 200.3) / widths) ** 2
+    found = RedshiftDistribution(logits.softmax(1), 1e-3).widened(2e-3)
+    q = torch.tensor([0.0, 1e-12, 0.025, 0.16, 0.5, 0.84, 0.975, 1.0 - 1e-12, 1.0], dtype=torch.float64)
+    assert bool((found.quantile(q.expand(50, -1)).diff(dim=1) >= 0).all())

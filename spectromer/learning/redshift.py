@@ -276,6 +276,8 @@ class RedshiftDistribution:
         within = torch.special.ndtri(((q - self._before) / self._peak).clamp(1e-9, 1.0 - 1e-9))
         low, high = self._first - 0.5, self._first + 2 * self._near + 0.5
         inside = torch.minimum(torch.maximum(self._mean + self._sigma * within, low), high)
+        # The sum of the probabilities can reach 1 within the peak, as it is rounded.
+        outside = torch.where(q > self._before, torch.maximum(outside, high), torch.minimum(outside, low))
         return self._redshift(torch.where((q > self._before) & (q < self._before + self._peak), inside, outside))
 
     def cdf(self, z: Tensor) -> Tensor:
