@@ -5,22 +5,17 @@ compares both, frozen and fine-tuned, with 100, 1000 and all real spectra of the
 benchmarks/real.py. If the command is repeated, it continues with what is missing.
 """
 
-import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
-from astropy.table import Table, vstack
-from pyarrow import parquet
-from real import SHORTEST, SPLIT, TARGETS, catalogue
+from real import SHORTEST, SPLIT, TARGETS, catalogue, pool, write_lines
 from rich.console import Console
 
 from spectromer.config import TrainConfig
-from spectromer.learning.evaluation import evaluate_table
 from spectromer.learning.figures import compare, show_comparison
-from spectromer.learning.targets import Targets
 from spectromer.learning.training import train
 from spectromer.picture import Picture
 from spectromer.runs import RunFolder
@@ -84,12 +79,11 @@ def main(options: Options) -> None:
     )
     divisions = {fold: divide(replace(fresh, fold_offset=fold / 5)) for fold in options.folds}
     shards = divisions[options.folds[0]].shards
-    targets = Targets.fit(TARGETS, shards.believed)
     every = np.concatenate([division.rows["test"] for division in divisions.values()])
     found = []
     for count in options.counts:
         for name, own in ways(options).items():
-            label, tables = f"{name}, {count or 'all'}", []
+            label, runs = f"{name}, {count or 'all'}", []
             for fold, division in divisions.items():
                 part = fewer(division, count)
                 run = RunFolder(options.out / label.replace(", ", "-").replace(" ", "-") / f"fold-{fold}")
@@ -97,15 +91,11 @@ def main(options: Options) -> None:
                 if not run.metrics.is_file():
                     config = replace(fresh, **own, fold_offset=fold / 5, epochs=epochs, out=run.path)
                     train(config, division=part)
-                tables.append(Table(parquet.read_table(run.predictions).to_pydict()))
-            table = vstack(tables, join_type="inner", metadata_conflicts="silent")
-            pooled = RunFolder(options.out / "pooled" / label)
-            pooled.create()
-            found.append((label, evaluate_table(table, shards, every, targets, pooled)))
+                runs.append(run)
+            found.append((label, pool(runs, shards, every, options.out / "pooled" / label)))
     lines = compare(found)
     show_comparison(lines, Console(width=40 + 20 * len(found)))
-    with (options.out / "table.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(lines)
+    write_lines(lines, options.out / "table.csv")
 
 
 if __name__ == "__main__":

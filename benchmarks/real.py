@@ -33,6 +33,7 @@ from spectromer.learning.training import train
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import in_order
 from spectromer.shards.sources import Division, divide
+from spectromer.shards.store import ShardSet
 from spectromer.subclasses import LETTERS, is_subtype, spectral_type
 from spectromer.templates import TemplateSet
 
@@ -148,6 +149,25 @@ def of_stars(table: Table) -> dict[str, Any]:
     }
 
 
+def pool(runs: Sequence[RunFolder], shards: ShardSet, rows: np.ndarray, out: Path) -> dict[str, Any]:
+    """The figures of all folds together, given the rows of their test splits one after the other; written to `out`."""
+    tables = [Table(parquet.read_table(run.predictions).to_pydict()) for run in runs]
+    table = vstack(tables, join_type="inner", metadata_conflicts="silent")
+    pooled = RunFolder(out)
+    pooled.create()
+    targets = Targets.fit([target for target in TARGETS if target in table.colnames], shards.believed)
+    metrics = evaluate_table(table, shards, rows, targets, pooled)
+    metrics = of_stars(table) | metrics
+    pooled.write_metrics(metrics)
+    return metrics
+
+
+def write_lines(lines: Sequence[Sequence[Any]], path: Path) -> None:
+    """Write a table as CSV."""
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(lines)
+
+
 def by_snr(found: Sequence[tuple[str, dict[str, Any]]]) -> list[list[Any]]:
     """A header, and a row for each figure in each bin of S/N."""
     lines: list[list[Any]] = [["method", "target", "snr", "n", "figure", "value", "error"]]
@@ -195,24 +215,15 @@ def main(options: Options) -> None:
     every = np.concatenate(tested)
     found = []
     for name in names:
-        folders = [RunFolder(options.out / f"fold-{fold}" / name) for fold in range(options.folds)]
-        tables = [Table(parquet.read_table(folder.predictions).to_pydict()) for folder in folders]
-        table = vstack(tables, join_type="inner", metadata_conflicts="silent")
-        pooled = RunFolder(options.out / name)
-        pooled.create()
-        targets = Targets.fit([target for target in TARGETS if target in table.colnames], shards.believed)
-        metrics = evaluate_table(table, shards, every, targets, pooled)
-        metrics = of_stars(table) | metrics
-        pooled.write_metrics(metrics)
-        found.append((name, metrics))
+        runs = [RunFolder(options.out / f"fold-{fold}" / name) for fold in range(options.folds)]
+        found.append((name, pool(runs, shards, every, options.out / name)))
     folds = np.repeat(np.arange(options.folds), [len(rows) for rows in tested])
     columns = {name: shards.index[name].take(every).to_pylist() for name in ("path", "object")}
     write_table(Table(columns | {"fold": folds}), options.out / "objects.csv")
     lines = compare(found)
     show_comparison(lines, Console(width=40 + 20 * len(found)))
-    for name, cells in (("table", lines), ("snr", by_snr(found))):
-        with (options.out / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows(cells)
+    write_lines(lines, options.out / "table.csv")
+    write_lines(by_snr(found), options.out / "snr.csv")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,6 @@ class Intervals:
             return torch.cat(own)
 
         own = [kindred[group.rows] for group in groups]
-
         limits = [catastrophic_limits([group.name] * len(group.rows)) for group in groups]
         z_found = [group.distribution.z for group in groups]
         good = [(f - t).abs() <= limit * (1.0 + t) for f, t, limit in zip(z_found, truth, limits, strict=True)]

@@ -157,9 +157,10 @@ def _drawing(options: str, device: torch.device) -> _Drawing:
 
 
 def _forward(flux: Tensor, ivar: Tensor, wavelength: Tensor, options: str) -> Tensor:
-    if not Picture.from_json(options).fused:
-        return composite(flux, ivar, wavelength, Picture.from_json(options))
-    picture, grid, _, _, drawing = kept_for_graphs(_drawing(options, flux.device), flux.device)
+    picture = Picture.from_json(options)
+    if not picture.fused:
+        return composite(flux, ivar, wavelength, picture)
+    _, grid, _, _, drawing = kept_for_graphs(_drawing(options, flux.device), flux.device)
     spectra = ResampleCall(flux, ivar, wavelength, grid, "flux_conserving", 0.0, None, None, MAX_GAP)
     if grid is None and picture.axis == "log" and flux.device.type == "cpu" and bool((wavelength[..., :1] <= 0).any()):
         raise ArgumentError("wavelength must be above 0 on a logarithmic axis; it is not")
