@@ -28,6 +28,16 @@ def test_lamost_files_read_back_equal(lamost: list[Spectrum], layout: str, packe
         equal(spectromer.read(path), made)
 
 
+@pytest.mark.parametrize("layout", ["table", "image"])
+def test_pixels_filled_with_zeros_are_masked(lamost: list[Spectrum], layout: str, tmp_path: Path) -> None:
+    """Although their ivar is positive, as in many real files."""
+    made = lamost[0]
+    filled = torch.zeros(len(made), dtype=torch.bool)
+    filled[-20:] = filled[1000] = True
+    LAMOST.write(replace(made, flux=made.flux.masked_fill(filled, 0.0), ivar=made.ivar + 1e-3), tmp_path / "a", layout)
+    assert torch.equal(spectromer.read(tmp_path / "a").ivar == 0, filled)
+
+
 def test_lamost_dr1_third_row_is_no_wavelength(lamost: list[Spectrum], tmp_path: Path) -> None:
     LAMOST.write(lamost[0], tmp_path / "a.fits", "image")
     with fits.open(tmp_path / "a.fits", mode="update") as hdus:
@@ -171,7 +181,7 @@ def test_a_real_file_of_medium_resolution(survey_data: Path) -> None:
     with fits.open(path, memmap=False) as hdus:
         for place, name in ((slice(0, 4156), "COADD_B"), (slice(4158, None), "COADD_R")):
             data = hdus[name].data
-            good = data["IVAR"] > 0
+            good = (data["IVAR"] > 0) & (data["FLUX"] != 0)
             assert np.array_equal(found.flux.numpy()[place], data["FLUX"].astype(np.float32))
             assert np.array_equal(found.ivar.numpy()[place], np.where(good, data["IVAR"], 0.0).astype(np.float32))
             np.testing.assert_allclose(found.wavelength[place], 10.0 ** data["LOGLAM"].astype(float), rtol=1e-6)

@@ -300,3 +300,10 @@ def test_the_package_brings_templates() -> None:
     z = torch.tensor([s.labels["z"] for s in spectra], dtype=torch.float64)
     good = (found.z - z).abs() < 0.01 * (1.0 + z)
     assert len(spectra) > 40 and float(good.double().mean()) > 0.9
+
+
+def test_pixels_without_data_do_not_decide_the_class_of_a_real_galaxy(survey_data: Path) -> None:
+    """LAMOST 740103217, whose last pixels are zeros with a positive ivar. Its Ca H and K lie at z = 0.1461."""
+    (path,) = (survey_data / "spectra").rglob("spec-58575-HD103621N361936B01_sp03-217.fits")
+    found = scan_redshift(spectromer.read(path))
+    assert found.class_names == ["GALAXY"] and float(found.z) == pytest.approx(0.1461, abs=3e-4)

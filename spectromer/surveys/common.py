@@ -68,11 +68,14 @@ def build(
     ivar: np.ndarray,  # [N]
     wavelength: np.ndarray,  # [N], Angstrom
     air: bool,  # whether the wavelengths are in air
-    survey: str,
+    survey: str,  # "" for the formats of users
     name: str,  # the identity within the survey
     labels: Mapping[str, Any],
 ) -> Spectrum:
     """Make a spectrum, and add the median S/N of its good pixels to the labels.
+
+    Pixels of a survey with a flux of exactly 0 are masked, as no measured flux is exactly 0. LAMOST fills pixels
+    without data with zeros, mostly at the red end, and gives many of them a positive ivar.
 
     Raises
     ------
@@ -82,6 +85,8 @@ def build(
     if len(flux) < 2:
         raise LayoutError(f"a spectrum needs at least 2 pixels, this has {len(flux)}")
     try:
+        if survey:
+            ivar = np.where(flux == 0, 0.0, ivar)
         spectrum = Spectrum.from_arrays(flux, ivar, wavelength, air=air, survey=survey, id=name)
     except ValueError as error:
         raise LayoutError(str(error)) from error

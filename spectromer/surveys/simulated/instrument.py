@@ -238,9 +238,10 @@ def observe(
     bad = _bad_pixels(labels, spectrograph, wave, draw)
     bad |= legacy & ((wave < 3806.0) | (wave > 9215.0))
     flux = torch.where(bad, flux + 20.0 * draw.field(rows, pixels) * error, flux)
-    if spectrograph.survey == "LAMOST":  # the last pixels fall to zero in many of its files
-        end = draw.uniform(rows, 0.0, 40.0) * (draw.uniform(rows) < 0.6)
-        flux = flux * ((wave[-1] - wave) / (end + 1e-3)).clamp(max=1.0)
+    if spectrograph.survey == "LAMOST":  # the last pixels of half of its files have no data
+        end = draw.column(draw.rng.exponential(15.0, rows)) * (draw.uniform(rows) < 0.5)
+        absent = wave > wave[-1] - end
+        flux, bad = flux.masked_fill(absent, 0.0), bad | absent
     brightness = 0.6 * snr * torch.exp(draw.normal(rows, 0.0, 0.3))
     ivar = torch.where(bad, 0.0, 1.0 / (variance * brightness**2))
     return flux * brightness, ivar
