@@ -15,7 +15,7 @@ import tyro
 from make_templates import FOLDS, KINDS, Real, make, read_real, simulated_at_rest
 
 from spectromer import SpectrumBatch, scan_redshift
-from spectromer.ops.scan import C_KMS
+from spectromer.grids import C_KMS
 
 LIMITS = {"STAR": 1000.0, "GALAXY": 1000.0, "QSO": 3000.0}
 CHUNK = 32

@@ -6,8 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["LogGrid", "common_grid", "extended", "log_coefficients", "log_grid", "survey_grid"]
+__all__ = ["C_KMS", "LogGrid", "common_grid", "extended", "log_coefficients", "log_grid", "survey_grid"]
 
+#: Speed of light in km/s, which turns a distance in ln(wavelength) into a velocity.
+C_KMS = 299792.458
 _TOLERANCE = 1e-6  # largest offset, in pixels, at which two grids count as equal
 _MAX_RATIO = 1.5  # largest length of a common grid, in lengths of the longest spectrum; a longer one is mostly padding
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spectromer.errors import require
 from spectromer.forms import batch_of
+from spectromer.grids import C_KMS
 from spectromer.ops.chisquare import RIDGE, chi_square, fit_at
 from spectromer.ops.resample import resample
 from spectromer.spectra import SpectrumBatch
@@ -18,7 +19,6 @@ from spectromer.templates import TemplateSet, load
 
 __all__ = ["MIN_DELTA_CHI2", "SEPARATION", "RedshiftScan", "scan_redshift"]
 
-C_KMS = 299792.458
 #: Minimum difference in km/s between the redshifts of the first and the second minimum, as in Redrock.
 SEPARATION = 1000.0
 #: A redshift is flagged if chi-square of the second minimum is larger by less than this, as in Redrock.

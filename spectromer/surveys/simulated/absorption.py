@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spectromer.surveys.simulated.draw import C_KMS, Draw, add_line, broadened
+from spectromer.grids import C_KMS
+from spectromer.surveys.simulated.draw import Draw, add_line, broadened
 
 __all__ = ["absorb", "damped_depth", "mean_depth"]
 

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["C_KMS", "Draw", "add_line", "below", "broadened", "gauss"]
+from spectromer.grids import C_KMS
 
-C_KMS = 299792.458
+__all__ = ["Draw", "add_line", "below", "broadened", "gauss"]
+
 RESOLUTION_KMS = 66.0  # sigma of both spectrographs, R of about 1900
 
 

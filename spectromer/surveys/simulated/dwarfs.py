@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from spectromer.grids import C_KMS
 from spectromer.surveys.simulated.atmospheres import hydrogen_depth, planck
 from spectromer.surveys.simulated.draw import Draw, add_line, below
 
@@ -59,7 +60,7 @@ def cataclysmic(wave: Tensor, draw: Draw, rows: int) -> Tensor:
     """Spectra [B, N] of cataclysmic variables: a disc with double-peaked lines of hydrogen and helium."""
     flux = planck(wave, draw.uniform(rows, 9000.0, 25000.0))
     strength = torch.exp(draw.normal(rows, 0.0, 0.6))
-    split, sigma = draw.uniform(rows, 0.0, 500.0) / 299792.0, draw.uniform(rows, 250.0, 600.0) / 299792.0
+    split, sigma = draw.uniform(rows, 0.0, 500.0) / C_KMS, draw.uniform(rows, 250.0, 600.0) / C_KMS
     lines = torch.zeros_like(wave)
     for centre, width in _DISC:
         for side in (-1.0, 1.0):

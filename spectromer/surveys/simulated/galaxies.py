@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spectromer.grids import C_KMS
 from spectromer.surveys.simulated.atmospheres import planck
-from spectromer.surveys.simulated.draw import C_KMS, Draw, add_line, broadened
+from spectromer.surveys.simulated.draw import Draw, add_line, broadened
 from spectromer.surveys.simulated.stars import star_flux
 
 __all__ = ["draw_galaxies", "emission", "population_shares", "starlight"]

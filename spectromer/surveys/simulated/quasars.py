@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spectromer.grids import C_KMS
 from spectromer.surveys.simulated.absorption import absorb
 from spectromer.surveys.simulated.atmospheres import planck
-from spectromer.surveys.simulated.draw import C_KMS, Draw, add_line, broadened
+from spectromer.surveys.simulated.draw import Draw, add_line, broadened
 from spectromer.surveys.simulated.galaxies import population_shares, starlight
 
 __all__ = ["balmer_continuum", "draw_quasars", "power_law"]

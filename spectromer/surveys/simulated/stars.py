@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spectromer.grids import C_KMS
 from spectromer.surveys.simulated.atmospheres import (
     balmer_strength,
     continuum,
@@ -13,7 +14,7 @@ from spectromer.surveys.simulated.atmospheres import (
     metal_depth,
     molecular_depth,
 )
-from spectromer.surveys.simulated.draw import C_KMS, Draw
+from spectromer.surveys.simulated.draw import Draw
 from spectromer.surveys.simulated.dwarfs import WHITE_DWARFS, brown_dwarf, carbon_star, cataclysmic, white_dwarf
 
 __all__ = ["TEMPERATURES", "draw_stars", "star_flux"]
