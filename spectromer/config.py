@@ -16,7 +16,6 @@ __all__ = ["PRESETS", "SPECFORMER", "BaselineConfig", "DataConfig", "TrainConfig
 HeadKind = Literal["linear", "mlp"]
 RedshiftMethod = Literal["correlation", "pooled"]
 Pooling = Literal["positions", "mean"]
-Readout = Literal["kernel", "linear"]
 SPECFORMER = "specformer"  # the only model that is not a timm ViT
 
 
@@ -83,9 +82,6 @@ class TrainConfig(DataConfig):
     pooling: Pooling = "positions"
     """Features of the whole image: "mean" is the mean token of the ViT; "positions" adds to it a linear function of all
     tokens, in which each position has its own weights."""
-    readout: Readout = "kernel"
-    """Regression of teff, logg and feh on the features of the image: "linear" is that of the heads; "kernel" replaces
-    it by a Gaussian process, which is fitted after the training to at most 4096 training spectra."""
     keep_patches: float = 1.0
     """Fraction of an image's patches that the ViT reads. The patches with the most ink are kept."""
     picture: tyro.conf.OmitArgPrefixes[Picture] = Picture.of("strips", size=128, panels=8)  # noqa: RUF009 - it is immutable

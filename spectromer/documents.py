@@ -23,9 +23,9 @@ __all__ = [
     "write_document",
 ]
 
-#: Version of the documents that are written. Version 1 had no number; it is converted when it is read. Versions 2 and
-#: 3 may lack keys that have a default.
-SCHEMA = 4
+#: Version of the documents that are written. Version 1 had no number; it is converted when it is read. Version 2 may
+#: lack keys that have a default.
+SCHEMA = 3
 T = TypeVar("T")
 
 

@@ -143,14 +143,6 @@ class RunFolder:
             raise RunError(f"{self.weights}: every tensor must stand there once, with or without the prefix 'model.'")
         return weights
 
-    def write_weights(self, weights: "dict[str, Tensor]") -> None:
-        """Write the weights, under the names that the model gives them."""
-        from safetensors.torch import save_file
-
-        with atomic(self.weights) as part:
-            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, part, {"format": "pt"})
-            part.chmod(0o644)  # safetensors makes files readable only by their owner
-
     def _read(self, file: Path, kind: type[T], convert: Callable[[dict[str, Any]], dict[str, Any]]) -> T:
         return parse_document(self.find(file), load_json(file), kind, convert)
 

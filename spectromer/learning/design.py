@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from timm.models.vision_transformer import VisionTransformer
 
-from spectromer.config import SPECFORMER, HeadKind, Pooling, Readout, RedshiftMethod
+from spectromer.config import SPECFORMER, HeadKind, Pooling, RedshiftMethod
 from spectromer.errors import ModelError, RunError, SpectromerError
 from spectromer.learning.backbone import create_backbone
 from spectromer.learning.checkpoints import check_weights
@@ -33,9 +33,8 @@ class Design:
         The picture drawn of each spectrum; None for "specformer", whose input is a sequence.
     targets : Targets
         The targets of the model.
-    heads, redshift_head, keep_patches, pooling, readout
-        As in `SpectrumModel` and `ImageEncoder`. Models of earlier versions have the pooling "mean" and the readout
-        "linear".
+    heads, redshift_head, keep_patches, pooling
+        As in `SpectrumModel` and `ImageEncoder`. Models of earlier versions have the pooling "mean".
 
     Raises
     ------
@@ -52,7 +51,6 @@ class Design:
     redshift_head: RedshiftMethod = "correlation"
     keep_patches: float = 1.0
     pooling: Pooling = "mean"
-    readout: Readout = "linear"
 
     def __post_init__(self) -> None:
         if (self.picture is None) != (self.model == SPECFORMER):
@@ -112,4 +110,4 @@ class Design:
             size, channels = self.picture.size, self.picture.image_channels
             backbone = backbone or create_backbone(self.model, size=size, channels=channels)
             encoder = ImageEncoder(backbone, self.picture, self.keep_patches, self.pooling)
-        return SpectrumModel(encoder, self.targets, self.heads, self.redshift_head, self.readout)
+        return SpectrumModel(encoder, self.targets, self.heads, self.redshift_head)

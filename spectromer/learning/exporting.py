@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from jinja2 import Environment, PackageLoader
+from safetensors.torch import save_file
 
 from spectromer.errors import ArgumentError, DependencyError, ModelError
 from spectromer.files import check_writable, writing
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.figures import figure, headlines
 from spectromer.learning.predictor import Predictor
-from spectromer.learning.readout import KernelReadout
 from spectromer.learning.targets import LOGARITHMIC
 from spectromer.runs import RunFolder
 from spectromer.spectra import SpectrumBatch
@@ -44,8 +44,7 @@ def export(
         and return the outputs of `SpectrumModel.forward` by name. They do not include rendering, which the card
         describes.
     half : bool
-        Whether weights and calibration are written in half precision, but for those of a `KernelReadout`, which would
-        lose too much. The programs have these weights too.
+        Whether weights and calibration are written in half precision. The programs have these weights too.
 
     Returns
     -------
@@ -91,12 +90,12 @@ def _write(
     target.write_metrics(metrics)
     source.find(source.calibration)
     predictor.calibration.save(target.calibration, half)
-    weights = predictor.model.state_dict()
+    weights = {name: tensor.contiguous() for name, tensor in predictor.model.state_dict().items()}
     if half:
-        exact = tuple(f"{name}." for name, part in predictor.model.named_modules() if isinstance(part, KernelReadout))
-        weights = {name: value if name.startswith(exact) else value.half() for name, value in weights.items()}
+        weights = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
         predictor.model.load_state_dict(weights)
-    target.write_weights(weights)
+    save_file(weights, target.weights, metadata={"format": "pt"})
+    target.weights.chmod(0o644)  # safetensors makes files readable only by their owner
 
     inputs = _example(predictor)
     batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)

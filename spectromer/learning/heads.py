@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spectromer.learning.readout import KernelReadout
 from spectromer.subclasses import scale_positions, spectral_type
 
 __all__ = ["SMOOTHING", "CategoryHead", "ScalarHead", "SubclassHead", "known_mask"]
@@ -97,26 +96,11 @@ class SubclassHead(CategoryHead):
 
 
 class ScalarHead(_Head):
-    """Head for one scalar. It predicts mean and ln sigma of the standardised value or logarithm.
+    """Head for one scalar. It predicts mean and ln sigma of the standardised value or logarithm."""
 
-    With `kernel`, a Gaussian process that is fitted after the training corrects its outputs (see `KernelReadout`).
-    """
-
-    def __init__(
-        self, width: int, mean: float, sigma: float, log: bool, hidden: bool = False, kernel: bool = False
-    ) -> None:
+    def __init__(self, width: int, mean: float, sigma: float, log: bool, hidden: bool = False) -> None:
         super().__init__(width, 2, hidden)
         self.mean, self.sigma, self.log = mean, sigma, log
-        self.readout = KernelReadout(width) if kernel else None
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map inputs [B, width] to mean and ln sigma [B, 2]."""
-        outputs = super().forward(inputs)
-        return outputs if self.readout is None or self.training else self.readout(inputs, outputs)
-
-    def standardised(self, value: Tensor) -> Tensor:
-        """Values in their physical unit as the head learns them."""
-        return ((value.log() if self.log else value) - self.mean) / self.sigma
 
     def loss(self, out: Tensor, value: Tensor) -> Tensor:
         """Negative log-likelihood [B] of `value` [B], given in its physical unit, times sigma (Seitzer et al. 2022).
@@ -125,7 +109,8 @@ class ScalarHead(_Head):
         dominate the loss.
         """
         mean, log_sigma = out.float().unbind(1)
-        likelihood = log_sigma + 0.5 * ((self.standardised(value) - mean) * torch.exp(-log_sigma)) ** 2
+        standard = ((value.log() if self.log else value) - self.mean) / self.sigma
+        likelihood = log_sigma + 0.5 * ((standard - mean) * torch.exp(-log_sigma)) ** 2
         return likelihood * log_sigma.detach().exp()
 
     def estimate(self, out: Tensor) -> tuple[Tensor, Tensor]:

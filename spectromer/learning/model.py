@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spectromer.config import HeadKind, Readout, RedshiftMethod
+from spectromer.config import HeadKind, RedshiftMethod
 from spectromer.errors import ModelError
 from spectromer.labels import CATEGORIES
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.heads import CategoryHead, ScalarHead, SubclassHead, known_mask
-from spectromer.learning.readout import LEAST
 from spectromer.learning.redshift import COARSE_EDGES, RedshiftHead
 from spectromer.learning.specformer import SpecFormer
 from spectromer.learning.targets import LOGARITHMIC, Targets
@@ -37,8 +36,6 @@ class SpectrumModel(nn.Module):
     redshift_head : {"correlation", "pooled"}
         "correlation" cross-correlates the tokens along the wavelength axis, if there is one. "pooled" uses only the
         features of the whole image.
-    readout : {"kernel", "linear"}
-        "kernel" adds a `KernelReadout` to the heads of scalars.
     """
 
     def __init__(
@@ -47,7 +44,6 @@ class SpectrumModel(nn.Module):
         targets: Targets,
         heads: HeadKind = "linear",
         redshift_head: RedshiftMethod = "correlation",
-        readout: Readout = "linear",
     ) -> None:
         super().__init__()
         self.encoder, self.targets = encoder, targets
@@ -65,8 +61,7 @@ class SpectrumModel(nn.Module):
                 axis = axis if redshift_head == "correlation" else None
                 modules[name] = RedshiftHead(width, axis, targets.scale["z"][1], step)
             else:
-                log, kernel = name in LOGARITHMIC, readout == "kernel"
-                modules[name] = ScalarHead(width, *targets.scale[name], log, hidden, kernel)
+                modules[name] = ScalarHead(width, *targets.scale[name], name in LOGARITHMIC, hidden)
         # The suffix keeps the names of targets from clashing with the methods of ModuleDict.
         self.heads: nn.ModuleDict = nn.ModuleDict({f"{name}_head": head for name, head in modules.items()})
 
@@ -111,34 +106,13 @@ class SpectrumModel(nn.Module):
             losses[name] = torch.where(known, each, torch.zeros_like(each)).sum() / known.sum().clamp(min=1)
         return losses
 
-    @torch.no_grad()
-    def fit_readouts(self, out: dict[str, Tensor], labels: dict[str, Tensor], kindred: Tensor) -> None:
-        """Fit the readouts of the scalar heads to training spectra.
-
-        Parameters
-        ----------
-        out : dict of Tensor
-            The outputs, computed before the readouts are fitted.
-        labels : dict of Tensor
-            The encoded labels.
-        kindred : Tensor [B] bool
-            Which spectra are of the kind that is to be predicted. If enough of them have a label, the others, such as
-            simulated spectra among real ones, are left out.
-        """
-        for name in self.targets.names:
-            head = self.head(name)
-            if isinstance(head, ScalarHead) and head.readout is not None:
-                known = known_mask(labels[name])
-                known = known & kindred if (known & kindred).sum() >= LEAST else known
-                head.readout.fit(out["pooled"][known], out[name][known], head.standardised(labels[name][known]))
-
     def load_matching(self, weights: dict[str, Tensor], targets: Targets) -> list[str]:
         """Load the weights of another model with the same encoder.
 
         Weights are copied for the values of a category, and for the redshifts, that both models have. A subclass that
         only this model has begins with the weights of its spectral type, or else of the nearest subtype up to two
         subtypes away. The scalar heads are copied as they are, so the scales of this model must be those of the other
-        (see `Targets.with_scales_of`). Their readouts are not copied, as they are fitted after the training.
+        (see `Targets.with_scales_of`).
 
         Parameters
         ----------
@@ -169,10 +143,8 @@ class SpectrumModel(nn.Module):
         copied = []
         for name in set(self.targets.names) & set(targets.names):
             prefix = f"heads.{name}_head."
-            loaded, current = (
-                {k: v for k, v in found.items() if k.startswith(prefix) and not k.startswith(f"{prefix}readout.")}
-                for found in (weights, state)
-            )
+            loaded = {key: value for key, value in weights.items() if key.startswith(prefix)}
+            current = {key: value for key, value in state.items() if key.startswith(prefix)}
             if name in CATEGORIES and f"{prefix}output.weight" in loaded:
                 old, new = targets.vocabulary[name], self.targets.vocabulary[name]
                 sources = [_source(value, old) for value in new]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -44,8 +43,7 @@ __all__ = ["train"]
 
 _MAX_GRADIENT_NORM = 1.0
 _DEFAULT_STEPS, _MIN_EPOCHS = 1500, 3  # length of a run without the option epochs
-# Largest numbers of training spectra for the readouts and for the typicality, and of validation spectra to calibrate.
-_READOUT_TRAIN, _TYPICAL_TRAIN, _CALIBRATION_VAL = 4096, 2048, 8000
+_CALIBRATION_TRAIN, _CALIBRATION_VAL = 2048, 8000  # largest numbers of spectra per split to calibrate with
 
 
 class _Safetensors(ModelCheckpoint):
@@ -70,7 +68,7 @@ def _with_defaults(config: TrainConfig, spectra: int) -> TrainConfig:
 
 def _design_options(design: Design, config: TrainConfig) -> dict[str, Any]:
     """The options of a run that the design of its model sets. The picture is kept if the model has none."""
-    names = ("model", "picture", "heads", "redshift_head", "keep_patches", "pooling", "readout")
+    names = ("model", "picture", "heads", "redshift_head", "keep_patches", "pooling")
     return {name: getattr(design, name) for name in names} | {"picture": design.picture or config.picture}
 
 
@@ -111,8 +109,7 @@ def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Tar
         raise ModelError(f"--checkpoint {config.checkpoint}: {SPECFORMER} can start only from a run folder")
 
     def fresh(targets: Targets) -> tuple[Design, SpectrumModel]:
-        names = ("heads", "redshift_head", "keep_patches", "pooling", "readout")
-        options = {name: getattr(config, name) for name in names}
+        options = {name: getattr(config, name) for name in ("heads", "redshift_head", "keep_patches", "pooling")}
         design = Design(config.model, picture, targets, **options)
         return design, design.build(backbone)
 
@@ -156,6 +153,7 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume:
         warnings.filterwarnings("ignore", message=".*exists and is not empty")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
         trainer.fit(task, *loaders, ckpt_path=str(run.last) if resume else None)
+        trainer.save_checkpoint(run.weights, weights_only=True)  # the averaged ones, which fit leaves in the model
     seconds = timer.time_elapsed("train")
     return {
         "epochs": trainer.current_epoch,
@@ -168,19 +166,18 @@ def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume:
 
 
 def _calibrate(predictor: Predictor, division: Division, values: dict[str, Tensor], scan: bool) -> Calibration:
-    """Fit the readouts to the training split, and the calibration to the validation split and typical features."""
-    shards, own = division.shards, len(division.shards) - division.mixed
-    rows = subsample(division.rows["train"], _READOUT_TRAIN)
-    trained = predictor.collect(shards, rows, "calibrating (train)")
-    labels, kindred = {name: value[rows] for name, value in values.items()}, torch.from_numpy(rows < own)
-    predictor.model.fit_readouts(trained, labels, kindred)
-    typical = trained["features"][subsample(np.arange(len(rows)), _TYPICAL_TRAIN)]
-    rows = subsample(division.rows["val"], _CALIBRATION_VAL)
-    held_out = predictor.collect(shards, rows, "calibrating (val)")
-    labels, kindred = {name: value[rows] for name, value in values.items()}, torch.from_numpy(rows < own)
-    found = Calibration.fit(predictor.model, held_out, labels, typical, kindred)
+    """Fit the calibration to the validation split, and the measure of typical spectra to training features."""
+    shards = division.shards
+    chosen = {
+        name: subsample(division.rows[name], limit)
+        for name, limit in (("train", _CALIBRATION_TRAIN), ("val", _CALIBRATION_VAL))
+    }
+    trained, held_out = (predictor.collect(shards, chosen[name], f"calibrating ({name})") for name in chosen)
+    labels = {name: value[chosen["val"]] for name, value in values.items()}
+    kindred = torch.from_numpy(chosen["val"] < len(shards) - division.mixed)
+    found = Calibration.fit(predictor.model, held_out, labels, trained["features"], kindred)
     if scan and found.alone.central:
-        groups = replace(predictor, calibration=found).collect_scans(shards, rows, held_out)
+        groups = replace(predictor, calibration=found).collect_scans(shards, chosen["val"], held_out)
         found.scanned = Intervals.fit(groups, labels["z"], kindred)
     return found
 
@@ -259,11 +256,9 @@ def train(
     if resume:
         check_resumable(run.last, task)
     training = _fit(task, loaders, run, resume)
-    run.write_weights(model.state_dict())  # the averaged ones, which the trainer leaves in the model
     predictor = Predictor.load(run.path, calibration=Calibration(), templates=templates)
     predictor.calibration = _calibrate(predictor, division, values, config.scan)
     predictor.calibration.save(run.calibration)
-    run.write_weights(predictor.model.state_dict())  # with the readouts
 
     plots.learning_curves(task.history, run.plots / "learning_curves.png")
     metrics: dict[str, Any] = {
