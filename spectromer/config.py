@@ -74,7 +74,7 @@ class TrainConfig(DataConfig):
     layer_decay: float | None = None
     """Layer-wise learning-rate decay of the ViT. The learning rate of each block is that of the next block times this
     factor."""
-    heads: HeadKind = "linear"
+    heads: HeadKind = "mlp"
     """Architecture of the heads: "linear" is one linear layer, "mlp" adds a hidden layer."""
     redshift_head: RedshiftMethod = "correlation"
     """Input of the redshift head: "correlation" cross-correlates the tokens along the wavelength axis, "pooled" uses
@@ -98,7 +98,8 @@ class TrainConfig(DataConfig):
     weight_decay: float = 0.05
     """Weight decay of AdamW."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """Precision of training. "auto" selects bf16-mixed on a GPU and 32-true on the CPU."""
+    """Precision of training. "auto" selects bf16-mixed on a GPU and on CPUs that multiply matrices in bfloat16, and
+    32-true on others."""
     scan: bool = True
     """Calibrate and evaluate redshifts that are combined with those by templates, as `predict` gives them. Without it,
     they are the model's own, and a large test split is evaluated faster."""

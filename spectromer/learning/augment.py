@@ -8,8 +8,8 @@ from spectromer.spectra import SpectrumBatch
 
 __all__ = ["augment"]
 
-_NOISE = 0.7  # scale of the half-normal amplitude of the added noise, in units of each pixel's sigma
-_TILT = 0.1  # standard deviation of the slope and the curvature added to ln flux
+_NOISE = 0.35  # scale of the half-normal amplitude of the added noise, in units of each pixel's sigma
+_TILT = 0.03  # standard deviation of the slope and the curvature added to ln flux
 _MAX_MASKED = 0.04  # largest length of a masked stretch, as a fraction of the pixels
 _STRETCHES = 3
 

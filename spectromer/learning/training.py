@@ -116,11 +116,21 @@ def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Tar
     return fresh
 
 
+def _has_bfloat16() -> bool:
+    """Tell whether the CPU has instructions of bfloat16, with which a step takes two thirds of the time."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # an earlier version of torch
+        return False
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume: bool) -> dict[str, Any]:
     """Fit the model, write the checkpoints and logs to `run`, and return statistics of the training."""
     config, timer = task.config, Timer()
     gpu = torch.cuda.is_available()
-    precision = ("bf16-mixed" if gpu else "32-true") if config.precision == "auto" else config.precision
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if gpu or _has_bfloat16() else "32-true"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it prints tips and lists of devices
     trainer = lightning.Trainer(
         max_epochs=config.epochs,
