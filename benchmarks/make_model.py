@@ -39,6 +39,10 @@ eBOSS and LAMOST (DR1 to DR10), gathered from public repositories, together with
 figures above are for real spectra of other objects. Most of these are A, F and G stars of LAMOST, and galaxies and
 quasars are few. The labels are those of the surveys' pipelines. The model contains no spectrum. Its licence is that
 of the package.
+
+Before the real spectra, the model had these figures on the test split of the simulated survey:
+
+{table}
 """
 
 
@@ -88,9 +92,10 @@ def main(options: Options) -> None:
     MODEL.parent.mkdir(exist_ok=True)
     export(options.out / "real", MODEL, formats=(), half=True)
     card = MODEL / "README.md"
-    card.write_text(
-        card.read_text() + ABOUT.format(seed=options.seed, simulated=simulated.simulated, real=real, mixed=mixed)
-    )
+    lines = compare([("", RunFolder(options.out / "simulated").read_metrics()["test"])])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]])
+    numbers = {"seed": options.seed, "simulated": simulated.simulated, "real": real, "mixed": mixed}
+    card.write_text(card.read_text() + ABOUT.format(**numbers, table=table))
 
 
 if __name__ == "__main__":

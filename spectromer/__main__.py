@@ -24,7 +24,8 @@ def _usage() -> str:
     verbs = "\n".join(f"  {name:<10} {line}" for name, line in VERBS.items())
     return (
         f"usage: spectromer VERB ...\n\n{verbs}\n\n"
-        "  VERB --help  show the options of a verb\n  --version    show the version"
+        "  VERB --help  show the options of a verb\n  --model-zoo  list the models of the package\n"
+        "  --version    show the version"
     )
 
 
@@ -37,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     if verb == "--version":
         print(f"spectromer {spectromer.__version__}")
+        return 0
+    if verb == "--model-zoo":
+        from spectromer.learning.zoo import describe_models
+
+        print(describe_models())
         return 0
     asked = verb in ("-h", "--help")
     if verb and not asked:

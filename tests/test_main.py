@@ -37,6 +37,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"spectromer {spectromer.__version__}\n"
 
 
+def test_models_of_the_package_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model-zoo"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^default: class, subclass, z, teff, logg, feh; \d+\.\d MB; /.*README.md$", shown, re.MULTILINE)
+    assert "owner/name" in shown
+
+
 @pytest.mark.parametrize("verb", list(VERBS))
 def test_a_verb_is_a_module_with_a_main(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert callable(importlib.import_module(f"spectromer.{verb}").main)

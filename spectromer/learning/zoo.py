@@ -4,11 +4,12 @@ import os
 import re
 from pathlib import Path
 
+from spectromer.documents import load_json
 from spectromer.errors import RunError
 from spectromer.runs import RunFolder
 from spectromer.words import first_line
 
-__all__ = ["DEFAULT", "find_model", "packaged_models"]
+__all__ = ["DEFAULT", "describe_models", "find_model", "packaged_models"]
 
 #: The name of the model that is used if none is given.
 DEFAULT = "default"
@@ -19,6 +20,17 @@ _ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 def packaged_models() -> list[str]:
     """The names of the models in the package."""
     return sorted(path.parent.name for path in _MODELS.glob("*/model.json"))
+
+
+def describe_models() -> str:
+    """A line for each model in the package with its targets, its size and the path of its card."""
+    lines = []
+    for name in packaged_models():
+        run = RunFolder(_MODELS / name)
+        size = sum(path.stat().st_size for path in run.path.iterdir()) / 1e6
+        targets = ", ".join(load_json(run.model)["targets"]["names"])
+        lines.append(f"{name}: {targets}; {size:.1f} MB; {run.path / 'README.md'}")
+    return "\n".join([*lines, "A model on the Hugging Face hub has the name owner/name."])
 
 
 def find_model(model: str | os.PathLike[str] | None = None) -> Path:
