@@ -56,7 +56,7 @@ class Options:
     """A folder for the runs. Finished ones are reused."""
     mix: int = 800
     """Number of simulated spectra among the real ones."""
-    epochs: int = 30
+    epochs: int = 60
     """Number of epochs with real spectra."""
     lr: float = 5e-4
     """Peak learning rate with real spectra."""

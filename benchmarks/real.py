@@ -61,7 +61,7 @@ class Options:
     scan: bool = True
     """Also measure the class and the redshift by the least chi-square of the templates."""
     folds: int = 5
-    epochs: int = 30
+    epochs: int = 60
     """Number of epochs, both from scratch and for fine-tuning."""
     lr: float = 5e-4
     """Learning rate of the fine-tuning."""
