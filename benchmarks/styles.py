@@ -40,8 +40,8 @@ PICTURES: dict[str, dict[str, Any]] = {
     "thesis-plot 128 px": {"picture": Picture.of("thesis-plot", 128)},
     "panels 14, 224 px": {"picture": Picture.of("panels", 224, panels=14)},
     "plot 128 px, 1 of 4 patches": {"picture": PLOT, "keep_patches": 0.25},
-    "panels 8, mlp heads": {"picture": PANELS, "heads": "mlp"},
-    "panels 8, not augmented": {"picture": PANELS, "augment": False},
+    "strips 8, linear heads": {"picture": STRIPS, "heads": "linear"},
+    "strips 8, not augmented": {"picture": STRIPS, "augment": False},
 }
 
 
