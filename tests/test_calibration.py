@@ -52,16 +52,16 @@ def outputs(model: SpectrumModel, n: int, seed: int) -> tuple[dict[str, torch.Te
 def test_known_faults_are_found_and_mended(model: SpectrumModel, tmp_path: Path) -> None:
     out, labels = outputs(model, 4000, 0)
     trained = torch.tensor(np.random.default_rng(9).standard_normal((500, 4)), dtype=torch.float32)
-    Calibration.fit(model, out, labels, trained).save(tmp_path / "a.safetensors")
+    Calibration.fit(model, out, labels, trained, [""] * 4000).save(tmp_path / "a.safetensors")
     found = Calibration.load(tmp_path / "a.safetensors")
     assert found.temperature["class"] == pytest.approx(3.0, rel=0.1)
     assert found.sigma["teff"] == pytest.approx(2.0, rel=0.06)
     fresh, truth = outputs(model, 4000, 1)
-    groups = found.groups(model, fresh)
+    groups = found.groups(model, fresh, [""] * 4000)
     for low, high, share in ((0.16, 0.84, 0.68), (0.025, 0.975, 0.95)):
-        for name, rows, distribution in groups:
-            levels = found.alone.levels((low, high), [name] * len(rows))
-            bounds, z = found.alone.widened(name, distribution).quantile(levels), truth["z"][rows]
+        for group in groups:
+            levels = found.alone.levels((low, high), group).expand(len(group.rows), -1)
+            bounds, z = found.alone.widened(group).quantile(levels), truth["z"][group.rows]
             of_class = ((z >= bounds[:, 0]) & (z <= bounds[:, 1])).numpy()
             assert of_class.mean() == pytest.approx(share, abs=3.5 * np.sqrt(2 * share * (1 - share) / len(of_class)))
     typical, unknown = found.unknown(fresh["features"])
@@ -72,10 +72,11 @@ def test_known_faults_are_found_and_mended(model: SpectrumModel, tmp_path: Path)
 def test_without_labels_nothing_is_corrected(model: SpectrumModel) -> None:
     out, labels = outputs(model, 100, 0)
     nothing = {name: torch.full_like(v, -1 if name == "class" else torch.nan) for name, v in labels.items()}
-    found = Calibration.fit(model, out, nothing, torch.randn(50, 4))
+    found = Calibration.fit(model, out, nothing, torch.randn(50, 4), [""] * 100)
     assert (found.temperature, found.sigma, found.alone, found.scanned) == ({}, {}, Intervals(), None)
     shares = (0.16, 0.5, 0.84)
-    assert torch.equal(found.alone.levels(shares, ["STAR", ""]), torch.tensor([shares, shares], dtype=torch.float64))
+    (group, *_) = found.groups(model, out, [""] * 100)
+    assert torch.equal(found.alone.levels(shares, group), torch.tensor(shares, dtype=torch.float64))
 
 
 def test_typicality_is_a_conformal_p_value() -> None:

@@ -127,6 +127,7 @@ class Calibration:
         out: dict[str, Tensor],
         labels: dict[str, Tensor],
         trained: Tensor,
+        surveys: Sequence[str],
         kindred: Tensor | None = None,
     ) -> "Calibration":
         """Fit to a model's outputs for held-out spectra.
@@ -140,6 +141,8 @@ class Calibration:
             The encoded labels.
         trained : Tensor [N, D]
             The features of training spectra.
+        surveys : sequence of str, [B]
+            The surveys.
         kindred : Tensor [B] bool, optional
             As in `Intervals.fit`; by default all spectra.
         """
@@ -164,7 +167,7 @@ class Calibration:
             best = minimize_scalar(loss, bounds=_TEMPERATURES, method="bounded", options={"xatol": 0.01})
             found.temperature[name] = math.exp(best.x)
         if "z" in found.temperature:
-            found.alone = Intervals.fit(found.groups(model, out), labels["z"], own)
+            found.alone = Intervals.fit(found.groups(model, out, surveys), labels["z"], own)
         return found
 
     def classes(self, model: SpectrumModel, out: dict[str, Tensor]) -> list[str]:
@@ -183,21 +186,28 @@ class Calibration:
         found: RedshiftDistribution = model.head("z").distribution(logits.float() / self.temperature.get("z", 1.0))
         return found
 
-    def groups(self, model: SpectrumModel, out: dict[str, Tensor]) -> list[Group]:
-        """The model's own distributions of a batch, by predicted class."""
-        found = grouped(self.classes(model, out))
-        return [Group(name, rows, self.redshift(model, out["z"][rows])) for name, rows in found]
+    def groups(self, model: SpectrumModel, out: dict[str, Tensor], surveys: Sequence[str]) -> list[Group]:
+        """The model's own distributions of a batch, by predicted class and survey."""
+        found = grouped(list(zip(self.classes(model, out), surveys, strict=True)))
+        return [Group(*names, rows, self.redshift(model, out["z"][rows])) for names, rows in found]
 
     def combined(
-        self, model: SpectrumModel, out: dict[str, Tensor], scans: Scans, templates: Sequence[TemplateSet]
+        self,
+        model: SpectrumModel,
+        out: dict[str, Tensor],
+        surveys: Sequence[str],
+        scans: Scans,
+        templates: Sequence[TemplateSet],
     ) -> list[Group]:
-        """The distributions of a batch that combine the model's outputs with its scans, by class."""
+        """The distributions of a batch that combine the model's outputs with its scans, by class and survey."""
         sets = {one.name: one for one in templates}
         groups = []
-        for group in self.groups(model, out):
+        for group in self.groups(model, out, surveys):
             if group.name in scans.curves:
                 tempered = out["z"][group.rows].float() / self.temperature.get("z", 1.0)
-                found = posterior(model.head("z"), tempered, sets[group.name], *scans.curves[group.name])
+                of_class, *curves = scans.curves[group.name]
+                own = torch.isin(of_class, group.rows)
+                found = posterior(model.head("z"), tempered, sets[group.name], *(curve[own] for curve in curves))
                 group = group._replace(distribution=found)
             groups.append(group)
         return groups
@@ -257,7 +267,7 @@ class Calibration:
         for intervals in (self.alone, self.scanned or Intervals()):
             for name, values in vars(intervals).items():
                 fitting[name] = ["", *targets.vocabulary.get("class", [])] if redshift else []
-                given[name] = given.get(name, {}) | values
+                given[name] = given.get(name, {}) | {key.rsplit("/", 1)[-1]: value for key, value in values.items()}
         for what, names in fitting.items():
             if unknown := sorted(given[what].keys() - set(names)):
                 raise RunError(f"{path}: {what} has entries that are not the model's: {', '.join(unknown)}")

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -31,18 +31,21 @@ __all__ = ["SCAN_FLAGS", "Group", "Scans", "grouped", "package_templates", "post
 #: Bits of `z_scan_flag`. UNSURE: the scan is in doubt (see `RedshiftScan.flag`). DISAGREES: z_scan differs from the
 #: model's own redshift by more than the limit above which a redshift is catastrophic.
 SCAN_FLAGS = {"UNSURE": 1, "DISAGREES": 2}
+T = TypeVar("T", str, tuple[str, str])
 _FACTOR = {"QSO": 16.0}  # f of each class
 _OTHER_FACTOR = 4.0
 _ANYWHERE = 1e-5  # probability that the redshift is anywhere in the range of the templates, whatever the model says
 
 
 class Group(NamedTuple):
-    """The redshift distributions of the spectra of one class.
+    """The redshift distributions of the spectra of one class from one survey.
 
     Attributes
     ----------
     name : str
         The class.
+    survey : str
+        The survey.
     rows : Tensor [n] int64
         Their rows in the batch.
     distribution : RedshiftDistribution
@@ -50,6 +53,7 @@ class Group(NamedTuple):
     """
 
     name: str
+    survey: str
     rows: Tensor
     distribution: RedshiftDistribution
 
@@ -65,14 +69,14 @@ class Scans:
     unsure : Tensor [B] bool
         The flags of the scans.
     curves : dict
-        For each class with templates, chi-square above the minimum [n, S] of its n spectra, in the order of the batch,
-        and the minima divided by the degrees of freedom [n].
+        For each class with templates, the rows of its n spectra in ascending order, their chi-square above the minimum
+        [n, S], and the minima divided by the degrees of freedom [n].
     """
 
     z: Tensor
     z_err: Tensor
     unsure: Tensor
-    curves: dict[str, tuple[Tensor, Tensor]]
+    curves: dict[str, tuple[Tensor, Tensor, Tensor]]
 
     def columns(self, classes: Sequence[str], own: Tensor) -> dict[str, np.ndarray]:
         """z_scan and z_scan_err, NaN where the scan has no answer, and z_scan_flag, given the model's own z [B]."""
@@ -87,10 +91,10 @@ def package_templates() -> tuple[TemplateSet, ...]:
     return load()
 
 
-def grouped(classes: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-    """The rows of each class that occurs, in alphabetical order."""
-    for name in sorted(set(classes)):
-        yield name, torch.tensor([i for i, one in enumerate(classes) if one == name], dtype=torch.int64)
+def grouped(values: Sequence[T]) -> Iterator[tuple[T, Tensor]]:
+    """The rows of each value that occurs, in ascending order."""
+    for value in sorted(set(values)):
+        yield value, torch.tensor([i for i, one in enumerate(values) if one == value], dtype=torch.int64)
 
 
 def scan(batch: SpectrumBatch, classes: Sequence[str], templates: Sequence[TemplateSet]) -> Scans:
@@ -106,7 +110,7 @@ def scan(batch: SpectrumBatch, classes: Sequence[str], templates: Sequence[Templ
             least, dof = found.set_chi2[:, :1].double(), found.dof.clamp(min=1)
             above = torch.where(least.isfinite(), found.curves[0] - least, 0.0)  # nothing is learnt without an answer
             reduced = torch.where(least[:, 0].isfinite(), least[:, 0] / dof, 1.0)
-            curves[name] = (above.cpu(), reduced.cpu())
+            curves[name] = (rows, above.cpu(), reduced.cpu())
     return Scans(z, z_err, unsure, curves)
 
 

@@ -1,9 +1,10 @@
-"""Calibrated intervals and flags of redshifts, by class."""
+"""Calibrated intervals and flags of redshifts, by class and survey."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from scipy.optimize import brentq
@@ -22,14 +23,17 @@ _LEAST = 30  # minimum number of spectra for a class to have its own shares, and
 _ONE_SIGMA = 0.6827
 _FLAGGED_GOOD = 0.05  # fraction of the good redshifts that may be flagged
 _SURE = 0.999  # probability of a right redshift above which none is flagged
-_OTHERS = ""  # the group of all spectra, for classes without their own numbers
+_OTHERS = ""  # the entry of all spectra, for classes without their own
+T = TypeVar("T")
 
 
 @dataclass
 class Intervals:
-    """Corrections of the intervals of redshift distributions, and the thresholds of their flag, by predicted class.
+    """Corrections of the intervals of redshift distributions, and the thresholds of their flag.
 
-    Each dictionary has an entry "" for the classes that it does not name. If it is empty, nothing is corrected.
+    Each dictionary has an entry for a class, such as "QSO", and an entry "" for the classes that it does not name.
+    `floor` and `central` also have entries for a class in one survey, such as "LAMOST/QSO", if there were at least 30
+    held-out spectra of it. An empty dictionary corrects nothing.
 
     Attributes
     ----------
@@ -54,7 +58,7 @@ class Intervals:
         Parameters
         ----------
         groups : sequence of Group
-            The distributions by class. A class may have several groups.
+            The distributions by class and survey. There may be several groups of the same.
         z : Tensor [B]
             The true redshifts, NaN where unknown.
         kindred : Tensor [B] bool
@@ -66,10 +70,16 @@ class Intervals:
         truth = [z[group.rows].double() for group in groups]
         known = [t.isfinite() for t in truth]
         names = sorted({group.name for group in groups} - {_OTHERS})
+        # The numbers of a class in a survey come after those of the class.
+        pairs = sorted({_in_survey(group) for group in groups if group.survey})
 
-        def chosen(name: str, parts: Sequence[Tensor]) -> Tensor:
-            """The values of the spectra of a class whose redshift is known."""
-            own = [p[k] for p, k, g in zip(parts, known, groups, strict=True) if name in (_OTHERS, g.name)]
+        def chosen(key: str, parts: Sequence[Tensor]) -> Tensor:
+            """The values of the spectra of an entry whose redshift is known."""
+            own = [
+                p[k]
+                for p, k, group in zip(parts, known, groups, strict=True)
+                if key in (_OTHERS, group.name, _in_survey(group))
+            ]
             return torch.cat(own)
 
         own = [kindred[group.rows] for group in groups]
@@ -78,52 +88,53 @@ class Intervals:
         good = [(f - t).abs() <= limit * (1.0 + t) for f, t, limit in zip(z_found, truth, limits, strict=True)]
         off = [(torch.log1p(t) - torch.log1p(f)).abs() for f, t in zip(z_found, truth, strict=True)]
         sigma = [group.distribution.sigma for group in groups]
-        for name in (_OTHERS, *names):
-            right, errors, widths = (chosen(name, values) for values in (good, off, sigma))
-            used = _used(chosen(name, own)) & right
+        for key in (_OTHERS, *names, *pairs):
+            right, errors, widths, kin = (chosen(key, values) for values in (good, off, sigma, own))
+            used = (kin if key in pairs else _used(kin)) & right
+            enough = int(used.sum()) >= _LEAST
             floors = [_floor(errors[rows], widths[rows]) for rows in (used, right) if rows.any()]
-            if floors:
-                found.floor[name] = floors[0] if used.sum() >= _LEAST else max(floors)
-        wide = [found.widened(group.name, group.distribution) for group in groups]
+            if floors and (enough or key not in pairs):
+                found.floor[key] = floors[0] if enough else max(floors)
+        wide = [found.widened(group) for group in groups]
         level = [(2.0 * w.cdf(t[:, None])[:, 0] - 1.0).abs().clamp(max=1.0) for w, t in zip(wide, truth, strict=True)]
         probability = [w.within(limit) for w, limit in zip(wide, limits, strict=True)]
         shares = torch.tensor(SHARES, dtype=torch.float64)
-        for name in (_OTHERS, *names):
-            used = _used(chosen(name, own))
-            if name == _OTHERS or used.sum() >= _LEAST:
-                levels = conformal(chosen(name, level)[used], shares)
+        for key in (_OTHERS, *names, *(pair for pair in pairs if pair in found.floor)):
+            used = _used(chosen(key, own))
+            if key == _OTHERS or used.sum() >= _LEAST:
+                levels = conformal(chosen(key, level)[used], shares)
                 levels[0], levels[-1] = 0.0, 1.0
-                found.central[name] = levels.tolist()
+                found.central[key] = levels.tolist()
             else:  # the floor is all that so few spectra can tell
-                found.central[name] = list(SHARES)
+                found.central[key] = list(SHARES)
+        for name in (_OTHERS, *names):
             fine = chosen(name, probability)[chosen(name, good)]
             if name == _OTHERS or len(fine) >= _LEAST:
                 found.least[name] = min(_SURE, float(fine.quantile(_FLAGGED_GOOD))) if len(fine) else 0.0
         return found
 
-    def widened(self, name: str, distribution: RedshiftDistribution) -> RedshiftDistribution:
-        """The distributions of a class with the floor of its errors."""
-        floor = self.floor.get(name, self.floor.get(_OTHERS, 0.0))
-        return distribution.widened(floor) if floor else distribution
+    def widened(self, group: Group) -> RedshiftDistribution:
+        """The distributions of a group with the floor of its errors."""
+        floor = _entry(self.floor, group, 0.0)
+        return group.distribution.widened(floor) if floor else group.distribution
 
-    def threshold(self, classes: Iterable[str]) -> Tensor:
-        """The thresholds [B] of the probability that a redshift is right."""
-        others = self.least.get(_OTHERS, 0.0)
-        return torch.tensor([self.least.get(name, others) for name in classes], dtype=torch.float64)
+    def threshold(self, group: Group) -> float:
+        """The threshold of the probability that a redshift of a group is right."""
+        return _entry(self.least, group, 0.0)
 
-    def levels(self, shares: Iterable[float], classes: Iterable[str]) -> Tensor:
-        """The probabilities [B, K] float64 at which each distribution has the calibrated quantiles `shares` [K]."""
+    def levels(self, shares: Iterable[float], group: Group) -> Tensor:
+        """The probabilities [K] float64 at which the distributions of a group have the quantiles `shares`."""
         wanted = torch.tensor(list(shares), dtype=torch.float64)
-        rows = {} if self.central else {_OTHERS: wanted}
-        nominal = torch.tensor(SHARES, dtype=torch.float64)
-        for name, central in self.central.items():
-            width = (2.0 * wanted - 1.0).abs()
-            right = torch.searchsorted(nominal, width).clamp(1, len(nominal) - 1)
-            left, known = right - 1, torch.tensor(central, dtype=torch.float64)
-            part = (width - nominal[left]) / (nominal[right] - nominal[left])
-            taken = known[left] + part * (known[right] - known[left])
-            rows[name] = 0.5 + 0.5 * torch.sign(wanted - 0.5) * taken
-        return torch.stack([rows.get(name, rows[_OTHERS]) for name in classes])
+        if not self.central:
+            return wanted
+        central = _entry(self.central, group, list(SHARES))
+        nominal, known = (torch.tensor(values, dtype=torch.float64) for values in (SHARES, central))
+        width = (2.0 * wanted - 1.0).abs()
+        right = torch.searchsorted(nominal, width).clamp(1, len(nominal) - 1)
+        left = right - 1
+        part = (width - nominal[left]) / (nominal[right] - nominal[left])
+        taken = known[left] + part * (known[right] - known[left])
+        return 0.5 + 0.5 * torch.sign(wanted - 0.5) * taken
 
     def check(self) -> None:
         """Raise ArgumentError unless all numbers are possible."""
@@ -138,6 +149,17 @@ class Intervals:
                 len(levels) == len(SHARES) and rising,
                 f"central of {name!r} must be {len(SHARES)} rising shares within [0, 1]",
             )
+
+
+def _in_survey(group: Group) -> str:
+    """The key of the entries for the class of a group in its survey."""
+    return f"{group.survey}/{group.name}"
+
+
+def _entry(values: dict[str, T], group: Group, default: T) -> T:
+    """The entry of a group: that of its class in its survey, of its class, or of all."""
+    keys = (_in_survey(group), group.name, _OTHERS)
+    return next((values[key] for key in keys if key in values), default)
 
 
 def _used(own: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ class Predictor:
         for start, batch in zip(starts, batches, strict=True):
             part = {name: value[start : start + _BATCH] for name, value in out.items()}
             scans = scan_classes(batch.to(self.device), self.calibration.classes(self.model, part), self.templates)
-            for group in self.calibration.combined(self.model, part, scans, self.templates):
+            for group in self.calibration.combined(self.model, part, batch.surveys, scans, self.templates):
                 groups.append(group._replace(rows=group.rows + start))
         return groups
 
@@ -235,7 +235,8 @@ class Predictor:
     ) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
         """The columns of z, and those of the scan."""
         classes = self.calibration.classes(self.model, out)
-        groups, intervals, second = self.calibration.groups(self.model, out), self.calibration.alone, {}
+        groups, second = self.calibration.groups(self.model, out, batch.surveys), {}
+        intervals = self.calibration.alone
         if scan:
             own = torch.empty(len(batch), dtype=torch.float64)
             for group in groups:
@@ -244,7 +245,7 @@ class Predictor:
             second = scans.columns(classes, own)
             if self.calibration.scanned is not None:
                 intervals = self.calibration.scanned
-                groups = self.calibration.combined(self.model, out, scans, self.templates)
+                groups = self.calibration.combined(self.model, out, batch.surveys, scans, self.templates)
         numbers: dict[str, Tensor] = {}
         for group in groups:
             found = _numbers(group, intervals, None if true_z is None else true_z[group.rows].double())
@@ -289,18 +290,18 @@ class Predictor:
 
 
 def _numbers(group: Group, intervals: Intervals, true_z: Tensor | None) -> dict[str, Tensor]:
-    """The columns of z for the spectra of one class."""
-    found, classes = intervals.widened(group.name, group.distribution), [group.name] * len(group.rows)
-    bounds = found.quantile(intervals.levels(_INTERVALS.values(), classes))
+    """The columns of z for the spectra of one class from one survey."""
+    found, count = intervals.widened(group), len(group.rows)
+    bounds = found.quantile(intervals.levels(_INTERVALS.values(), group).expand(count, -1))
     numbers = {"z": found.z} | dict(zip(_INTERVALS, bounds.unbind(1), strict=True))
     numbers["z_err"] = 0.5 * (numbers["z_hi68"] - numbers["z_lo68"])
-    numbers["z_prob"] = found.within(catastrophic_limits(classes))
-    unsure = numbers["z_prob"] < intervals.threshold(classes)
+    numbers["z_prob"] = found.within(catastrophic_limits([group.name] * count))
+    unsure = numbers["z_prob"] < intervals.threshold(group)
     numbers["z_flag"] = Z_FLAGS["UNSURE"] * unsure + Z_FLAGS["EDGE"] * found.at_edge
     if true_z is not None:
         # CRPS = 2 * integral over q from 0 to 1 of the pinball loss of the quantile q (Gneiting & Ranjan 2011).
         q = (torch.arange(_CRPS_STEPS, dtype=torch.float64) + 0.5) / _CRPS_STEPS
-        at = torch.log1p(found.quantile(intervals.levels(q.tolist(), classes)))
+        at = torch.log1p(found.quantile(intervals.levels(q.tolist(), group).expand(count, -1)))
         miss = torch.log1p(true_z)[:, None] - at
         numbers["z_crps"] = 2.0 * torch.maximum(q * miss, (q - 1.0) * miss).mean(1)
         numbers["z_pit"] = found.cdf(true_z[:, None])[:, 0]

@@ -185,7 +185,8 @@ def _calibrate(predictor: Predictor, division: Division, values: dict[str, Tenso
     trained, held_out = (predictor.collect(shards, chosen[name], f"calibrating ({name})") for name in chosen)
     labels = {name: value[chosen["val"]] for name, value in values.items()}
     kindred = torch.from_numpy(chosen["val"] < len(shards) - division.mixed)
-    found = Calibration.fit(predictor.model, held_out, labels, trained["features"], kindred)
+    surveys = shards.index["survey"].take(chosen["val"]).to_pylist()
+    found = Calibration.fit(predictor.model, held_out, labels, trained["features"], surveys, kindred)
     if scan and found.alone.central:
         groups = replace(predictor, calibration=found).collect_scans(shards, chosen["val"], held_out)
         found.scanned = Intervals.fit(groups, labels["z"], kindred)
