@@ -211,7 +211,7 @@ def test_types_and_ranges_of_the_model(broken: Path, keys: str, value: Any, rule
         ("model", "vit_nano_patch16_128", "the model has no weights"),
         ("picture.size", 32, "of the model have shape"),
         ("picture.channels", ["flux", "error"], "of the model have shape"),
-        ("heads", "mlp", "of the model are missing"),
+        ("heads", "linear", "the model has no weights"),
         ("redshift_head", "pooled", "the model has no weights"),
         ("targets.scale.z", [0.0, 1.0], "of the model have shape"),
     ],
@@ -223,7 +223,7 @@ def test_another_model_than_that_of_the_weights(broken: Path, keys: str, value: 
 
 @pytest.mark.parametrize(
     ("keys", "value"),
-    [("model", "vit_nano_patch16_128"), ("targets", ["class"]), ("heads", "mlp"), ("picture.points", 3)],
+    [("model", "vit_nano_patch16_128"), ("targets", ["class"]), ("heads", "linear"), ("picture.points", 3)],
 )
 def test_a_run_goes_on_as_the_model_that_it_is(broken: Path, keys: str, value: Any, error_line: Any) -> None:
     set_key(broken / "config.json", keys, value)
