@@ -40,7 +40,7 @@ figures above are for real spectra of other objects. Most of these are A, F and 
 quasars are few. The labels are those of the surveys' pipelines. The model contains no spectrum. Its licence is that
 of the package.
 
-Before the real spectra, the model had these figures on the test split of the simulated survey:
+Before it was fine-tuned on real spectra, the model had these figures on the test split of the simulated survey:
 
 {table}
 """
@@ -92,10 +92,10 @@ def main(options: Options) -> None:
     MODEL.parent.mkdir(exist_ok=True)
     export(options.out / "real", MODEL, formats=(), half=True)
     card = MODEL / "README.md"
-    lines = compare([("", RunFolder(options.out / "simulated").read_metrics()["test"])])
+    lines = compare([("value", RunFolder(options.out / "simulated").read_metrics()["test"])])
     table = "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]])
-    numbers = {"seed": options.seed, "simulated": simulated.simulated, "real": real, "mixed": mixed}
-    card.write_text(card.read_text() + ABOUT.format(**numbers, table=table))
+    about = ABOUT.format(seed=options.seed, simulated=simulated.simulated, real=real, mixed=mixed, table=table)
+    card.write_text(card.read_text() + about)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ class TrainConfig(DataConfig):
     """A safetensors file of the model's weights to start from, or a run folder. A run folder also sets the model and
     the picture, and provides the heads of the targets that both runs share."""
     frozen: bool = False
-    """Freeze the backbone and train only the heads and the pooling. With linear heads this is a linear probe."""
+    """Freeze the backbone and train only the heads and the pooling. With linear heads and
+    the pooling "mean", this is a linear probe."""
     layer_decay: float | None = None
     """Layer-wise learning-rate decay of the ViT. The learning rate of each block is that of the next block times this
     factor."""
@@ -98,8 +99,8 @@ class TrainConfig(DataConfig):
     weight_decay: float = 0.05
     """Weight decay of AdamW."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """Precision of training. "auto" selects bf16-mixed on a GPU and on CPUs that multiply matrices in bfloat16, and
-    32-true on others."""
+    """Precision of training. "auto" selects bf16-mixed on a GPU and on CPUs with bfloat16 instructions (AVX-512 or
+    AMX, if torch reports them), and 32-true on other CPUs."""
     scan: bool = True
     """Calibrate and evaluate redshifts that are combined with those by templates, as `predict` gives them. Without it,
     they are the model's own, and a large test split is evaluated faster."""
@@ -174,6 +175,8 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         "thesis-plot",
         {
             "model": "vit_base_patch16_224.dino",
+            "heads": "linear",
+            "pooling": "mean",
             "lr": 1e-5,
             "weight_decay": 0.01,
             "batch_size": 64,

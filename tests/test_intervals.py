@@ -33,7 +33,7 @@ def group(
 
 
 def held(found: Intervals, one: Group, truth: torch.Tensor, low: float, high: float) -> float:
-    bounds = found.widened(one).quantile(found.levels((low, high), one).expand(len(one.rows), -1))
+    bounds = found.widened(one).quantile(found.levels((low, high), one))
     return float(((truth >= bounds[:, 0]) & (truth <= bounds[:, 1])).double().mean())
 
 

@@ -182,7 +182,6 @@ def baselines(config: BaselineConfig) -> list[tuple[str, dict[str, Any]]]:
             train_config = TrainConfig(
                 **{field.name: getattr(config, field.name) for field in fields(DataConfig)},
                 model=SPECFORMER,
-                heads="mlp",
                 redshift_head="correlation" if method.endswith("correlation") else "pooled",
                 batch_size=run_config.batch_size,
                 epochs=config.epochs or run_config.epochs,

@@ -142,7 +142,7 @@ class Calibration:
         trained : Tensor [N, D]
             The features of training spectra.
         surveys : sequence of str, [B]
-            The surveys.
+            The survey of each spectrum.
         kindred : Tensor [B] bool, optional
             As in `Intervals.fit`; by default all spectra.
         """
@@ -189,7 +189,7 @@ class Calibration:
     def groups(self, model: SpectrumModel, out: dict[str, Tensor], surveys: Sequence[str]) -> list[Group]:
         """The model's own distributions of a batch, by predicted class and survey."""
         found = grouped(list(zip(self.classes(model, out), surveys, strict=True)))
-        return [Group(*names, rows, self.redshift(model, out["z"][rows])) for names, rows in found]
+        return [Group(name, survey, rows, self.redshift(model, out["z"][rows])) for (name, survey), rows in found]
 
     def combined(
         self,
@@ -267,7 +267,8 @@ class Calibration:
         for intervals in (self.alone, self.scanned or Intervals()):
             for name, values in vars(intervals).items():
                 fitting[name] = ["", *targets.vocabulary.get("class", [])] if redshift else []
-                given[name] = given.get(name, {}) | {key.rsplit("/", 1)[-1]: value for key, value in values.items()}
+                classes = {key if name == "least" else key.rsplit("/", 1)[-1]: value for key, value in values.items()}
+                given[name] = given.get(name, {}) | classes
         for what, names in fitting.items():
             if unknown := sorted(given[what].keys() - set(names)):
                 raise RunError(f"{path}: {what} has entries that are not the model's: {', '.join(unknown)}")

@@ -19,7 +19,7 @@ __all__ = ["SHARES", "Intervals", "conformal"]
 
 #: Probabilities of the central intervals whose coverage is measured. Between them, it is interpolated.
 SHARES = (0.0, *(i / 20 for i in range(1, 20)), 0.99, 1.0)
-_LEAST = 30  # minimum number of spectra for a class to have its own shares, and its own threshold of the flag
+_LEAST = 30  # minimum number of spectra for a class, or a class in a survey, to have its own numbers
 _ONE_SIGMA = 0.6827
 _FLAGGED_GOOD = 0.05  # fraction of the good redshifts that may be flagged
 _SURE = 0.999  # probability of a right redshift above which none is flagged
@@ -32,8 +32,8 @@ class Intervals:
     """Corrections of the intervals of redshift distributions, and the thresholds of their flag.
 
     Each dictionary has an entry for a class, such as "QSO", and an entry "" for the classes that it does not name.
-    `floor` and `central` also have entries for a class in one survey, such as "LAMOST/QSO", if there were at least 30
-    held-out spectra of it. An empty dictionary corrects nothing.
+    `floor` and `central` also have entries for a class in one survey, such as "LAMOST/QSO", if at least 30 held-out
+    spectra of the right kind from it have a right redshift. An empty dictionary corrects nothing.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Intervals:
         Parameters
         ----------
         groups : sequence of Group
-            The distributions by class and survey. There may be several groups of the same.
+            The distributions by class and survey. Several groups may have the same class and survey.
         z : Tensor [B]
             The true redshifts, NaN where unknown.
         kindred : Tensor [B] bool
@@ -70,17 +70,11 @@ class Intervals:
         truth = [z[group.rows].double() for group in groups]
         known = [t.isfinite() for t in truth]
         names = sorted({group.name for group in groups} - {_OTHERS})
-        # The numbers of a class in a survey come after those of the class.
-        pairs = sorted({_in_survey(group) for group in groups if group.survey})
 
         def chosen(key: str, parts: Sequence[Tensor]) -> Tensor:
             """The values of the spectra of an entry whose redshift is known."""
-            own = [
-                p[k]
-                for p, k, group in zip(parts, known, groups, strict=True)
-                if key in (_OTHERS, group.name, _in_survey(group))
-            ]
-            return torch.cat(own)
+            of_key = [key in (_OTHERS, group.name, _in_survey(group)) for group in groups]
+            return torch.cat([p[k] for p, k, inside in zip(parts, known, of_key, strict=True) if inside])
 
         own = [kindred[group.rows] for group in groups]
         limits = [catastrophic_limits([group.name] * len(group.rows)) for group in groups]
@@ -88,18 +82,19 @@ class Intervals:
         good = [(f - t).abs() <= limit * (1.0 + t) for f, t, limit in zip(z_found, truth, limits, strict=True)]
         off = [(torch.log1p(t) - torch.log1p(f)).abs() for f, t in zip(z_found, truth, strict=True)]
         sigma = [group.distribution.sigma for group in groups]
+        pairs = sorted({_in_survey(group) for group in groups if group.survey})
+        pairs = [pair for pair in pairs if (chosen(pair, own) & chosen(pair, good)).sum() >= _LEAST]
         for key in (_OTHERS, *names, *pairs):
-            right, errors, widths, kin = (chosen(key, values) for values in (good, off, sigma, own))
-            used = (kin if key in pairs else _used(kin)) & right
-            enough = int(used.sum()) >= _LEAST
+            right, errors, widths = (chosen(key, values) for values in (good, off, sigma))
+            used = _used(chosen(key, own)) & right
             floors = [_floor(errors[rows], widths[rows]) for rows in (used, right) if rows.any()]
-            if floors and (enough or key not in pairs):
-                found.floor[key] = floors[0] if enough else max(floors)
+            if floors:
+                found.floor[key] = floors[0] if used.sum() >= _LEAST else max(floors)
         wide = [found.widened(group) for group in groups]
         level = [(2.0 * w.cdf(t[:, None])[:, 0] - 1.0).abs().clamp(max=1.0) for w, t in zip(wide, truth, strict=True)]
         probability = [w.within(limit) for w, limit in zip(wide, limits, strict=True)]
         shares = torch.tensor(SHARES, dtype=torch.float64)
-        for key in (_OTHERS, *names, *(pair for pair in pairs if pair in found.floor)):
+        for key in (_OTHERS, *names, *pairs):
             used = _used(chosen(key, own))
             if key == _OTHERS or used.sum() >= _LEAST:
                 levels = conformal(chosen(key, level)[used], shares)
@@ -123,10 +118,10 @@ class Intervals:
         return _entry(self.least, group, 0.0)
 
     def levels(self, shares: Iterable[float], group: Group) -> Tensor:
-        """The probabilities [K] float64 at which the distributions of a group have the quantiles `shares`."""
-        wanted = torch.tensor(list(shares), dtype=torch.float64)
+        """The probabilities [n, K] float64 at which the distributions of a group have the quantiles `shares`."""
+        wanted, size = torch.tensor(list(shares), dtype=torch.float64), len(group.rows)
         if not self.central:
-            return wanted
+            return wanted.expand(size, -1)
         central = _entry(self.central, group, list(SHARES))
         nominal, known = (torch.tensor(values, dtype=torch.float64) for values in (SHARES, central))
         width = (2.0 * wanted - 1.0).abs()
@@ -134,7 +129,7 @@ class Intervals:
         left = right - 1
         part = (width - nominal[left]) / (nominal[right] - nominal[left])
         taken = known[left] + part * (known[right] - known[left])
-        return 0.5 + 0.5 * torch.sign(wanted - 0.5) * taken
+        return (0.5 + 0.5 * torch.sign(wanted - 0.5) * taken).expand(size, -1)
 
     def check(self) -> None:
         """Raise ArgumentError unless all numbers are possible."""

@@ -291,17 +291,17 @@ class Predictor:
 
 def _numbers(group: Group, intervals: Intervals, true_z: Tensor | None) -> dict[str, Tensor]:
     """The columns of z for the spectra of one class from one survey."""
-    found, count = intervals.widened(group), len(group.rows)
-    bounds = found.quantile(intervals.levels(_INTERVALS.values(), group).expand(count, -1))
+    found = intervals.widened(group)
+    bounds = found.quantile(intervals.levels(_INTERVALS.values(), group))
     numbers = {"z": found.z} | dict(zip(_INTERVALS, bounds.unbind(1), strict=True))
     numbers["z_err"] = 0.5 * (numbers["z_hi68"] - numbers["z_lo68"])
-    numbers["z_prob"] = found.within(catastrophic_limits([group.name] * count))
+    numbers["z_prob"] = found.within(catastrophic_limits([group.name] * len(group.rows)))
     unsure = numbers["z_prob"] < intervals.threshold(group)
     numbers["z_flag"] = Z_FLAGS["UNSURE"] * unsure + Z_FLAGS["EDGE"] * found.at_edge
     if true_z is not None:
         # CRPS = 2 * integral over q from 0 to 1 of the pinball loss of the quantile q (Gneiting & Ranjan 2011).
         q = (torch.arange(_CRPS_STEPS, dtype=torch.float64) + 0.5) / _CRPS_STEPS
-        at = torch.log1p(found.quantile(intervals.levels(q.tolist(), group).expand(count, -1)))
+        at = torch.log1p(found.quantile(intervals.levels(q.tolist(), group)))
         miss = torch.log1p(true_z)[:, None] - at
         numbers["z_crps"] = 2.0 * torch.maximum(q * miss, (q - 1.0) * miss).mean(1)
         numbers["z_pit"] = found.cdf(true_z[:, None])[:, 0]

@@ -117,7 +117,7 @@ def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Tar
 
 
 def _has_bfloat16() -> bool:
-    """Tell whether the CPU has instructions of bfloat16, with which a step takes two thirds of the time."""
+    """Tell whether the CPU has bfloat16 instructions."""
     if not hasattr(torch.cpu, "get_capabilities"):  # an earlier version of torch
         return False
     found = torch.cpu.get_capabilities()

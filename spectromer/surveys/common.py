@@ -68,14 +68,15 @@ def build(
     ivar: np.ndarray,  # [N]
     wavelength: np.ndarray,  # [N], Angstrom
     air: bool,  # whether the wavelengths are in air
-    survey: str,  # "" for the formats of users
+    survey: str,  # "" for a table of unknown origin
     name: str,  # the identity within the survey
     labels: Mapping[str, Any],
 ) -> Spectrum:
     """Make a spectrum, and add the median S/N of its good pixels to the labels.
 
     Pixels of a survey with a flux of exactly 0 are masked, as no measured flux is exactly 0. LAMOST fills pixels
-    without data with zeros, mostly at the red end, and gives many of them a positive ivar.
+    without data with zeros, mostly at the red end, and gives many of them a positive ivar, also in the files of the
+    Multimodal Universe.
 
     Raises
     ------
