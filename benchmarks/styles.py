@@ -5,12 +5,12 @@ are those of the model alone. To compare pictures on real spectra, fine-tune suc
 --pretrained`.
 """
 
-import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tyro
+from real import write_lines
 from rich.console import Console
 
 from spectromer.config import TrainConfig
@@ -80,8 +80,7 @@ def main(options: Options) -> None:
         speed.append(str(metrics["training"]["milliseconds_per_step"]))
     rows = [*compare(found), ["training", "milliseconds_per_step", *speed]]
     show_comparison(rows, Console(width=40 + 18 * len(found)))
-    with (options.out / "table.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
+    write_lines(rows, options.out / "table.csv")
 
 
 if __name__ == "__main__":

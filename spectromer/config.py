@@ -70,8 +70,8 @@ class TrainConfig(DataConfig):
     """A safetensors file of the model's weights to start from, or a run folder. A run folder also sets the model and
     the picture, and provides the heads of the targets that both runs share."""
     frozen: bool = False
-    """Freeze the backbone and train only the heads and the pooling. With linear heads and
-    the pooling "mean", this is a linear probe."""
+    """Freeze the backbone and train only the heads and the pooling. With linear heads and the pooling
+    "mean", this is a linear probe."""
     layer_decay: float | None = None
     """Layer-wise learning-rate decay of the ViT. The learning rate of each block is that of the next block times this
     factor."""

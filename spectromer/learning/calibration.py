@@ -195,22 +195,22 @@ class Calibration:
         self,
         model: SpectrumModel,
         out: dict[str, Tensor],
-        surveys: Sequence[str],
+        groups: Sequence[Group],
         scans: Scans,
         templates: Sequence[TemplateSet],
     ) -> list[Group]:
-        """The distributions of a batch that combine the model's outputs with its scans, by class and survey."""
+        """The `groups` of a batch with distributions that combine the model's outputs with its scans."""
         sets = {one.name: one for one in templates}
-        groups = []
-        for group in self.groups(model, out, surveys):
+        both = []
+        for group in groups:
             if group.name in scans.curves:
                 tempered = out["z"][group.rows].float() / self.temperature.get("z", 1.0)
                 of_class, *curves = scans.curves[group.name]
                 own = torch.isin(of_class, group.rows)
                 found = posterior(model.head("z"), tempered, sets[group.name], *(curve[own] for curve in curves))
                 group = group._replace(distribution=found)
-            groups.append(group)
-        return groups
+            both.append(group)
+        return both
 
     def unknown(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The p-value [B] of each spectrum, and a mask [B] of the spectra that resemble no training spectrum."""

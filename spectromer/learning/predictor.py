@@ -141,7 +141,8 @@ class Predictor:
         for start, batch in zip(starts, batches, strict=True):
             part = {name: value[start : start + _BATCH] for name, value in out.items()}
             scans = scan_classes(batch.to(self.device), self.calibration.classes(self.model, part), self.templates)
-            for group in self.calibration.combined(self.model, part, batch.surveys, scans, self.templates):
+            own = self.calibration.groups(self.model, part, batch.surveys)
+            for group in self.calibration.combined(self.model, part, own, scans, self.templates):
                 groups.append(group._replace(rows=group.rows + start))
         return groups
 
@@ -245,7 +246,7 @@ class Predictor:
             second = scans.columns(classes, own)
             if self.calibration.scanned is not None:
                 intervals = self.calibration.scanned
-                groups = self.calibration.combined(self.model, out, batch.surveys, scans, self.templates)
+                groups = self.calibration.combined(self.model, out, groups, scans, self.templates)
         numbers: dict[str, Tensor] = {}
         for group in groups:
             found = _numbers(group, intervals, None if true_z is None else true_z[group.rows].double())
