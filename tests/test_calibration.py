@@ -69,6 +69,16 @@ def test_known_faults_are_found_and_mended(model: SpectrumModel, tmp_path: Path)
     assert found.unknown(fresh["features"] + 8.0)[1].all()
 
 
+def test_spectra_that_are_all_right_do_not_make_the_model_sure(model: SpectrumModel) -> None:
+    out, labels = outputs(model, 100, 0)
+    gap = 8.0
+    out["class"] = torch.where(torch.arange(2) == labels["class"][:, None], gap, 0.0)
+    found = Calibration.fit(model, out, labels, torch.randn(50, 4), [""] * 100)
+    # The best probability of the right one of two values is that of its target, 1 - 1/102 + 1/204 = 203/204.
+    assert found.temperature["class"] == pytest.approx(gap / np.log(203.0), rel=0.02)
+    assert found.probabilities("class", out["class"]).max(1).values.mean() == pytest.approx(203 / 204, abs=2e-4)
+
+
 def test_without_labels_nothing_is_corrected(model: SpectrumModel) -> None:
     out, labels = outputs(model, 100, 0)
     nothing = {name: torch.full_like(v, -1 if name == "class" else torch.nan) for name, v in labels.items()}

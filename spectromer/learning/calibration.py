@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from spectromer.errors import RunError, require
 from spectromer.files import atomic, read_tensors
 from spectromer.labels import CATEGORIES, SCALARS
 from spectromer.learning.evidence import Group, Scans, grouped, posterior
-from spectromer.learning.heads import known_mask
+from spectromer.learning.heads import CategoryHead, known_mask
 from spectromer.learning.intervals import Intervals, conformal
 from spectromer.learning.model import SpectrumModel
 from spectromer.learning.redshift import RedshiftDistribution
@@ -95,6 +96,11 @@ class Typicality:
         return (len(self.distances) - nearer + 1.0) / (len(self.distances) + 1.0)
 
 
+def _smoothed(head: CategoryHead, doubt: float, logits: Tensor, value: Tensor) -> Tensor:
+    """Cross-entropy [B] with targets that are `value` with the probability 1 - doubt, and otherwise any value."""
+    return (1.0 - doubt) * head.surprise(logits, value) - doubt * logits.log_softmax(1).mean(1)
+
+
 @dataclass
 class Calibration:
     """Corrections of a model's predictions. By default, there are none.
@@ -102,7 +108,8 @@ class Calibration:
     Attributes
     ----------
     temperature : dict
-        Divisors of the logits of class, subclass and z (Guo et al. 2017).
+        Divisors of the logits of class, subclass and z (Guo et al. 2017). Those of categories are fitted to smoothed
+        targets, because n held-out spectra without an error do not show that there are none (see `fit`).
     sigma : dict
         Factors for the standard deviations of numbers, such that 68 % of the true values are within one deviation.
     alone : Intervals
@@ -132,6 +139,10 @@ class Calibration:
     ) -> "Calibration":
         """Fit to a model's outputs for held-out spectra.
 
+        The target of a category is its label with the probability (n + 1) / (n + 2), where n is the number of held-out
+        spectra, and otherwise any of its values (Platt 1999). Without this, the temperature of a category that is right
+        in all held-out spectra would approach zero.
+
         Parameters
         ----------
         model : SpectrumModel
@@ -154,11 +165,12 @@ class Calibration:
                 continue
             known = known & own if (known & own).sum() >= _LEAST else known
             given, true, head = out[name][known].float(), labels[name][known], model.head(name)
-            score = head.surprise if name in CATEGORIES else head.loss
             if name in SCALARS:
                 mean, sigma = head.estimate(given)
                 found.sigma[name] = float(conformal((true - mean).abs() / sigma, torch.tensor([0.6827]))[0])
                 continue
+
+            score = partial(_smoothed, head, 1.0 / (len(true) + 2)) if name in CATEGORIES else head.loss
 
             def loss(log_t: float, given: Tensor = given, true: Tensor = true, score: Any = score) -> float:
                 pairs = zip(torch.split(given, _CHUNK), torch.split(true, _CHUNK), strict=True)
