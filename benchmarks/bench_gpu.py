@@ -9,13 +9,7 @@ from cases import NORMALISED, SIZE, STYLES, THREE, bins, lines
 from torch import Tensor, nn
 
 from spectromer import _C, SpectrumBatch, rasterize, render, resample
-from spectromer.config import TrainConfig
-from spectromer.learning.augment import augment
-from spectromer.learning.design import Design
-from spectromer.learning.targets import Targets
-from spectromer.learning.task import SpectrumTask
 from spectromer.shards.feeds import Batches, Feed
-from spectromer.shards.sources import load_simulated
 from spectromer.shards.store import ShardSet
 from spectromer.surveys.simulated import simulate
 
@@ -45,7 +39,7 @@ pytestmark = [
 ]
 
 COUNT, FEW = 4096, 64
-RENDER, RENDER_FEW, HOST, RESAMPLE, RASTERIZE, STEP, DEFAULT, FEED = (
+RENDER, RENDER_FEW, HOST, RESAMPLE, RASTERIZE, STEP, FEED = (
     f"GPU: {what}"
     for what in (
         f"render 4620 px to {SIZE} x {SIZE}, {COUNT} spectra",
@@ -54,7 +48,6 @@ RENDER, RENDER_FEW, HOST, RESAMPLE, RASTERIZE, STEP, DEFAULT, FEED = (
         "resample 4620 px to 4096 bins",
         f"rasterize 448 points to {SIZE} x {SIZE}",
         "a training step of ViT-B/16 in bfloat16, 256 spectra",
-        "a training step of the default model, 64 spectra",
         "batches of 256 from the host",
     )
 )
@@ -202,29 +195,6 @@ def test_step_with_spectra(rate: Any, many: SpectrumBatch, training: Any) -> Non
 def test_the_drawing_alone(rate: Any, many: SpectrumBatch) -> None:
     some = many.select(range(256))
     rate(STEP, "the drawing alone", 256, lambda: render(some, **THREE, **NORMALISED), device="cuda")
-
-
-def test_step_of_the_default_model(rate: Any) -> None:
-    """A training step of `python -m spectromer.train`, without Lightning."""
-    config = TrainConfig()
-    shards = load_simulated(config.batch_size, seed=0, progress=False)
-    targets = Targets.fit(config.targets, shards.believed)
-    design = Design(config.model, config.picture, targets)
-    task = SpectrumTask(design.build(), design.transform(), config, steps=1000).cuda()
-    optimizer = task.configure_optimizers()["optimizer"]
-    spectra = Batches(shards, batch_size=config.batch_size, shuffle=False)[0][0].to("cuda")
-    labels = {name: value.cuda() for name, value in targets.encode(shards.believed).items()}
-
-    def step() -> None:
-        with torch.autocast("cuda", dtype=torch.bfloat16):
-            answers = task.model(task.transform(augment(spectra, 0)))
-            loss = torch.stack(list(task.model.losses(answers, labels).values())).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(task.parameters(), 1.0)
-        optimizer.step()
-
-    rate(DEFAULT, config.model, config.batch_size, step, device="cuda")
 
 
 @pytest.mark.parametrize("feed", ["torch", "dali"])

@@ -16,6 +16,7 @@ __all__ = ["PRESETS", "SPECFORMER", "BaselineConfig", "DataConfig", "TrainConfig
 HeadKind = Literal["linear", "mlp"]
 RedshiftMethod = Literal["correlation", "pooled"]
 Pooling = Literal["positions", "mean"]
+LoggerName = Literal["tensorboard", "csv", "wandb", "mlflow"]
 SPECFORMER = "specformer"  # the only model that is not a timm ViT
 
 
@@ -92,7 +93,7 @@ class TrainConfig(DataConfig):
     epochs: int | None = None
     """Number of epochs. The default is as many as 1500 steps take, but at least 3."""
     batch_size: int = 64
-    """Number of spectra in a batch."""
+    """Number of spectra in a batch, which all processes share."""
     lr: float | None = None
     """Peak learning rate. The default is 2e-3 from scratch and 1e-4 from pretrained weights. The schedule is a linear
     warm-up over the first 5 % of the steps and a cosine decay to 0."""
@@ -104,8 +105,18 @@ class TrainConfig(DataConfig):
     scan: bool = True
     """Calibrate and evaluate redshifts that are combined with those by templates, as `predict` gives them. Without it,
     they are the model's own, and a large test split is evaluated faster."""
-    save_minutes: float = 10.0
-    """Minutes between checkpoints within an epoch. An interrupted run resumes from the last checkpoint."""
+    compile: bool = False
+    """Compile the model by torch.compile, which needs a C++ compiler on a CPU and takes about a minute."""
+    save_minutes: float = 2.0
+    """Minutes between checkpoints. A run that was killed resumes from the last one, and a run that was interrupted by
+    ^C where it stopped."""
+    logger: LoggerName = "tensorboard"
+    """Where the losses of each epoch are logged: in the run folder for TensorBoard or as a CSV file, or by Weights &
+    Biases or MLflow (extras `wandb` and `mlflow`)."""
+    devices: int = 1
+    """Number of GPUs to train on, or of processes on the CPU. On a cluster, the number on each node."""
+    nodes: int = 1
+    """Number of nodes. Start the command on each node with torchrun or SLURM's srun."""
     feed: Literal["torch", "dali"] = "torch"
     """Data loader: torch's DataLoader, or NVIDIA DALI (extra `dali`)."""
     workers: int = 0
@@ -116,6 +127,11 @@ class TrainConfig(DataConfig):
         _check_count("batch_size", self.batch_size)
         if self.epochs is not None:
             _check_count("epochs", self.epochs)
+        for name in ("devices", "nodes"):
+            _check_count(name, getattr(self, name), limit=16)
+        processes = self.devices * self.nodes
+        rule = "batch_size must be a multiple of the number of processes, devices times nodes"
+        require(self.batch_size % processes == 0, f"{rule}, {processes}, got {self.batch_size}")
         for name in ("lr", "save_minutes"):
             value = getattr(self, name)
             require(value is None or 0.0 < value < math.inf, f"{name} must be above 0, got {value}")

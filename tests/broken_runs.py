@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spectromer.errors import RunError
 from spectromer.learning.design import Design
-from spectromer.learning.task import SpectrumTask
+from spectromer.learning.step import TrainingStep
 from spectromer.runs import RunFolder
 
 NAN, INF = math.nan, math.inf
@@ -73,11 +73,11 @@ def to_version_1(folder: Path) -> None:
     rewrite(folder / "last.safetensors", lambda _, metadata: metadata.pop("digest"))
 
 
-def make_task(folder: Path) -> SpectrumTask:
+def make_step(folder: Path) -> TrainingStep:
     """What a resumed run trains."""
     run = RunFolder(folder)
     design, model = Design.read(run)
-    return SpectrumTask(model, design.transform(), run.read_config(), steps=14)
+    return TrainingStep(model, design.transform(), run.read_config(), steps=14)
 
 
 def refuses(read: Callable[[], object], file: Path, rule: str) -> None:

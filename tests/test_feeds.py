@@ -31,7 +31,7 @@ def order(batches: Batches) -> list[int]:
 def drawn(feed: Feed) -> list[tuple[Any, ...]]:
     """One epoch, in a form that can be compared."""
     return [
-        (b.flux.double().sum().item(), b.ivar.double().sum().item(), b.wavelength.sum().item(), b.ids, b.surveys,
+        (b.flux.double().sum().item(), b.ivar.double().sum().item(), b.wavelength.sum().item(),
          {name: value.tolist() for name, value in values.items()})
         for b, values in feed
     ]  # fmt: skip
@@ -65,7 +65,7 @@ def test_ranks_share_without_duplicates(shards: ShardSet, ranks: int) -> None:
     each = [Batches(shards, batch_size=32, rank=rank, ranks=ranks) for rank in range(ranks)]
     assert len({len(batches) for batches in each}) == 1  # else the ranks that have more would wait for ever
     rows = [row for batches in each for row in order(batches)]
-    assert len(rows) == len(set(rows)) >= 0.6 * len(shards)
+    assert len(rows) == len(set(rows)) > len(shards) - 32 * ranks  # the rest does not fill a batch
     every = [Batches(shards, batch_size=32, rank=rank, ranks=ranks, shuffle=False) for rank in range(ranks)]
     assert sorted(row for batches in every for row in order(batches)) == list(range(len(shards)))
 
@@ -75,6 +75,7 @@ MILLIONTH = 1e-6 * 1e-4 * np.log(10.0)  # of a pixel, to which shards keep logar
 WAYS = [
     {},
     {"workers": 2},
+    {"resident": True},
     pytest.param({"feed": "dali"}, marks=with_dali),
     pytest.param({"feed": "dali", "workers": 1}, marks=with_dali),
 ]
@@ -98,7 +99,7 @@ def test_every_way_gives_the_same_batches(shards: ShardSet, way: dict[str, Any])
     drawn(stopped)
     first = iter(stopped)
     begun = [next(first) for _ in range(4)]
-    assert begun[3][1]["row"].tolist() == want[1][3][5]["row"]
+    assert begun[3][1]["row"].tolist() == want[1][3][3]["row"]
     resumed = feed(**way)
     resumed.load_state_dict(stopped.state_dict())
     assert drawn(resumed) == want[1][4:]

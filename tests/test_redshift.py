@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from spectromer.learning.redshift import COARSE_EDGES, LogAxis, RedshiftDistribution, RedshiftHead
+from spectromer.learning.redshift import COARSE_EDGES, LogAxis, RedshiftDistribution, RedshiftHead, _Correlation
 from spectromer.picture import Picture
 
 
@@ -26,6 +26,19 @@ def test_the_redshift_head_is_a_cross_correlation() -> None:
         window = head.kernel[:, head.bins - k : head.bins - k + 256 * axis().samples]
         want[k] = 0.1 * (features * window).sum()
     torch.testing.assert_close(head(tokens, torch.zeros(1, 8))[0], want, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradients_of_the_cross_correlation() -> None:
+    """They are those of the sum written out."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(3, 2, 37, generator=generator, requires_grad=True)
+    kernel = torch.randn(2, 37 + 23, generator=generator, requires_grad=True)
+    want = torch.stack([(features * kernel[:, 23 - k : 60 - k]).sum((1, 2)) for k in range(23)], 1)
+    found = _Correlation.apply(features, kernel)
+    torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-5)
+    weights = torch.randn(3, 23, generator=generator)
+    for got, true in zip(*(torch.autograd.grad(y, (features, kernel), weights) for y in (found, want)), strict=True):
+        torch.testing.assert_close(got, true, rtol=1e-4, atol=1e-5)
 
 
 def test_tokens_unfold_in_the_order_of_wavelength() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broken_runs import GONE, INF, NAN, make_task, refuses, rewrite, set_key, to_version_1
+from broken_runs import GONE, INF, NAN, make_step, refuses, rewrite, set_key, to_version_1
 
 from spectromer.config import TrainConfig
 from spectromer.documents import SCHEMA
 from spectromer.evaluate import main as evaluate_main
-from spectromer.learning.checkpoints import check_resumable
+from spectromer.learning.checkpoints import load_checkpoint
 from spectromer.learning.design import Design
 from spectromer.learning.predictor import Predictor
 from spectromer.learning.targets import Targets
@@ -33,7 +33,7 @@ def test_a_good_folder_is_read(broken: Path) -> None:
     run, predictor = RunFolder(broken), Predictor.load(broken, device="cpu")
     assert run.read_config().picture == predictor.design.picture
     assert run.read_metrics()["test"].keys() == {"class", "spectral_type", "subclass", "z", "z_scan", "teff"}
-    check_resumable(run.last, make_task(broken))
+    load_checkpoint(run.last, make_step(broken))
     run.write_config(run.read_config())
     run.write_model(predictor.design)
     for file in (run.config, run.model):
@@ -51,7 +51,7 @@ def test_version_1_is_converted(broken: Path, tmp_path: Path) -> None:
     assert old.design == new.design and old.calibration.alone == new.calibration.alone
     assert RunFolder(broken).read_config() == RunFolder(tmp_path / "new").read_config()
     last = broken / "last.safetensors"
-    refuses(lambda: check_resumable(last, make_task(broken)), last, f"start another run .* --checkpoint {broken}$")
+    refuses(lambda: load_checkpoint(last, make_step(broken)), last, f"start another run .* --checkpoint {broken}$")
 
 
 def test_version_1_of_a_model_without_a_picture(tmp_path: Path) -> None:
@@ -209,11 +209,11 @@ def test_types_and_ranges_of_the_model(broken: Path, keys: str, value: Any, rule
     ("keys", "value", "rule"),
     [
         ("model", "vit_nano_patch16_128", "the model has no weights"),
-        ("picture.size", 32, "of the model have shape"),
-        ("picture.channels", ["flux", "error"], "of the model have shape"),
+        ("picture.size", 32, "must have shape"),
+        ("picture.channels", ["flux", "error"], "must have shape"),
         ("heads", "linear", "the model has no weights"),
         ("redshift_head", "pooled", "the model has no weights"),
-        ("targets.scale.z", [0.0, 1.0], "of the model have shape"),
+        ("targets.scale.z", [0.0, 1.0], "must have shape"),
     ],
 )
 def test_another_model_than_that_of_the_weights(broken: Path, keys: str, value: Any, rule: str) -> None:

@@ -1,15 +1,21 @@
 """Training works on a small scale: a whole run, resumed, on files and on shards, and from another run."""
 
 import csv
+import importlib.util
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import lightning
 import numpy as np
 import pytest
 import torch
 from astropy.table import Table
+from safetensors.torch import load_file
 from small import MODEL, SMALL, TARGETS, read_table
 
 from spectromer import Predictor
@@ -18,6 +24,7 @@ from spectromer.config import TrainConfig
 from spectromer.errors import ArgumentError, ModelError, RunError
 from spectromer.evaluate import main as evaluate_main
 from spectromer.learning.design import Design
+from spectromer.learning.step import TrainingStep
 from spectromer.learning.training import train
 from spectromer.predict import main as predict_main
 from spectromer.runs import RunFolder, load_weights
@@ -70,33 +77,75 @@ def test_learns(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["class"]["accuracy"] > 0.75
 
 
-@pytest.mark.parametrize("batch", [0, 3])
-def test_one_seed_one_result_and_resume_continues_it(run: Path, tmp_path: Path, batch: int) -> None:
-    """A run that is cut between or within its epochs, and resumed, has the weights of one that was not."""
-    stopped = tmp_path / "stopped"
+@pytest.mark.parametrize("steps", [7, 10])
+def test_one_seed_one_result_and_resume_continues_it(
+    run: Path, tmp_path: Path, steps: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A run that ^C stops between or within its epochs of seven steps has the weights of one that was not stopped."""
+    stopped, original = tmp_path / "stopped", TrainingStep.__call__
 
-    # The schedule depends on the number of epochs, so the first part is told to train two and cut in the second.
-    class Cut(lightning.Callback):
-        def on_train_batch_start(self, trainer: lightning.Trainer, *_: object) -> None:
-            if trainer.current_epoch == 1 and trainer.fit_loop.epoch_loop.batch_idx == batch:
-                raise KeyboardInterrupt
+    def interrupted(self: TrainingStep, *args: Any) -> None:
+        if self.count == steps - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        original(self, *args)
 
-    original = lightning.Trainer.__init__
-
-    def with_cut(self: lightning.Trainer, **options: object) -> None:
-        original(self, **(options | {"callbacks": [*options["callbacks"], Cut()]}))
-
+    # The schedule depends on the number of epochs, so the first part is told to train two, and is stopped.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lightning.Trainer, "__init__", with_cut)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            train_main([*SMALL, *TARGETS, "--save-minutes", "1e-9", "--out", str(stopped)])
+        patch.setattr(TrainingStep, "__call__", interrupted)
+        assert train_main([*SMALL, *TARGETS, "--out", str(stopped)]) == 130
+    assert f"python -m spectromer.train --resume {stopped}" in capfd.readouterr().out.replace("\n", "")
     assert not (stopped / "metrics.json").exists()
     assert train_main(["--resume", str(stopped)]) == 0
-    whole, parts = load_weights(run / "last.safetensors"), load_weights(stopped / "last.safetensors")
+    whole, parts = (load_file(folder / "last.safetensors") for folder in (run, stopped))
     assert whole.keys() == parts.keys()
-    for name, tensor in whole.items():
-        torch.testing.assert_close(parts[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
-    assert json.loads((stopped / "metrics.json").read_text())["training"]["epochs"] == 2
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    training = json.loads((stopped / "metrics.json").read_text())["training"]
+    assert training["epochs"] == 2 and training["steps"] == 14
+
+
+def test_a_run_that_failed_before_its_first_step_leaves_room(tmp_path: Path) -> None:
+    """Nor does one block the next that was stopped before there was anything to go on from."""
+    folder, options = tmp_path / "run", [*SMALL, "--simulated", "200", "--targets", "class", "--epochs", "1"]
+
+    def fail(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingStep, "__call__", fail)
+        assert train_main([*options, "--out", str(folder)]) == 130
+    assert (folder / "config.json").is_file()
+    assert train_main([*options, "--out", str(folder), "--logger", "csv", "--no-scan"]) == 0
+    losses = Table.read(folder / "csv" / "metrics.csv")
+    assert len(losses) == 1 and {"train/loss", "train/class", "val/loss", "val/class"} <= set(losses.colnames)
+
+
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    """Each has half of every batch, and one of them goes on alone."""
+    folder, options = tmp_path / "run", [*MODEL, "--simulated", "300", "--targets", "class", "z", "--no-scan"]
+    command = [sys.executable, "-m", "spectromer.train", *options, "--out", str(folder)]
+    done = subprocess.run(
+        [*command, "--epochs", "1", "--devices", "2"], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = RunFolder(folder).read_metrics()
+    assert metrics["training"]["processes"] == 2
+    assert metrics["test"]["class"]["n"] == metrics["counts"]["test"] == len(read_table(folder / "predictions.parquet"))
+    assert done.stdout.count("Results are in") == 1
+    assert train_main(["--resume", str(folder), "--devices", "1", "--epochs", "2"]) == 0
+    training = RunFolder(folder).read_metrics()["training"]
+    assert training["processes"] == 1 and training["steps"] == 2 * metrics["training"]["steps"]
+    again = subprocess.run(
+        [*command, "--epochs", "1", "--devices", "2"], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert again.returncode == 2 and again.stderr.count("already holds a run") == 1
+
+
+def test_loggers_that_are_not_installed(tmp_path: Path, error_line: Callable[..., str]) -> None:
+    for name in ("wandb", "mlflow"):
+        if importlib.util.find_spec(name) is None:
+            sentence = error_line(train_main, [*SMALL, "--logger", name, "--out", str(tmp_path / "x")])
+            assert sentence == f"--logger {name} needs {name}: pip install 'spectromer[{name}]'"
+            assert not (tmp_path / "x").exists()
 
 
 def test_from_shards(tmp_path: Path) -> None:
@@ -140,10 +189,10 @@ def test_a_run_is_a_checkpoint(run: Path, tuned: Path) -> None:
     assert now.model == earlier.model == RunFolder(tuned).read_config().model
     assert now.targets.scale["teff"] == earlier.targets.scale["teff"] and "logg" in now.targets.scale
     before, after = load_weights(run / "weights.safetensors"), load_weights(tuned / "weights.safetensors")
-    backbone = [name for name in after if ".encoder.backbone." in name]
+    backbone = [name for name in after if name.startswith("encoder.backbone.")]
     assert backbone and all(torch.equal(before[name], after[name]) for name in backbone)
-    assert not torch.equal(before["model.encoder.place.weight"], after["model.encoder.place.weight"])
-    for name in ("model.heads.z_head.unfold.weight", "model.heads.teff_head.output.weight"):
+    assert not torch.equal(before["encoder.place.weight"], after["encoder.place.weight"])
+    for name in ("heads.z_head.unfold.weight", "heads.teff_head.output.weight"):
         assert 0.0 < float((after[name] - before[name]).abs().max()) < 0.01
 
 

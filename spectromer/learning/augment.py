@@ -14,7 +14,7 @@ _MAX_MASKED = 0.04  # largest length of a masked stretch, as a fraction of the p
 _STRETCHES = 3
 
 
-def augment(batch: SpectrumBatch, seed: int) -> SpectrumBatch:
+def augment(batch: SpectrumBatch, generator: torch.Generator) -> SpectrumBatch:
     """Vary each spectrum as another observation would, and keep its ivar consistent with its noise.
 
     Noise of `a` times the sigma of each pixel is added, with a half-normal `a` for each spectrum, and ivar is divided
@@ -25,8 +25,8 @@ def augment(batch: SpectrumBatch, seed: int) -> SpectrumBatch:
     ----------
     batch : SpectrumBatch
         The spectra.
-    seed : int
-        Seed of the random numbers.
+    generator : torch.Generator
+        Generator of the random numbers, on the device of the spectra.
 
     Returns
     -------
@@ -35,7 +35,6 @@ def augment(batch: SpectrumBatch, seed: int) -> SpectrumBatch:
     """
     flux, ivar, device = batch.flux, batch.ivar, batch.flux.device
     rows, pixels = flux.shape
-    generator = torch.Generator(device).manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator, device=device)

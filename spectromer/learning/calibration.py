@@ -108,7 +108,7 @@ class Calibration:
     Attributes
     ----------
     temperature : dict
-        Divisors of the logits of class, subclass and z (Guo et al. 2017). Those of categories are fitted to smoothed
+        Divisors of the logits of class, subclass and z (Guo et al. 2017). That of the class is fitted to smoothed
         targets, because n held-out spectra without an error do not show that there are none (see `fit`).
     sigma : dict
         Factors for the standard deviations of numbers, such that 68 % of the true values are within one deviation.
@@ -139,9 +139,9 @@ class Calibration:
     ) -> "Calibration":
         """Fit to a model's outputs for held-out spectra.
 
-        The target of a category is its label with the probability (n + 1) / (n + 2), where n is the number of held-out
-        spectra, and otherwise any of its values (Platt 1999). Without this, the temperature of a category that is right
-        in all held-out spectra would approach zero.
+        The target of the class is its label with the probability (n + 1) / (n + 2), where n is the number of held-out
+        spectra, and otherwise any class (Platt 1999). Without this, the temperature of a class that is right in all
+        held-out spectra would approach zero. Subclasses are wrong often enough.
 
         Parameters
         ----------
@@ -170,7 +170,9 @@ class Calibration:
                 found.sigma[name] = float(conformal((true - mean).abs() / sigma, torch.tensor([0.6827]))[0])
                 continue
 
-            score = partial(_smoothed, head, 1.0 / (len(true) + 2)) if name in CATEGORIES else head.loss
+            score = head.surprise if name in CATEGORIES else head.loss
+            if name == "class":
+                score = partial(_smoothed, head, 1.0 / (len(true) + 2))
 
             def loss(log_t: float, given: Tensor = given, true: Tensor = true, score: Any = score) -> float:
                 pairs = zip(torch.split(given, _CHUNK), torch.split(true, _CHUNK), strict=True)

@@ -1,103 +1,162 @@
-"""Lightning checkpoints as safetensors files, with everything but tensors as JSON in the metadata. Without pickle."""
+"""Checkpoints of a training as safetensors files, with everything but tensors as JSON in the metadata. Without pickle.
+
+The averaged weights are stored under their own names, so that any reader of safetensors finds them (see
+`load_weights`). The tensors of `TrainingStep.state` have the prefix "trainer.".
+"""
 
 import hashlib
 import json
-import os
+import threading
+import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-import lightning
 import torch
-from lightning.fabric.plugins import CheckpointIO
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from spectromer.documents import parse_json
-from spectromer.errors import RunError
+from spectromer.documents import parse_fields, parse_json
+from spectromer.errors import RunError, require
 from spectromer.files import atomic, read_tensors
+from spectromer.learning.step import TrainingStep
 from spectromer.runs import TRAINER
+from spectromer.words import first_line
 
-__all__ = ["SafetensorsIO", "check_resumable", "check_weights"]
-
-_WEIGHTS = "state_dict"
-
-
-def _split(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """Convert `value` to JSON. Its tensors are moved to `tensors`, and their names take their places."""
-    if isinstance(value, torch.Tensor):
-        tensors[path] = value.detach().cpu().contiguous().clone()  # safetensors refuses tensors that share memory
-        return {"tensor": path}
-    if isinstance(value, dict):
-        return {"dict": [[key, _split(item, f"{path}.{key}", tensors)] for key, item in value.items()]}
-    if isinstance(value, list | tuple):
-        return {"list": [_split(item, f"{path}.{i}", tensors) for i, item in enumerate(value)]}
-    if value is None or isinstance(value, str | int | float | bool):
-        return {"value": value}
-    if isinstance(value, os.PathLike):
-        return {"value": os.fspath(value)}
-    raise TypeError(f"a checkpoint holds {path} of type {type(value).__name__}, which is neither a tensor nor JSON")
+__all__ = ["Checkpoints", "Place", "check_weights", "load_checkpoint", "save_weights"]
 
 
-def _join(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
-    """Undo `_split`. The tensors are removed from `tensors`."""
-    if "tensor" in node:
-        return tensors.pop(node["tensor"])
-    if "dict" in node:
-        return {key: _join(item, tensors) for key, item in node["dict"]}
-    if "list" in node:
-        return [_join(item, tensors) for item in node["list"]]
-    return node["value"]
+@dataclass
+class Place:
+    """The place of a training: how far it has come, and its learning curves.
 
-
-class SafetensorsIO(CheckpointIO):
-    """Weights are stored under their own names, so that any reader of safetensors finds them; see `load_weights`.
-
-    The structure of the trainer's state is internal to Lightning, so its integrity is checked by a stored digest.
+    Attributes
+    ----------
+    step : int
+        Number of steps done.
+    epoch, batch : int
+        The epoch and the batch that come next, both counted from 0.
+    processes : int
+        Number of processes. The position within an epoch is meaningful only for the same number.
+    history : list of dict
+        The losses of each epoch.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint atomically."""
-        tensors: dict[str, torch.Tensor] = {}
-        rest = {key: value for key, value in checkpoint.items() if key != _WEIGHTS}
-        state = json.dumps(_split(rest, "trainer", tensors))
-        for name, tensor in checkpoint[_WEIGHTS].items():
-            tensors[name] = tensor.detach().cpu().contiguous().clone()
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with atomic(Path(path)) as part:
-            save_file(tensors, part, metadata={"format": "pt", "trainer": state, "digest": _digest(state)})
-            part.chmod(0o644)  # safetensors makes files readable by their owner only
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    processes: int = 1
+    history: list[dict[str, float]] = field(default_factory=list)
 
-    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
-        """Load a checkpoint in the form in which Lightning saved it.
+    def __post_init__(self) -> None:
+        for name in ("step", "epoch", "batch"):
+            require(getattr(self, name) >= 0, f"{name} must be at least 0, got {getattr(self, name)}")
+        require(self.processes >= 1, f"processes must be at least 1, got {self.processes}")
+
+
+class Checkpoints:
+    """The checkpoint of a run, which is written again after some time, by a thread.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The file. Without it, nothing is written.
+    minutes : float
+        Time between checkpoints.
+    """
+
+    def __init__(self, path: Path | None, minutes: float) -> None:
+        self._path, self._seconds = path, 60.0 * minutes
+        self._last = time.monotonic()
+        self._thread: threading.Thread | None = None
+        self._error: RunError | None = None
+
+    def due(self) -> bool:
+        """Tell whether it is time for a checkpoint, and the one before is finished."""
+        writing = self._thread is not None and self._thread.is_alive()
+        return self._path is not None and not writing and time.monotonic() - self._last >= self._seconds
+
+    def save(self, step: TrainingStep, place: Place) -> None:
+        """Copy the state of a training, and begin to write it.
 
         Raises
         ------
         RunError
-            If the file is damaged, or was saved by an earlier version whose state the trainer would misread.
+            If the checkpoint before could not be written.
         """
-        path = Path(path)
-        tensors, metadata = read_tensors(path)
-        if "trainer" not in metadata:
-            raise RunError(f"{path}: it does not hold the state of a trainer")
-        state = metadata["trainer"]
-        if "digest" not in metadata:
-            raise RunError(
-                f"{path}: an earlier version saved it, and its training cannot go on; "
-                f"start another run from its weights with --checkpoint {path.parent}"
-            )
-        if metadata["digest"] != _digest(state):
-            raise RunError(f"{path}: the state of the trainer is not what was written")
-        try:
-            checkpoint = _join(parse_json(path, state), tensors)
-        except KeyError as error:
-            raise RunError(f"{path}: the tensor {error.args[0]} is missing") from error
-        if unknown := [name for name in tensors if name.startswith(TRAINER)]:
-            raise RunError(f"{path}: the state of the trainer has no tensor {unknown[0]}")
-        return checkpoint | {_WEIGHTS: tensors}
+        self.wait()
+        if (path := self._path) is None:
+            return
+        weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in step.weights().items()}
+        state = {TRAINER + name: tensor.detach().to("cpu", copy=True) for name, tensor in step.state().items()}
+        numbers = json.dumps(asdict(place))
 
-    def remove_checkpoint(self, path: Any) -> None:
-        """Delete a checkpoint."""
-        Path(path).unlink(missing_ok=True)
+        def write() -> None:
+            try:
+                _save(path, weights | state, {"trainer": numbers, "digest": _digest(numbers)})
+            except (OSError, SafetensorError) as error:  # it is raised in the main thread
+                self._error = RunError(f"{path}: the checkpoint could not be written ({first_line(error)})")
+
+        self._thread = threading.Thread(target=write)
+        self._thread.start()
+        self._last = time.monotonic()
+
+    def wait(self) -> None:
+        """Wait until the checkpoint is written.
+
+        Raises
+        ------
+        RunError
+            If it could not be written.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+
+def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write the weights of a model."""
+    _save(path, {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}, {})
+
+
+def _save(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    with atomic(path) as part:
+        save_file(tensors, part, metadata={"format": "pt"} | metadata)
+        part.chmod(0o644)  # safetensors makes files readable by their owner only
+
+
+def load_checkpoint(path: Path, step: TrainingStep) -> Place:
+    """Load the state of a training into `step`, and return its place.
+
+    Raises
+    ------
+    RunError
+        If the file is damaged, was saved by an earlier version, or does not fit.
+    """
+    tensors, metadata = read_tensors(path)
+    if "trainer" not in metadata:
+        raise RunError(f"{path}: it does not hold the state of a trainer")
+    state = {name.removeprefix(TRAINER): t for name, t in tensors.items() if name.startswith(TRAINER)}
+    earlier = any(name.startswith("optimizer_states") for name in state)
+    if earlier or "digest" not in metadata:
+        raise RunError(
+            f"{path}: an earlier version saved it, and its training cannot go on; "
+            f"start another run from its weights with --checkpoint {path.parent}"
+        )
+    if metadata["digest"] != _digest(metadata["trainer"]):
+        raise RunError(f"{path}: the state of the trainer is not what was written")
+    place = parse_fields(path, parse_json(path, metadata["trainer"]), Place)
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(TRAINER)}
+    check_weights(path, weights, step.weights())
+    check_weights(path, state, step.state(), "tensors of the trainer")
+    for name, tensor in state.items():
+        if name.endswith((".exp_avg_sq", ".step", "totals")) and bool((tensor < 0.0).any()):
+            raise RunError(f"{path}: the tensors of the trainer {name} must be at least 0")
+    step.load_state(state, place.step)
+    return place
 
 
 def check_weights(
@@ -111,43 +170,17 @@ def check_weights(
         When names, shapes or types differ, or a number is not finite.
     """
     if missing := sorted(wanted.keys() - weights.keys()):
-        raise RunError(f"{path}: the {what} {', '.join(missing[:3])} of the model are missing")
+        raise RunError(f"{path}: the {what} {', '.join(missing[:3])} are missing")
     if unknown := sorted(weights.keys() - wanted.keys()):
         raise RunError(f"{path}: the model has no {what} {', '.join(unknown[:3])}")
     for name, tensor in weights.items():
         want = wanted[name]
         if tensor.shape != want.shape:
-            raise RunError(
-                f"{path}: the {what} {name} of the model have shape {tuple(want.shape)}, got {tuple(tensor.shape)}"
-            )
+            raise RunError(f"{path}: the {what} {name} must have shape {tuple(want.shape)}, got {tuple(tensor.shape)}")
         if tensor.dtype != want.dtype:
-            raise RunError(f"{path}: the {what} {name} of the model are {want.dtype}, got {tensor.dtype}")
+            raise RunError(f"{path}: the {what} {name} must be {want.dtype}, got {tensor.dtype}")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise RunError(f"{path}: the {what} {name} are not finite")
-
-
-def check_resumable(path: Path, task: lightning.LightningModule) -> None:
-    """Raise RunError unless the training of `task` can be resumed from the checkpoint `path`."""
-    checkpoint = SafetensorsIO().load_checkpoint(path)
-    check_weights(path, checkpoint[_WEIGHTS], task.state_dict())
-    configured: Any = task.configure_optimizers()
-    groups = [group["params"] for group in configured["optimizer"].param_groups]
-    (saved,) = checkpoint["optimizer_states"]
-    counts = [[len(group) for group in found] for found in (groups, [g["params"] for g in saved["param_groups"]])]
-    if counts[0] != counts[1]:
-        raise RunError(f"{path}: the optimizer must have groups of {counts[0]} parameters, got {counts[1]}")
-    parameters = [parameter for group in groups for parameter in group]
-    found = {f"{i}.{name}": tensor for i, moments in saved["state"].items() for name, tensor in moments.items()}
-    step = torch.zeros(())
-    wanted = {
-        f"{i}.{name}": tensor
-        for i in saved["state"]
-        for name, tensor in {"step": step, "exp_avg": parameters[i], "exp_avg_sq": parameters[i]}.items()
-    }
-    check_weights(path, found, wanted, "moments")
-    for name, tensor in found.items():
-        if not name.endswith(".exp_avg") and bool((tensor < 0.0).any()):
-            raise RunError(f"{path}: the moments {name} must be at least 0")
 
 
 def _digest(text: str) -> str:

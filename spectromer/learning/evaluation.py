@@ -15,6 +15,7 @@ from spectromer.labels import BelievedLabels
 from spectromer.learning import plots
 from spectromer.learning.figures import show_figures, write_report
 from spectromer.learning.metrics import CATASTROPHIC, evaluate_predictions
+from spectromer.learning.parallel import gather, is_first, share
 from spectromer.learning.predictor import Predictor
 from spectromer.learning.targets import Targets
 from spectromer.runs import RunFolder
@@ -36,6 +37,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Predict the spectra at `rows`, compare them with their labels, and write predictions.parquet and plots to `run`.
 
+    If several processes do this together, each predicts a part of the spectra, and the first does the rest.
+
     Parameters
     ----------
     predictor : Predictor
@@ -52,13 +55,16 @@ def evaluate(
     Returns
     -------
     dict
-        The result of `evaluate_predictions`.
+        The result of `evaluate_predictions`; empty in the other processes.
     """
-    believed = shards.believed.take(rows)
-    z = torch.from_numpy(believed["z"].astype(np.float32))
-    batches = track(in_order(shards, rows, _BATCH), "evaluating", total=-(-len(rows) // _BATCH))
+    mine = share(rows)
+    z = torch.from_numpy(shards.believed.take(mine)["z"].astype(np.float32))
+    batches = track(in_order(shards, mine, _BATCH), "evaluating", total=-(-len(mine) // _BATCH))
     parts = [predictor.predict(batch, true, scan=scan) for batch, true in zip(batches, z.split(_BATCH), strict=True)]
-    table = vstack(parts, metadata_conflicts="silent")
+    table = vstack([part for parts in gather(parts) for part in parts], metadata_conflicts="silent")
+    if not is_first():
+        return {}
+    believed = shards.believed.take(rows)
     targets = predictor.model.targets
     metrics = evaluate_table(table, shards, rows, targets, run)
 

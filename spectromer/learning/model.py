@@ -95,16 +95,20 @@ class SpectrumModel(nn.Module):
                 out[name] = self.head(name)(context if name in CATEGORIES else pooled)
         return out
 
-    def losses(self, out: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Mean loss of each target over the spectra with a known label, 0 if there are none."""
-        losses = {}
+    def losses(self, out: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
+        """Sum of the losses of each target over the spectra with a known label, and their number, [2, targets].
+
+        The mean loss of a batch, or of many, is the quotient of the summed rows.
+        """
+        sums, counts = [], []
         for name in self.targets.names:
             value = labels[name]
             known = known_mask(value)
             filler = torch.full_like(value, 1 if value.is_floating_point() else 0)  # 0 is a value of every category
             each = self.head(name).loss(out[name], torch.where(known, value, filler))
-            losses[name] = torch.where(known, each, torch.zeros_like(each)).sum() / known.sum().clamp(min=1)
-        return losses
+            sums.append(torch.where(known, each, torch.zeros_like(each)).sum())
+            counts.append(known.sum())
+        return torch.stack((torch.stack(sums).float(), torch.stack(counts).float()))
 
     def load_matching(self, weights: dict[str, Tensor], targets: Targets) -> list[str]:
         """Load the weights of another model with the same encoder.

@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from spectromer.picture import Picture
@@ -94,6 +96,38 @@ class LogAxis:
         return cls(rows, columns, panels, picture.stacked, patch // block, step, samples=2 if step > _FINE else 1)
 
 
+class _Correlation(torch.autograd.Function):
+    """The cross-correlation of features with templates, summed over the templates, by real FFTs.
+
+    The features f are [B, C, samples] float32 and the templates K are [C, samples + bins] float32. Output k of the
+    result [B, bins] is the sum of f_c(p) K_c(p - k + bins) over c and p. The gradients that autograd would derive need
+    complex FFTs of twice the size.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, kernel: Tensor) -> Tensor:
+        samples, length = features.shape[2], kernel.shape[1]
+        size = next_fast_len(length, real=True)  # no index p - k + bins is outside the templates, so nothing wraps
+        with torch.autocast(features.device.type, enabled=False):
+            spectrum, templates = torch.fft.rfft(features, size), torch.fft.rfft(kernel, size)
+            shifted = torch.fft.irfft((spectrum * templates.conj()).sum(1), size)
+        ctx.save_for_backward(spectrum, templates)
+        ctx.sizes = size, samples, length
+        evidence: Tensor = shifted[:, size - (length - samples) :]
+        return evidence
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        spectrum, templates = ctx.saved_tensors
+        size, samples, length = ctx.sizes
+        with torch.autocast(grad.device.type, enabled=False):
+            given = torch.fft.rfft(functional.pad(grad.float(), (size - grad.shape[1], 0)), size)[:, None]
+            features = torch.fft.irfft(given * templates, size)[..., :samples]
+            kernel = torch.fft.irfft((spectrum * given.conj()).sum(0), size)[..., :length]
+        return features, kernel
+
+
 class RedshiftHead(nn.Module):
     r"""Head for a distribution over ln(1 + z), by cross-correlation of the tokens along the wavelength axis.
 
@@ -117,6 +151,8 @@ class RedshiftHead(nn.Module):
         Number of templates c.
     """
 
+    bounds: Tensor
+
     def __init__(
         self, width: int, axis: LogAxis | None, highest: float, step: float | None = None, templates: int = 8
     ) -> None:
@@ -124,6 +160,9 @@ class RedshiftHead(nn.Module):
         self.axis, self.templates, self.lowest = axis, templates, _LOWEST
         self.step = axis.step / axis.samples if axis is not None else step or _DEFAULT_STEP
         self.bins = math.ceil((math.log1p(highest) - _LOWEST) / self.step) + 1
+        bounds = ((torch.tensor(COARSE_EDGES) - _LOWEST) / self.step).round().long().clamp(0, self.bins)
+        self.register_buffer("bounds", functional.pad(bounds, (1, 1)).clone(), persistent=False)
+        self.bounds[-1] = self.bins
         self.pooled = nn.Linear(width, self.bins)
         nn.init.zeros_(self.pooled.weight)
         nn.init.zeros_(self.pooled.bias)
@@ -132,7 +171,6 @@ class RedshiftHead(nn.Module):
             self.norm = nn.LayerNorm(width)
             self.unfold = nn.Linear(width, axis.per_token * axis.patch * axis.samples * templates)
             self.kernel = nn.Parameter(0.02 * torch.randn(templates, samples + self.bins))
-            self.fft = 1 << (2 * samples + self.bins).bit_length()
 
     def extra_repr(self) -> str:
         """Number of bins and their width, for `repr`."""
@@ -144,13 +182,7 @@ class RedshiftHead(nn.Module):
         if self.axis is None:
             return logits
         features = self._sequence(self.unfold(self.norm(tokens))).float()
-        with torch.autocast(tokens.device.type, enabled=False):
-            spectrum = torch.fft.rfft(features, self.fft)
-            kernel = torch.fft.rfft(self.kernel.float(), self.fft)
-            shifted = torch.fft.irfft((spectrum * kernel.conj()).sum(1), self.fft)
-        # Entry m of `shifted` is sum_p f(p) K(p - m). Rest position p - k has kernel index p - k + bins, which is never
-        # negative.
-        evidence: Tensor = shifted[:, -self.bins :]
+        evidence: Tensor = _Correlation.apply(features, self.kernel.float())
         return logits + _EVIDENCE_SCALE * evidence
 
     def _sequence(self, unfolded: Tensor) -> Tensor:
@@ -177,9 +209,8 @@ class RedshiftHead(nn.Module):
 
     def coarse_probabilities(self, logits: Tensor) -> Tensor:
         """Probabilities of the coarse redshift bins, [B, len(COARSE_EDGES) + 1], as an input of other heads."""
-        bounds = ((torch.tensor(COARSE_EDGES) - _LOWEST) / self.step).round().long().clamp(0, self.bins).tolist()
-        parts = logits.softmax(1).split([b - a for a, b in pairwise([0, *bounds, self.bins])], 1)
-        return torch.stack([part.sum(1) for part in parts], 1)
+        below = functional.pad(logits.softmax(1).cumsum(1), (1, 0))
+        return below[:, self.bounds].diff(dim=1)
 
     def adapt_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Adapt the weights of a head with another redshift range; redshifts that it lacks keep this head's weights."""

@@ -1,19 +1,13 @@
 """Training of a model, from its data to a finished run folder."""
 
-import logging
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar, Timer
-from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from torch import Tensor
 
@@ -23,16 +17,18 @@ from spectromer.files import check_folder, write_rejected
 from spectromer.learning import plots
 from spectromer.learning.backbone import create_backbone, has_published_weights
 from spectromer.learning.calibration import Calibration
-from spectromer.learning.checkpoints import SafetensorsIO, check_resumable
+from spectromer.learning.checkpoints import Place, load_checkpoint
 from spectromer.learning.design import Design
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.evaluation import evaluate
 from spectromer.learning.figures import show_figures, write_report
+from spectromer.learning.fitting import fit, make_logger
 from spectromer.learning.intervals import Intervals
 from spectromer.learning.model import SpectrumModel
+from spectromer.learning.parallel import launch, on_first
 from spectromer.learning.predictor import Predictor
+from spectromer.learning.step import LR_FROM_SCRATCH, LR_FROM_WEIGHTS, TrainingStep, precision_of
 from spectromer.learning.targets import Targets
-from spectromer.learning.task import LR_FROM_SCRATCH, LR_FROM_WEIGHTS, Averaging, History, Position, SpectrumTask
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import Batches, Feed
 from spectromer.shards.sources import Division, divide
@@ -41,15 +37,8 @@ from spectromer.templates import TemplateSet
 
 __all__ = ["train"]
 
-_MAX_GRADIENT_NORM = 1.0
 _DEFAULT_STEPS, _MIN_EPOCHS = 1500, 3  # length of a run without the option epochs
 _CALIBRATION_TRAIN, _CALIBRATION_VAL = 2048, 8000  # largest numbers of spectra per split to calibrate with
-
-
-class _Safetensors(ModelCheckpoint):
-    """A ModelCheckpoint with a fixed file name. SafetensorsIO writes the file."""
-
-    FILE_EXTENSION = ".safetensors"
 
 
 def _from_scratch(config: TrainConfig) -> bool:
@@ -116,65 +105,6 @@ def _prepare(config: TrainConfig, run: RunFolder, resume: bool) -> Callable[[Tar
     return fresh
 
 
-def _has_bfloat16() -> bool:
-    """Tell whether the CPU has bfloat16 instructions."""
-    if not hasattr(torch.cpu, "get_capabilities"):  # an earlier version of torch
-        return False
-    found = torch.cpu.get_capabilities()
-    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-
-
-def _fit(task: SpectrumTask, loaders: tuple[Feed, Feed], run: RunFolder, resume: bool) -> dict[str, Any]:
-    """Fit the model, write the checkpoints and logs to `run`, and return statistics of the training."""
-    config, timer = task.config, Timer()
-    gpu = torch.cuda.is_available()
-    precision = config.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if gpu or _has_bfloat16() else "32-true"
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it prints tips and lists of devices
-    trainer = lightning.Trainer(
-        max_epochs=config.epochs,
-        accelerator="gpu" if gpu else "cpu",
-        devices=1,
-        precision=precision,
-        gradient_clip_val=_MAX_GRADIENT_NORM,
-        plugins=[SafetensorsIO()],
-        logger=TensorBoardLogger(run.path, name="tensorboard", version=""),
-        callbacks=[
-            Averaging(),
-            History(),
-            Position(loaders[0]),
-            _Safetensors(run.path, run.last.stem, enable_version_counter=False, save_on_train_epoch_end=True),
-            _Safetensors(
-                run.path,
-                run.last.stem,
-                enable_version_counter=False,
-                train_time_interval=timedelta(minutes=config.save_minutes),
-            ),
-            RichProgressBar(),
-            timer,
-        ],
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=min(10, len(loaders[0])),
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*exists and is not empty")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
-        trainer.fit(task, *loaders, ckpt_path=str(run.last) if resume else None)
-        trainer.save_checkpoint(run.weights, weights_only=True)  # the averaged ones, which fit leaves in the model
-    seconds = timer.time_elapsed("train")
-    return {
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "seconds": round(seconds, 1),
-        "milliseconds_per_step": round(1000.0 * seconds / max(1, trainer.global_step), 1),
-        "parameters": sum(p.numel() for p in task.model.parameters()),
-        "torch_threads": torch.get_num_threads(),
-    }
-
-
 def _calibrate(predictor: Predictor, division: Division, values: dict[str, Tensor], scan: bool) -> Calibration:
     """Fit the calibration to the validation split, and the measure of typical spectra to training features."""
     shards = division.shards
@@ -226,62 +156,93 @@ def train(
     RunError
         If the run cannot be resumed, or a run folder given as checkpoint is incomplete.
     """
+    fabric = launch(config)
     console = Console()
-    run = RunFolder(config.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
-    if not resume and run.config.exists():
-        raise ArgumentError(
-            f"--out {run.path} already holds a run; resume it with --resume {run.path}, or choose another folder"
-        )
-    check_folder(run.path, *(("a run",) if resume else ()))  # before the work, not after it
-    lightning.seed_everything(config.seed, verbose=False)
+    run = RunFolder(on_first(lambda: _begin(config, resume)))
+    torch.manual_seed(config.seed)
     if not resume and config.checkpoint is None and not _from_scratch(config):
         console.print(f"Downloading the published weights of {config.model}, unless they are in the cache.")
     build = _prepare(config, run, resume)  # before the data are read, which can take minutes
     division = division or divide(config)
     shards, rows = division.shards, division.rows
+    if few := [name for name in ("train", "val") if len(rows[name]) < fabric.world_size]:
+        raise ArgumentError(f"the {few[0]} split has fewer spectra ({len(rows[few[0]])}) than there are processes")
     design, model = build(Targets.fit(config.targets, shards.believed.take(rows["train"])))
     config = replace(_with_defaults(config, len(rows["train"])), **_design_options(design, config), out=run.path)
     if config.frozen:
         encoder = model.encoder
         (encoder.backbone if isinstance(encoder, ImageEncoder) else encoder).requires_grad_(False)
+    values = model.targets.encode(shards.believed)
 
-    run.create()
-    run.write_config(config)
-    run.write_model(design)
-    write_rejected(division.rejected, run.unreadable)
+    def feed(split: str, **order: Any) -> Feed:
+        rank, ranks = fabric.global_rank, fabric.world_size
+        size = config.batch_size // ranks
+        batches = Batches(shards, rows[split], batch_size=size, rank=rank, ranks=ranks, **order)
+        return Feed(batches, values, feed=config.feed, device=fabric.device, workers=config.workers)
+
+    feeds = feed("train", seed=config.seed), feed("val", shuffle=False)
+    step = TrainingStep(
+        model,
+        design.transform(),
+        config,
+        steps=len(feeds[0]) * (config.epochs or 0),
+        device=fabric.device,
+        precision=precision_of(config.precision),
+        rank=fabric.global_rank,
+    )
+    place = load_checkpoint(run.last, step) if resume else Place()
+
+    def write() -> None:
+        run.create()
+        run.write_config(config)
+        run.write_model(design)
+        write_rejected(division.rejected, run.unreadable)
+
+    on_first(write)
     console.print(
         f"{config.model} ({sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters) from "
         f"{'scratch' if _from_scratch(config) else config.checkpoint or 'published weights'}; "
         + ", ".join(f"{len(rows[name])} {name}" for name in SPLITS)
         + f"; {config.epochs} epochs; run folder {run.path}"
     )
-    values = model.targets.encode(shards.believed)
+    try:
+        training = fit(step, feeds, run, config, fabric, place)
+    except KeyboardInterrupt:
+        console.print(f"The training can go on: python -m spectromer.train --resume {run.path}")
+        raise
+    predictor = Predictor.load(run.path, str(fabric.device), Calibration(), templates)
 
-    def feed(split: str, **order: Any) -> Feed:
-        batches = Batches(shards, rows[split], batch_size=config.batch_size, **order)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return Feed(batches, values, feed=config.feed, device=device, workers=config.workers)
+    def calibrate() -> None:
+        _calibrate(predictor, division, values, config.scan).save(run.calibration)
 
-    loaders = feed("train", seed=config.seed), feed("val", shuffle=False)
-    task = SpectrumTask(model, design.transform(), config, steps=len(loaders[0]) * (config.epochs or 0))
-    if resume:
-        check_resumable(run.last, task)
-    training = _fit(task, loaders, run, resume)
-    predictor = Predictor.load(run.path, calibration=Calibration(), templates=templates)
-    predictor.calibration = _calibrate(predictor, division, values, config.scan)
-    predictor.calibration.save(run.calibration)
+    on_first(calibrate)
+    predictor.calibration = Calibration.load(run.calibration)
+    test = evaluate(predictor, shards, rows["test"], run, config.scan)
+    counts = {name: len(indices) for name, indices in rows.items()} | {"unreadable": len(division.rejected)}
+    metrics: dict[str, Any] = {"test": test, "counts": counts, "training": training}
 
-    plots.learning_curves(task.history, run.plots / "learning_curves.png")
-    metrics: dict[str, Any] = {
-        "test": evaluate(predictor, shards, rows["test"], run, config.scan),
-        "counts": {name: len(indices) for name, indices in rows.items()} | {"unreadable": len(division.rejected)},
-        "training": training,
-    }
-    run.write_metrics(metrics)
-    title = "test split"
-    write_report(run.path, metrics["test"], title, details=asdict(config) | metrics["counts"] | training)
-    show_figures(metrics["test"], title, console)
+    def report() -> None:
+        plots.learning_curves(place.history, run.plots / "learning_curves.png")
+        run.write_metrics(metrics)
+        title = "test split"
+        write_report(run.path, test, title, details=asdict(config) | counts | training)
+        show_figures(test, title, console)
+
+    on_first(report)
     console.print(
-        f"Results are in {run.path}: weights, metrics.json, report.html, predictions.parquet, plots, tensorboard."
+        f"Results are in {run.path}: weights, metrics.json, report.html, predictions.parquet, plots, and the losses of "
+        f"each epoch ({config.logger})."
     )
     return metrics
+
+
+def _begin(config: TrainConfig, resume: bool) -> Path:
+    """Check that a run can be written, and return its folder."""
+    run = RunFolder(config.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
+    if not resume and (run.last.exists() or run.weights.exists()):
+        raise ArgumentError(
+            f"--out {run.path} already holds a run; resume it with --resume {run.path}, or choose another folder"
+        )
+    check_folder(run.path, "a run")  # before the work, not after it
+    make_logger(config.logger, run.path)
+    return run.path

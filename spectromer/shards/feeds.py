@@ -5,15 +5,18 @@ time are mixed in memory. The order depends on the seed, the epoch and the rows 
 accessed by its number, and a feed that was stopped can resume exactly at the same place.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from copy import copy
+from itertools import pairwise
+from queue import Full, Queue
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.dlpack import from_dlpack
 
 from spectromer.errors import ArgumentError, DependencyError
@@ -22,10 +25,13 @@ from spectromer.spectra import SpectrumBatch
 
 __all__ = ["Batches", "Feed", "in_order"]
 
-_QUEUE = 2  # batches that DALI prefetches
+Pixels = tuple[Tensor, Tensor, Tensor, Tensor]
+
+_QUEUE = 2  # batches that are prefetched for a GPU
+_BYTES, _RESIDENT = 8, 0.4  # bytes of a pixel's flux and ivar, and the share of free memory that spectra may take
 
 
-class Batches(Dataset[tuple[SpectrumBatch, Tensor]]):
+class Batches:
     """The batches of an epoch and the rows of their spectra, by batch number.
 
     Parameters
@@ -40,8 +46,8 @@ class Batches(Dataset[tuple[SpectrumBatch, Tensor]]):
     window : int
         The number of blocks (of 256 spectra) that are held in memory and mixed.
     rank, ranks : int
-        The number of this process, and the number of processes. Each process has its own blocks. If the order is
-        random, all processes have the same number of batches.
+        The number of this process, and the number of processes. Each process has its own share of the blocks, which
+        differ in size by at most one row. If the order is random, all processes have the same number of batches.
 
     Raises
     ------
@@ -82,22 +88,30 @@ class Batches(Dataset[tuple[SpectrumBatch, Tensor]]):
         blocks = np.flatnonzero(counts)
         if self.shuffle:
             blocks = np.random.default_rng((self.seed, epoch)).permutation(blocks)
-        shares = [blocks[rank :: self._ranks] for rank in range(self._ranks)]
-        totals = [int(counts[share].sum()) for share in shares]
-        mine = shares[self._rank]
-        self._windows = [mine[i : i + self._window] for i in range(0, len(mine), self._window)]
-        self._ends = np.cumsum([0, *(counts[window].sum() for window in self._windows)])
-        if self.shuffle and min(totals) >= self.batch_size:
-            self._total = min(totals) // self.batch_size * self.batch_size
+        # The shares are equal parts of the blocks' rows, so that the block at the end of one may begin the next.
+        ends = counts[blocks].cumsum()
+        total = int(ends[-1]) if len(ends) else 0
+        bounds = [total * i // self._ranks for i in range(self._ranks + 1)]
+        low, high = bounds[self._rank], bounds[self._rank + 1]
+        pieces = [
+            (self._cuts[block] + max(low - begin, 0), self._cuts[block] + min(high, end) - begin)
+            for block, begin, end in zip(blocks, ends - counts[blocks], ends, strict=True)
+            if begin < high and end > low
+        ]
+        self._windows = [pieces[i : i + self._window] for i in range(0, len(pieces), self._window)]
+        self._ends = np.cumsum([0, *(sum(end - begin for begin, end in window) for window in self._windows)])
+        least = min(end - begin for begin, end in pairwise(bounds))
+        if self.shuffle and least >= self.batch_size:
+            self._total = least // self.batch_size * self.batch_size
         else:
-            self._total = totals[self._rank]
+            self._total = high - low
 
     def __len__(self) -> int:
         return -(-self._total // self.batch_size)
 
     def _of_window(self, window: int) -> np.ndarray:
         """The rows of a window in mixed order, [rows] int64."""
-        rows = np.concatenate([self.rows[self._cuts[b] : self._cuts[b + 1]] for b in self._windows[window]])
+        rows = np.concatenate([self.rows[begin:end] for begin, end in self._windows[window]])
         if self.shuffle:
             rows = np.random.default_rng((self.seed, self.epoch, self._rank, window)).permutation(rows)
         return rows
@@ -114,8 +128,13 @@ class Batches(Dataset[tuple[SpectrumBatch, Tensor]]):
 
     def __getitem__(self, batch: int) -> tuple[SpectrumBatch, Tensor]:
         """One batch, and its rows [B] int64."""
+        flux, ivar, wavelength, rows = self.pixels(batch)
+        return self.shards.named(flux, ivar, wavelength, rows.numpy()), rows
+
+    def pixels(self, batch: int) -> Pixels:
+        """The flux, ivar and wavelength of one batch, and its rows [B] int64."""
         rows = self.rows_of(batch)
-        return self.shards.batch(rows, self._cache), torch.from_numpy(rows)
+        return *self.shards.pixels(rows, self._cache), torch.from_numpy(rows)
 
 
 def in_order(shards: ShardSet, rows: np.ndarray | None = None, batch_size: int = 256) -> Iterator[SpectrumBatch]:
@@ -126,6 +145,9 @@ def in_order(shards: ShardSet, rows: np.ndarray | None = None, batch_size: int =
 
 class Feed:
     """An iterable over the batches of an epoch, each with the values that belong to its spectra.
+
+    On a GPU, spectra on one grid that take less than 40 % of its free memory are copied to it once. Otherwise, a thread
+    prepares the next two batches in pinned memory and copies them on a stream of its own.
 
     Parameters
     ----------
@@ -140,11 +162,15 @@ class Feed:
     workers : int
         The number of processes that prefetch batches. With 0, torch's DataLoader loads each batch on demand, and DALI
         prefetches two batches.
+    resident : bool, optional
+        Whether spectra on one grid are copied to the device once. By default they are, if it is a GPU and has the
+        memory.
 
     Yields
     ------
     SpectrumBatch, dict of Tensor
-        The spectra, and their values together with their rows [B] int64 under the key `row`.
+        The spectra, without ids and surveys; and their values, together with their rows [B] int64 under the key `row`,
+        which stay on the CPU.
 
     Raises
     ------
@@ -162,6 +188,7 @@ class Feed:
         feed: Literal["torch", "dali"] = "torch",
         device: torch.device | str = "cpu",
         workers: int = 0,
+        resident: bool | None = None,
     ) -> None:
         if feed not in ("torch", "dali"):
             raise ArgumentError(f"feed must be 'torch' or 'dali', got {feed!r}")
@@ -169,9 +196,17 @@ class Feed:
             if len(value) != len(batches.shards):
                 raise ArgumentError(f"values[{name!r}] must have {len(batches.shards)} rows, got {len(value)}")
         self.batches, self.values, self.device, self.workers = batches, values or {}, torch.device(device), workers
-        self._feed = feed
         self._next = 0
+        self._places = _Places()
+        self._loader: DataLoader[Pixels] | None = None
+        self._held: Pixels | None = None  # the spectra on the device
         self._kept: tuple[int, Any] | None = None  # DALI's pipeline at the beginning of an epoch
+        if feed == "dali":
+            self._read = self._by_dali
+        elif batches.shards.grid is not None and (self._fits() if resident is None else resident):
+            self._read = self._by_index
+        else:
+            self._read = self._by_torch
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -186,26 +221,50 @@ class Feed:
         self._next = int(state["batch"])
 
     def __iter__(self) -> Iterator[tuple[SpectrumBatch, dict[str, Tensor]]]:
-        read = self._by_torch if self._feed == "torch" else self._by_dali
-        for spectra, rows in read(self._next):
+        for flux, ivar, wavelength, rows in self._read(self._next):
             self._next += 1
             if self._next == len(self.batches):
                 self._next = 0
                 self.batches.set_epoch(self.batches.epoch + 1)
             values = {name: value[rows].to(self.device, non_blocking=True) for name, value in self.values.items()}
-            yield spectra.to(self.device), {"row": rows, **values}
+            yield SpectrumBatch(flux, ivar, wavelength), {"row": rows, **values}
 
-    def _by_torch(self, first: int) -> Iterator[tuple[SpectrumBatch, Tensor]]:
-        loader = DataLoader(
-            self.batches,
-            batch_size=None,
-            sampler=range(first, len(self.batches)),
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-        )
-        return iter(loader)
+    def _fits(self) -> bool:
+        """Tell whether the spectra fit on the GPU."""
+        if self.device.type != "cuda":
+            return False
+        grid = self.batches.shards.grid
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return grid is not None and len(self.batches.rows) * grid.pixels * _BYTES <= _RESIDENT * free
 
-    def _by_dali(self, first: int) -> Iterator[tuple[SpectrumBatch, Tensor]]:
+    def _by_index(self, first: int) -> Iterator[Pixels]:
+        """Select the batches on the device. Their order is sent to it once."""
+        batches = self.batches
+        if self._held is None:
+            every = Batches(batches.shards, batches.rows, shuffle=False)
+            parts = [every.pixels(i) for i in range(len(every))]
+            flux, ivar, rows = (torch.cat([part[i] for part in parts]) for i in (0, 1, 3))
+            self._held = flux.to(self.device), ivar.to(self.device), parts[0][2].to(self.device), rows
+        flux, ivar, wavelength, rows = self._held
+        orders = [torch.from_numpy(batches.rows_of(i)) for i in range(first, len(batches))]
+        places = torch.searchsorted(rows, torch.cat(orders)).to(self.device).split([len(order) for order in orders])
+        for order, place in zip(orders, places, strict=True):
+            yield flux[place], ivar[place], wavelength, order
+
+    def _by_torch(self, first: int) -> Iterator[Pixels]:
+        if self._loader is None:
+            self._loader = DataLoader(
+                _Epochs(self.batches),
+                batch_size=None,
+                sampler=self._places,
+                num_workers=self.workers,
+                persistent_workers=self.workers > 0,
+            )
+        self._places.places = [(self.batches.epoch, number) for number in range(first, len(self.batches))]
+        read = iter(self._loader)
+        return _ahead(read, self.device) if self.device.type == "cuda" else read
+
+    def _by_dali(self, first: int) -> Iterator[Pixels]:
         epoch, shards = self.batches.epoch, self.batches.shards
         kept, self._kept = self._kept, None
         pipeline = kept[1] if first == 0 and kept is not None and kept[0] == epoch else None
@@ -215,13 +274,80 @@ class Feed:
         for number in range(first, len(self.batches)):
             # Copied, as DALI reuses its memory for a later batch.
             flux, ivar, wavelength, rows = (from_dlpack(out.as_tensor()).clone() for out in pipeline.run())
-            rows = rows[:, 0].cpu()
             if number == len(self.batches) - 1:
                 with suppress(StopIteration):
                     pipeline.run()  # raises StopIteration at the end of the epoch
                 pipeline.reset()
                 self._kept = epoch + 1, pipeline
-            yield shards.named(flux, ivar, wavelength if shared is None else shared, rows.numpy()), rows
+            yield flux, ivar, wavelength if shared is None else shared, rows[:, 0].cpu()
+
+
+class _Epochs(Dataset[Pixels]):
+    """The batches of all epochs, by epoch and number."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = copy(batches)  # a feed may be in another epoch than its loader
+
+    def __getitem__(self, place: tuple[int, int]) -> Pixels:
+        epoch, number = place
+        if self._batches.epoch != epoch:
+            self._batches.set_epoch(epoch)
+        return self._batches.pixels(number)
+
+
+class _Places(Sampler[tuple[int, int]]):
+    """The places of the batches that a DataLoader reads, which are set for each epoch."""
+
+    def __init__(self) -> None:
+        self.places: list[tuple[int, int]] = []
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def _ahead(batches: Iterator[Pixels], device: torch.device) -> Iterator[Pixels]:
+    """Copy batches to a GPU, two of them ahead, by a thread with a stream of its own."""
+    ready: Queue[tuple[Pixels, torch.cuda.Event] | BaseException | None] = Queue(_QUEUE)
+    stopped = threading.Event()
+    stream = torch.cuda.Stream(device)
+
+    def put(item: Any) -> None:
+        while not stopped.is_set():
+            with suppress(Full):
+                ready.put(item, timeout=0.1)
+                return
+
+    def work() -> None:
+        try:
+            for flux, ivar, wavelength, rows in batches:
+                with torch.cuda.stream(stream):
+                    pinned = [tensor.pin_memory() for tensor in (flux, ivar, wavelength)]
+                    on_gpu = [tensor.to(device, non_blocking=True) for tensor in pinned]
+                put(((*on_gpu, rows), stream.record_event()))
+                if stopped.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # raised in the other thread
+            put(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            batch, copied = item
+            current = torch.cuda.current_stream(device)
+            current.wait_event(copied)
+            for tensor in batch[:3]:
+                tensor.record_stream(current)
+            yield batch
+    finally:
+        stopped.set()
+        thread.join()
 
 
 def _dali_pipeline(batches: Batches, first: int, device: torch.device, workers: int) -> Any:
@@ -261,9 +387,6 @@ class _DaliSource:
             self._batches.set_epoch(epoch)
         if number >= len(self._batches):
             raise StopIteration
-        spectra, rows = self._batches[number]
-        if self._batches.shards.grid is not None:
-            wavelength = np.empty((len(spectra), 0))
-        else:
-            wavelength = np.broadcast_to(spectra.wavelength.numpy(), spectra.flux.shape)
-        return spectra.flux.numpy(), spectra.ivar.numpy(), np.ascontiguousarray(wavelength), rows.numpy()[:, None]
+        flux, ivar, wavelength, rows = (tensor.numpy() for tensor in self._batches.pixels(number))
+        own = np.empty((len(rows), 0)) if self._batches.shards.grid is not None else wavelength
+        return flux, ivar, np.ascontiguousarray(np.broadcast_to(own, (len(rows), own.shape[-1]))), rows[:, None]

@@ -38,7 +38,7 @@ from spectromer.spectra import Spectrum, SpectrumBatch
 __all__ = ["BlockCache", "ShardSet"]
 
 
-def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[Tensor, ...]:
+def _stack(parts: Sequence[tuple[Block, int]], grid: LogGrid | None) -> tuple[Tensor, Tensor, Tensor]:
     """Stack rows of blocks as the flux, ivar and wavelength of a SpectrumBatch, on `grid` if it is given."""
     counts = [int(block.ends[row + 1] - block.ends[row]) for block, row in parts]
     if grid is None and parts:
@@ -170,13 +170,16 @@ class ShardSet:
     def batch(self, rows: Sequence[int] | np.ndarray, cache: "BlockCache | None" = None) -> SpectrumBatch:
         """The spectra of the given rows, in that order, with ids and surveys but without labels (see `labels`)."""
         rows = np.asarray(rows, np.int64)
+        return self.named(*self.pixels(rows, cache), rows)
+
+    def pixels(self, rows: np.ndarray, cache: "BlockCache | None" = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The flux, ivar and wavelength of the given rows, as in a SpectrumBatch."""
         cache = cache or BlockCache(self, 1)
         blocks = np.searchsorted(self.block_starts, rows, side="right") - 1
         parts: list[Any] = [None] * len(rows)
         for i in np.argsort(blocks, kind="stable"):
             parts[i] = (cache[int(blocks[i])], int(rows[i] - self.block_starts[blocks[i]]))
-        flux, ivar, wavelength = _stack(parts, self.grid)
-        return self.named(flux, ivar, wavelength, rows)
+        return _stack(parts, self.grid)
 
     def named(self, flux: Tensor, ivar: Tensor, wavelength: Tensor, rows: np.ndarray) -> SpectrumBatch:
         """The batch of the given rows with their ids, surveys and flux_scale, given their pixels."""

@@ -1,0 +1,91 @@
+"""Training by several processes, each with a device of its own."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from spectromer.config import TrainConfig
+from spectromer.errors import ArgumentError
+
+__all__ = ["add_up", "gather", "is_first", "launch", "on_first", "share"]
+
+T = TypeVar("T")
+
+
+def launch(config: TrainConfig) -> Fabric:
+    """Start the processes of a run, or join those that torchrun or SLURM has started.
+
+    Raises
+    ------
+    ArgumentError
+        If there are fewer devices.
+    """
+    gpu = torch.cuda.is_available()
+    if gpu and config.devices > torch.cuda.device_count():
+        gpus = torch.cuda.device_count()
+        raise ArgumentError(f"devices must be at most the number of GPUs, {gpus}, got {config.devices}")
+    alone = config.devices * config.nodes == 1
+    fabric = Fabric(
+        accelerator="cuda" if gpu else "cpu",
+        devices=config.devices,
+        num_nodes=config.nodes,
+        strategy="auto" if alone else "ddp",
+    )
+    fabric.launch()
+    if fabric.global_rank > 0:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the first process speaks for all
+    return fabric
+
+
+def add_up(values: Tensor) -> Tensor:
+    """Add up the values of all processes, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def is_first() -> bool:
+    """Tell whether this is the first process, or the only one."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def share(rows: np.ndarray) -> np.ndarray:
+    """The part of `rows` [N] that belongs to this process. All parts follow one another in the order of the ranks."""
+    if not dist.is_initialized():
+        return rows
+    return np.array_split(rows, dist.get_world_size())[dist.get_rank()]
+
+
+def gather(value: T) -> list[T]:
+    """The values of all processes, in the order of their ranks."""
+    if not dist.is_initialized():
+        return [value]
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
+def on_first(work: Callable[[], T]) -> T:
+    """Do the work in the first process, and return its result in all of them.
+
+    If it fails, the first process raises the error, and the others exit.
+    """
+    if not dist.is_initialized():
+        return work()
+    done: list[Any] = [None]
+    try:
+        if is_first():
+            done = [(work(),)]
+    finally:  # the others learn of a failure too
+        dist.broadcast_object_list(done)
+    if done[0] is None:
+        raise SystemExit(1)
+    result: T = done[0][0]
+    return result
