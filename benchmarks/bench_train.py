@@ -35,7 +35,10 @@ ON_GPU = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
     pytest.mark.benchmark(timer=DeviceClock()),
 ]
-CASES = [("default", "cpu"), *(pytest.param((name, "cuda"), marks=ON_GPU) for name in SIZES)]
+CASES = [
+    pytest.param(("default", "cpu"), id="cpu"),
+    *(pytest.param((name, "cuda"), marks=ON_GPU, id=f"cuda-{name}") for name in SIZES),
+]
 
 
 @dataclass

@@ -133,8 +133,9 @@ def build(report: Report, step: Step) -> None:
 
 
 def tests(report: Report, step: Step) -> None:
-    """Run the tests of the operators on the GPU, without those of the emulation."""
-    files = [ROOT / "tests" / f"test_{name}.py" for name in ("cuda", "resample", "raster", "render", "step", "feeds")]
+    """Run the tests of operators, steps and feeds on the GPU, without those of the emulation."""
+    names = ("cuda", "gpu", "resample", "raster", "render", "step", "feeds")
+    files = [ROOT / "tests" / f"test_{name}.py" for name in names]
     report.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not emulated", *files], 240)
 
 
@@ -152,11 +153,9 @@ def benchmarks(report: Report, step: Step) -> None:
     """Measure operators, training steps and feeds with CUDA events over 20 launches."""
     out = report.folder / "benchmarks.json"
     files = [ROOT / "benchmarks" / f"bench_{name}.py" for name in ("gpu", "train")]
-    options = ["--benchmark-max-time=0.3", "--benchmark-min-rounds=3", f"--benchmark-json={out}"]
+    options = ["-k", "not cpu", "--benchmark-max-time=0.3", "--benchmark-min-rounds=3", f"--benchmark-json={out}"]
     try:
-        report.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", "not cpu", *options], 200
-        )
+        report.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, *options], 200)
     finally:
         for bench in json.loads(out.read_text())["benchmarks"] if out.is_file() else []:
             info, seconds = bench["extra_info"], bench["stats"]["median"]

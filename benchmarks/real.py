@@ -19,15 +19,15 @@ from astropy.table import Table, vstack
 from make_templates import KINDS, Real, make, read_real, simulated_at_rest
 from pyarrow import parquet
 from rich.console import Console
-from sklearn.metrics import f1_score
 
 from spectromer import scan_redshift
 from spectromer.config import BaselineConfig, TrainConfig
 from spectromer.files import write_table
 from spectromer.learning.baselines import baselines
+from spectromer.learning.bootstrap import with_errors
 from spectromer.learning.evaluation import evaluate_table
 from spectromer.learning.figures import compare, headlines, show_comparison
-from spectromer.learning.metrics import with_errors
+from spectromer.learning.metrics import categories
 from spectromer.learning.targets import Targets
 from spectromer.learning.training import train
 from spectromer.runs import RunFolder
@@ -133,10 +133,6 @@ def of_stars(table: Table) -> dict[str, Any]:
     if "subclass" not in table.colnames:
         return {}
 
-    def figures(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
-        f1 = f1_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)
-        return {"accuracy": float(np.mean(predicted == true)), "macro_f1": float(f1)}
-
     subclass = np.asarray(table["true_subclass"]).astype(str)
     types = np.array([spectral_type(value) for value in subclass])
     subtype = np.array([is_subtype(value) for value in subclass])
@@ -144,8 +140,8 @@ def of_stars(table: Table) -> dict[str, Any]:
     early = subtype & np.isin(types, ["A", "F", "G"])
     columns = {name: np.asarray(table[name]).astype(str) for name in ("spectral_type", "subclass")}
     return {
-        "letters O to M": with_errors(figures, columns["spectral_type"][letters], types[letters]),
-        "subtypes A0 to G9": with_errors(figures, columns["subclass"][early], subclass[early]),
+        "letters O to M": with_errors(categories, columns["spectral_type"][letters], types[letters]),
+        "subtypes A0 to G9": with_errors(categories, columns["subclass"][early], subclass[early]),
     }
 
 

@@ -117,6 +117,22 @@ def test_spectra_on_grids_of_their_own(way: dict[str, Any]) -> None:
             torch.testing.assert_close(batch.wavelength[i], made[row].wavelength, rtol=MILLIONTH, atol=0)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_gpu_gets_the_same_batches(shards: ShardSet, resident: bool) -> None:
+    values = {"snr": torch.tensor([row["snr"] for row in shards.labels()])}
+
+    def feed(**way: Any) -> Feed:
+        return Feed(Batches(shards, batch_size=128, seed=3, window=3), values, **way)
+
+    plain, other = feed(), feed(device="cuda", resident=resident)
+    for _ in range(2):
+        for (want, labels), (got, found) in zip(plain, other, strict=True):
+            for name in ("flux", "ivar", "wavelength"):
+                assert torch.equal(getattr(got, name).cpu(), getattr(want, name))
+            assert torch.equal(found["snr"].cpu(), labels["snr"]) and torch.equal(found["row"].cpu(), labels["row"])
+
+
 def test_in_order(shards: ShardSet) -> None:
     ids = [name for batch in in_order(shards, np.arange(100, 700), batch_size=64) for name in batch.ids]
     assert ids == shards.index["object_id"].to_pylist()[100:700]

@@ -7,7 +7,13 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from spectromer import _C, SpectrumBatch, render
+from spectromer import _C, Picture, SpectrumBatch, render
+from spectromer.config import TrainConfig
+from spectromer.learning.design import Design
+from spectromer.learning.step import TrainingStep
+from spectromer.learning.targets import Targets
+from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.store import ShardSet
 from spectromer.surveys.simulated import simulate
 
 pytestmark = pytest.mark.skipif(not (_C.has_cuda and torch.cuda.is_available()), reason="no GPU, or no CUDA operators")
@@ -89,3 +95,21 @@ def test_more_than_two_thousand_million_levels(batch: SpectrumBatch) -> None:
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
 def test_a_second_device(batch: SpectrumBatch) -> None:
     assert torch.equal(render(batch.to("cuda:1"), **FUSED).cpu(), render(batch.to("cuda:0"), **FUSED).cpu())
+
+
+def test_steps_of_a_training_do_not_wait() -> None:
+    """Neither does the feed of spectra that are on the GPU, within an epoch."""
+    shards = ShardSet.from_spectra(list(simulate(256, surveys=("SDSS",))))
+    targets = Targets.fit(("class", "z"), shards.believed)
+    picture = Picture.of("strips", 64, panels=4)
+    design = Design("test_vit", picture, targets)
+    config = TrainConfig(model="test_vit", picture=picture, targets=targets.names)
+    step = TrainingStep(design.build(), design.transform(), config, 100, "cuda", "bf16-mixed")
+    feed = Feed(Batches(shards, batch_size=8), targets.encode(shards.believed), device="cuda")
+    batches = iter(feed)
+    for _ in range(6):
+        step(*next(batches))
+    with no_waiting():
+        for _ in range(20):
+            step(*next(batches))
+    assert step._work._graph is not None and step.take_totals()["loss"] > 0.0

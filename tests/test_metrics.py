@@ -1,29 +1,31 @@
 """Figures of predictions agree with numbers worked out by hand and with known distributions."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from astropy.stats import mad_std
 from astropy.table import Table
 from scipy.integrate import quad
 from scipy.stats import norm
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, r2_score
 
 from spectromer.labels import BelievedLabels
-from spectromer.learning.metrics import (
-    _categories,
-    _one_value,
-    _redshifts,
-    _scalars,
-    evaluate_predictions,
-    with_errors,
-)
+from spectromer.learning.bootstrap import mean, median, nmad, r_squared, rmse, with_errors
+from spectromer.learning.metrics import _codes, _one_value, _redshifts, _scalars, categories, evaluate_predictions
 from spectromer.learning.targets import Targets
+
+
+def of_all(measure: Callable[..., Any], *columns: np.ndarray) -> dict[str, float]:
+    """The figures of all rows."""
+    return {name: float(value[0]) for name, value in measure(np.ones((1, len(columns[0]))), *columns).items()}
 
 
 def test_redshift_metrics_are_the_fields() -> None:
     z = np.array([0.1, 0.2, 0.3, 0.5, 0.7])
-    found = _redshifts(0.003336)(z + np.array([0.0, 0.0012, -0.0013, 0.15, 0.0]), z)
+    found = of_all(_redshifts(0.003336), z + np.array([0.0, 0.0012, -0.0013, 0.15, 0.0]), z)
     assert found["catastrophic_fraction"] == pytest.approx(0.2) and found["bias"] == 0.0
     assert found["sigma_nmad"] == pytest.approx(1.4826 * 0.001, rel=1e-3)
     residual = 0.0012**2 + 0.0013**2 + 0.15**2
@@ -32,7 +34,7 @@ def test_redshift_metrics_are_the_fields() -> None:
 
 def test_a_missing_subclass_is_wrong_with_probability_0() -> None:
     """A class without subclasses has none, and its probability is NaN."""
-    found = _categories(np.array(["", "M"]), np.array(["AGN", "M"]), np.array([np.nan, 1.0]))
+    found = of_all(categories, np.array(["", "M"]), np.array(["AGN", "M"]), np.array([np.nan, 1.0]))
     assert (found["accuracy"], found["expected_calibration_error"]) == (0.5, 0.0)
 
 
@@ -40,7 +42,7 @@ def test_errors_are_those_of_statistics() -> None:
     """The error of a mean is sigma / sqrt(n), also where only some rows are drawn."""
     rng = np.random.default_rng(0)
     for n in (400, 60000):
-        found = with_errors(lambda x: {"mean": float(x.mean())}, rng.normal(3.0, 2.0, n))
+        found = with_errors(lambda weights, x: {"mean": mean(weights, x)}, rng.normal(3.0, 2.0, n))
         assert found["n"] == n and found["errors"]["mean"] == pytest.approx(2.0 / math.sqrt(n), rel=0.25)
 
 
@@ -50,7 +52,7 @@ def test_crps_is_the_integral() -> None:
     below = quad(lambda x: norm.cdf(x, mean, sigma) ** 2, mean - 9 * sigma, true)[0]
     above = quad(lambda x: norm.sf(x, mean, sigma) ** 2, true, mean + 9 * sigma)[0]
     two = [np.array([value, value]) for value in (mean, true, sigma)]
-    assert _scalars(*two)["crps"] == pytest.approx(below + above, rel=1e-6)
+    assert of_all(_scalars, *two)["crps"] == pytest.approx(below + above, rel=1e-6)
 
 
 def test_metrics_leave_out_what_is_not_known() -> None:
@@ -138,7 +140,55 @@ def test_a_model_of_letters_is_judged_by_letters() -> None:
 def test_precision_recall_and_f1_are_those_of_sklearn() -> None:
     rng = np.random.default_rng(0)
     for rate in (0.0, 0.3, 1.0):
-        for chance in (0.0, 0.5):
-            predicted, true = rng.random(50) < rate, rng.random(50) < chance
-            want = precision_recall_fscore_support(true, predicted, average="binary", zero_division=0)[:3]
-            assert list(_one_value(predicted, true).values()) == pytest.approx(want)
+        for chance in (0.0, 0.5, 1.0):
+            predicted, true = (rng.random(50) < rate).astype(int), (rng.random(50) < chance).astype(int)
+            values = np.unique(true)
+            want = precision_recall_fscore_support(true, predicted, labels=values, zero_division=0)[:3]
+            found = _one_value(*_codes(predicted, true, np.ones((1, 50))))
+            assert np.allclose([value[0] for value in found.values()], want)
+
+
+def test_figures_of_resamples_are_those_of_the_rows_that_they_hold() -> None:
+    """A weight of 3 is as good as three rows, and 0 as none. Libraries compute the figures of such rows."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(5.0, 2.0, 40)
+    predicted = np.round(true + rng.standard_cauchy(40), 1)  # with ties and far ones
+    names = np.array(["A", "F", "G"])
+    kinds = names[rng.integers(0, 3, 40)]
+    found_kinds = np.where(rng.random(40) < 0.7, kinds, names[rng.integers(0, 3, 40)])
+    weights = rng.multinomial(40, np.full(40, 1 / 40), size=30).astype(float)
+    weights[0] = 0.0
+    weights[0, :2] = 20.0, 1.0  # nearly all is one row
+    error = predicted - true
+    got = {
+        "r2": r_squared(weights, predicted, true),
+        "rmse": rmse(weights, error),
+        "median": median(weights, error),
+        "nmad": nmad(weights, error),
+        **categories(weights, found_kinds, kinds),
+    }
+    for i, row in enumerate(weights.astype(int)):
+        t, p, e, k, f = (np.repeat(column, row) for column in (true, predicted, error, kinds, found_kinds))
+        want = {
+            "r2": r2_score(t, p),
+            "rmse": np.sqrt(np.mean(e**2)),
+            "median": np.median(e),
+            "nmad": mad_std(e),
+            "accuracy": accuracy_score(k, f),
+            "macro_f1": f1_score(k, f, labels=np.unique(k), average="macro", zero_division=0),
+        }
+        assert {name: values[i] for name, values in got.items()} == pytest.approx(want, rel=1e-6, abs=1e-12)
+
+
+def test_figures_that_are_not_defined_are_left_out() -> None:
+    """Their errors are those of the resamples in which they are."""
+    few = np.array([True, False, False, False])
+
+    def measure(weights: np.ndarray, flagged: np.ndarray) -> dict[str, np.ndarray]:
+        return {"of_few": mean(weights * few, flagged), "of_none": mean(weights * 0.0, flagged)}
+
+    found = with_errors(measure, np.array([1.0, 0.0, 1.0, 0.0]))
+    assert found == {"n": 4, "of_few": 1.0, "errors": {"of_few": 0.0}}
+    constant = np.full(5, 2.0)
+    assert r_squared(np.ones((1, 5)), constant, constant)[0] == 1.0 == r2_score(constant, constant)
+    assert r_squared(np.ones((1, 5)), constant + 1.0, constant)[0] == 0.0 == r2_score(constant, constant + 1.0)

@@ -25,11 +25,11 @@ TARGETS = Targets(("class", "z", "teff"), {"class": ["QSO", "STAR"]}, {}, {"z": 
 STEPS = 100
 
 
-def make_step(rank: int = 0, **options: Any) -> TrainingStep:
+def make_step(rank: int = 0, device: str = "cpu", **options: Any) -> TrainingStep:
     torch.manual_seed(0)
     config = TrainConfig(**{"model": "test_vit", "picture": PICTURE, "lr": 1e-3, "targets": TARGETS.names, **options})
     design = Design("test_vit", PICTURE, TARGETS)
-    return TrainingStep(design.build(), design.transform(), config, STEPS, rank=rank)
+    return TrainingStep(design.build(), design.transform(), config, STEPS, device, rank=rank)
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +75,14 @@ def test_the_rate_rises_and_falls() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"layer_decay": 0.5}], ids=["plain", "layer decay"])
 def test_it_is_the_step_of_a_plain_loop(
-    batch: SpectrumBatch, labels: dict[str, Tensor], options: dict[str, Any]
+    batch: SpectrumBatch, labels: dict[str, Tensor], options: dict[str, Any], device: str
 ) -> None:
-    """Its weights, averages and losses are those of torch's own AdamW, clipping, schedule and averaging."""
-    step = make_step(augment=False, weight_decay=0.1, **options)
+    """Its weights, averages and losses are those of torch's own AdamW, clipping, schedule and averaging.
+
+    On a GPU, the first three steps run as they are, and the others as a CUDA graph.
+    """
+    batch, labels = batch.to(device), {name: value.to(device) for name, value in labels.items()}
+    step = make_step(device=device, augment=False, weight_decay=0.1, **options)
     model = copy.deepcopy(step.model)
     groups = parameter_groups(model, step.config)
     optimizer = torch.optim.AdamW(
@@ -101,6 +105,7 @@ def test_it_is_the_step_of_a_plain_loop(
         assert [found[name] for name in TARGETS.names] == pytest.approx(want.tolist(), rel=1e-4)
         assert found["loss"] == pytest.approx(float(want.detach().sum()), rel=1e-4)
     assert norm > 1.0  # it was clipped
+    assert device == "cpu" or step._work._graph is not None
     averages = step.weights()
     for (name, mine), theirs, averaged in zip(
         step.model.named_parameters(), model.parameters(), average.module.parameters(), strict=True

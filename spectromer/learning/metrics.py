@@ -1,69 +1,45 @@
 """Metrics of predictions, with their standard errors."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from astropy.stats import mad_std
 from astropy.table import Table
 from scipy.stats import norm
-from sklearn.metrics import accuracy_score, f1_score, r2_score
 from torch import Tensor
 
 from spectromer.labels import CATEGORIES, SCALARS, BelievedLabels
+from spectromer.learning.bootstrap import (
+    Figures,
+    Measure,
+    confusion,
+    mean,
+    median,
+    nmad,
+    r_squared,
+    rmse,
+    with_errors,
+)
 from spectromer.learning.coverage import NO_GOOD_PIXEL
 from spectromer.learning.targets import Targets
 from spectromer.subclasses import scale_positions, spectral_type
 
-__all__ = ["CATASTROPHIC", "catastrophic_limits", "evaluate_predictions", "with_errors"]
+__all__ = ["CATASTROPHIC", "catastrophic_limits", "categories", "evaluate_predictions"]
 
 #: Limit of |dz| / (1 + z) of a catastrophic redshift error: 1000 km/s for galaxies and stars, 3000 km/s for quasars.
 CATASTROPHIC = {"GALAXY": 0.003336, "QSO": 0.010007, "STAR": 0.003336}
 _SNR_BINS = (0.0, 5.0, 10.0, 20.0, np.inf)
 _MIN_COUNT = 2  # smallest number of spectra for which figures are computed
-_RESAMPLES = 100
-_MAX_RESAMPLE = 20000  # largest number of spectra in a resample; standard errors of larger ones are scaled
 _PROBABILITY_BINS = 10
-
-Measure = Callable[..., dict[str, float]]
 
 
 def catastrophic_limits(classes: Iterable[str]) -> Tensor:
     """The limits [B] of |dz| / (1 + z) beyond which a redshift is wrong, by class."""
     return torch.tensor([CATASTROPHIC.get(name, CATASTROPHIC["GALAXY"]) for name in classes], dtype=torch.float64)
-
-
-def with_errors(measure: Measure, *columns: np.ndarray) -> dict[str, Any]:
-    """Compute figures with their bootstrap standard errors.
-
-    Parameters
-    ----------
-    measure : callable
-        Function of the columns that returns figures by name.
-    *columns : ndarray [B]
-        Columns of predictions and labels.
-
-    Returns
-    -------
-    dict
-        `n`, the number of rows; the figures of `measure`; and `errors`, the standard deviation of each figure over
-        resamples of the rows (Efron 1979). If n exceeds m = 20,000, resamples have m rows, and the standard deviations
-        are multiplied by sqrt(m / n).
-    """
-    n = len(columns[0])
-    m, rng = min(n, _MAX_RESAMPLE), np.random.default_rng(n)
-    figures = measure(*columns)
-    spread: dict[str, list[float]] = {name: [] for name in figures}
-    for _ in range(_RESAMPLES):
-        rows = rng.integers(0, n, m)
-        for name, value in measure(*(column[rows] for column in columns)).items():
-            if name in spread:
-                spread[name].append(value)
-    scale = math.sqrt(m / n)
-    return {"n": n, **figures, "errors": {name: scale * float(np.std(values)) for name, values in spread.items()}}
 
 
 def _by(groups: dict[str, np.ndarray], measure: Measure, *columns: np.ndarray) -> dict[str, Any]:
@@ -83,56 +59,80 @@ def _groups(snr: np.ndarray, survey: np.ndarray) -> dict[str, dict[str, np.ndarr
     }
 
 
-def _categories(predicted: np.ndarray, true: np.ndarray, probability: np.ndarray | None = None) -> dict[str, float]:
-    f1 = f1_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)
-    figures = {"accuracy": float(accuracy_score(true, predicted)), "macro_f1": float(f1)}
+def categories(
+    weights: np.ndarray, predicted: np.ndarray, true: np.ndarray, probability: np.ndarray | None = None
+) -> Figures:
+    """Figures of categories: accuracy, macro_f1 and, with probabilities, expected_calibration_error.
+
+    The macro F1 is the mean over the values that are among the true ones.
+    """
+    right = predicted == true
+    parts = _one_value(*_codes(predicted, true, weights))
+    figures = {"accuracy": mean(weights, right), "macro_f1": np.nanmean(parts["f1"], axis=1)}
     if probability is not None:
-        confidence, accuracy, n = _reliability(predicted == true, probability)
-        figures["expected_calibration_error"] = float(np.sum(n * np.abs(accuracy - confidence)) / n.sum())
+        probability = np.nan_to_num(probability)
+        bins = np.arange(_PROBABILITY_BINS) == _bin_of(probability)[:, None]
+        excess = weights @ (bins * (right - probability)[:, None])
+        figures["expected_calibration_error"] = np.abs(excess).sum(1) / weights.sum(1)
     return figures
 
 
-def _one_value(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Precision, recall and F1 of one value, each 0 where it is not defined, given masks of the rows that have it."""
-    right = float((predicted & true).sum())
-    counts = {"precision": predicted.sum(), "recall": true.sum(), "f1": 0.5 * (predicted.sum() + true.sum())}
-    return {name: right / float(count) if count else 0.0 for name, count in counts.items()}
+def _codes(predicted: np.ndarray, true: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Confusion matrices [R, values, values] of all values, and a mask [values] of those that are among the true."""
+    values, codes = np.unique(np.concatenate([true, predicted]), return_inverse=True)
+    found = confusion(weights, codes[len(true) :], codes[: len(true)], len(values))
+    return found, np.isin(values, true)
 
 
-def _subtypes(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
+def _one_value(matrices: np.ndarray, wanted: np.ndarray) -> Figures:
+    """Precision, recall and F1 of each wanted value, [R, wanted].
+
+    Precision and F1 are 0 where a value was not predicted. All are NaN where it is not among the true ones.
+    """
+    right = np.diagonal(matrices, axis1=1, axis2=2)[:, wanted]
+    true, predicted = matrices.sum(2)[:, wanted], matrices.sum(1)[:, wanted]
+    figures = {
+        "precision": right / np.maximum(predicted, 1.0),
+        "recall": right / np.maximum(true, 1.0),
+        "f1": 2.0 * right / np.maximum(true + predicted, 1.0),
+    }
+    return {name: np.where(true > 0, value, np.nan) for name, value in figures.items()}
+
+
+def _subtypes(weights: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> Figures:
     """Figures of positions on the scale of subtypes: the median distance, and the fractions within 1 and 2 subtypes."""
     distance = np.abs(predicted - true)
     return {
-        "median": float(np.median(distance)),
-        "within_1": float(np.mean(distance <= 1)),
-        "within_2": float(np.mean(distance <= 2)),
-        "bias": float(np.mean(predicted - true)),
+        "median": median(weights, distance),
+        "within_1": mean(weights, distance <= 1),
+        "within_2": mean(weights, distance <= 2),
+        "bias": mean(weights, predicted - true),
     }
 
 
-def _numbers(predicted: np.ndarray, true: np.ndarray, error: np.ndarray) -> dict[str, float]:
+def _numbers(weights: np.ndarray, predicted: np.ndarray, true: np.ndarray, error: np.ndarray) -> Figures:
     """R² and root mean square error of predictions, and bias and scatter of `error`, which may be scaled."""
     return {
-        "r2": float(r2_score(true, predicted)),
-        "rmse": float(np.sqrt(np.mean((predicted - true) ** 2))),
-        "bias": float(np.median(error)),
-        "sigma_nmad": float(mad_std(error)),
+        "r2": r_squared(weights, predicted, true),
+        "rmse": rmse(weights, predicted - true),
+        "bias": median(weights, error),
+        "sigma_nmad": nmad(weights, error),
     }
 
 
-def _scalars(predicted: np.ndarray, true: np.ndarray, sigma: np.ndarray | None = None) -> dict[str, float]:
+def _scalars(weights: np.ndarray, predicted: np.ndarray, true: np.ndarray, sigma: np.ndarray | None = None) -> Figures:
     """Figures of a scalar.
 
     With sigma, these include the fractions of true values within 1 and 1.96 sigma, and the mean CRPS of a normal
     distribution, sigma (w (2 Phi(w) - 1) + 2 phi(w) - 1 / sqrt(pi)) with w = (true - predicted) / sigma (Gneiting et
     al. 2005).
     """
-    figures = _numbers(predicted, true, predicted - true)
+    figures = _numbers(weights, predicted, true, predicted - true)
     if sigma is not None:
         w = (true - predicted) / sigma
         crps = sigma * (w * (2 * norm.cdf(w) - 1) + 2 * norm.pdf(w) - 1 / math.sqrt(math.pi))
-        within = {f"coverage_{s}": float(np.mean(np.abs(w) <= k)) for s, k in ((68, 1.0), (95, 1.96))}
-        figures |= within | {"crps": float(crps.mean())}
+        within = {f"coverage_{s}": mean(weights, np.abs(w) <= k) for s, k in ((68, 1.0), (95, 1.96))}
+        figures |= within | {"crps": mean(weights, crps)}
     return figures
 
 
@@ -145,6 +145,7 @@ def _redshifts(limit: float) -> Measure:
     """
 
     def measure(
+        weights: np.ndarray,
         z: np.ndarray,
         true: np.ndarray,
         lo68: np.ndarray | None = None,
@@ -152,15 +153,21 @@ def _redshifts(limit: float) -> Measure:
         lo95: np.ndarray | None = None,
         hi95: np.ndarray | None = None,
         crps: np.ndarray | None = None,
-    ) -> dict[str, float]:
+    ) -> Figures:
         dz = (z - true) / (1.0 + true)
-        figures = _numbers(z, true, dz) | {"catastrophic_fraction": float(np.mean(np.abs(dz) > limit))}
+        figures = _numbers(weights, z, true, dz) | {"catastrophic_fraction": mean(weights, np.abs(dz) > limit)}
         for percent, low, high in ((68, lo68, hi68), (95, lo95, hi95)):
             if low is not None and high is not None:
-                figures[f"coverage_{percent}"] = float(np.mean((true >= low) & (true <= high)))
-        return figures if crps is None else figures | {"crps": float(crps.mean())}
+                figures[f"coverage_{percent}"] = mean(weights, (true >= low) & (true <= high))
+        return figures if crps is None else figures | {"crps": mean(weights, crps)}
 
     return measure
+
+
+def _bin_of(probability: np.ndarray) -> np.ndarray:
+    """The bins [n] of probabilities."""
+    bins: np.ndarray = np.minimum((probability * _PROBABILITY_BINS).astype(int), _PROBABILITY_BINS - 1)
+    return bins
 
 
 def _reliability(right: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -169,7 +176,7 @@ def _reliability(right: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray
     A spectrum whose predicted class has no subclass has no predicted subclass: its probability is NaN, and counts as 0.
     """
     probability = np.nan_to_num(probability)
-    bin_ = np.minimum((probability * _PROBABILITY_BINS).astype(int), _PROBABILITY_BINS - 1)
+    bin_ = _bin_of(probability)
     n = np.bincount(bin_, minlength=_PROBABILITY_BINS)
     filled = n > 0
     sums = (np.bincount(bin_, weights, _PROBABILITY_BINS)[filled] for weights in (probability, right))
@@ -177,10 +184,10 @@ def _reliability(right: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray
     return confidence, accuracy, n[filled]
 
 
-def _flags(flagged: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
+def _flags(weights: np.ndarray, flagged: np.ndarray, wrong: np.ndarray) -> Figures:
     """Flagged fraction of the catastrophic redshifts and of the good ones, each if there are any."""
     sets = {"of_catastrophic": wrong, "of_good": ~wrong}
-    return {name: float(flagged[chosen].mean()) for name, chosen in sets.items() if chosen.any()}
+    return {name: mean(weights * chosen, flagged) for name, chosen in sets.items()}
 
 
 def _column(table: Table, name: str) -> np.ndarray | None:
@@ -191,12 +198,19 @@ def _category_metrics(table: Table, name: str, true: np.ndarray, groups: Any) ->
     values, codes = np.unique(np.concatenate([true, np.asarray(table[name])]), return_inverse=True)
     true, predicted = codes[: len(true)], codes[len(true) :]
     columns = [predicted, true, *(c for c in (_column(table, f"{name}_prob"),) if c is not None)]
-    figures = with_errors(_categories, *columns)
+    figures = with_errors(categories, *columns)
+    matrices = partial(_codes, predicted, true)
+    each = with_errors(lambda weights, *_: _one_value(*matrices(weights)), true)
+    names = ("precision", "recall", "f1")
     figures["by_value"] = {
-        str(values[code]): with_errors(_one_value, predicted == code, true == code) | {"n": int((true == code).sum())}
-        for code in np.unique(true)
+        str(values[code]): {
+            "n": int((true == code).sum()),
+            **{part: each[part][i] for part in names},
+            "errors": {part: each["errors"][part][i] for part in names},
+        }
+        for i, code in enumerate(np.unique(true))
     }
-    figures |= {by: _by(rows, _categories, *columns) for by, rows in groups.items()}
+    figures |= {by: _by(rows, categories, *columns) for by, rows in groups.items()}
     if len(columns) == 3:
         curve = _reliability(predicted == true, columns[2])
         figures["reliability"] = dict(

@@ -149,7 +149,7 @@ class TrainingStep:
         self._weight.fill_(1.0 - decay)
         # The seed follows from the step, so that a resumed run draws the same noise.
         self._generator.manual_seed((self._seed + self.count) % (1 << 32))
-        self._work(spectra, labels)
+        self._work(spectra, {name: labels[name] for name in self.model.targets.names})
         self.count += 1
 
     def factor(self, step: int) -> float:
@@ -244,14 +244,13 @@ class _Graph:
         self._inputs: list[Tensor] = []
 
     def __call__(self, spectra: SpectrumBatch, labels: dict[str, Tensor]) -> None:
-        names = [name for name, value in labels.items() if value.is_cuda]
-        inputs = [spectra.flux, spectra.ivar, spectra.wavelength, *(labels[name] for name in names)]
+        inputs = [spectra.flux, spectra.ivar, spectra.wavelength, *labels.values()]
         if self._graph is not None and [t.shape for t in inputs] == [t.shape for t in self._inputs]:
             torch._foreach_copy_(self._inputs, inputs)
             self._graph.replay()
             return
         if self._calls == _EAGER and self._graph is None:
-            self._capture(inputs, names)
+            self._capture(inputs, list(labels))
             self._calls += 1
             if self._graph is not None:
                 self._graph.replay()

@@ -169,8 +169,8 @@ class Feed:
     Yields
     ------
     SpectrumBatch, dict of Tensor
-        The spectra, without ids and surveys; and their values, together with their rows [B] int64 under the key `row`,
-        which stay on the CPU.
+        The spectra, without ids and surveys; and their values, together with their rows [B] int64 under the key `row`.
+        The rows are on the device only if the spectra were.
 
     Raises
     ------
@@ -244,12 +244,14 @@ class Feed:
             every = Batches(batches.shards, batches.rows, shuffle=False)
             parts = [every.pixels(i) for i in range(len(every))]
             flux, ivar, rows = (torch.cat([part[i] for part in parts]) for i in (0, 1, 3))
-            self._held = flux.to(self.device), ivar.to(self.device), parts[0][2].to(self.device), rows
+            self._held = flux.to(self.device), ivar.to(self.device), parts[0][2].to(self.device), rows.to(self.device)
+            self.values = {name: value.to(self.device) for name, value in self.values.items()}
         flux, ivar, wavelength, rows = self._held
         orders = [torch.from_numpy(batches.rows_of(i)) for i in range(first, len(batches))]
-        places = torch.searchsorted(rows, torch.cat(orders)).to(self.device).split([len(order) for order in orders])
-        for order, place in zip(orders, places, strict=True):
-            yield flux[place], ivar[place], wavelength, order
+        sizes, order = [len(order) for order in orders], torch.cat(orders).to(self.device)
+        places = torch.searchsorted(rows, order)
+        for place, mine in zip(places.split(sizes), order.split(sizes), strict=True):
+            yield flux[place], ivar[place], wavelength, mine
 
     def _by_torch(self, first: int) -> Iterator[Pixels]:
         if self._loader is None:
