@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 import spectromer
 from spectromer import SpectrumBatch
 from spectromer.ingest import IngestConfig, Selection, ingest
+from spectromer.shards.batches import Batches
 from spectromer.shards.build import build_shard
-from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.feeds import Feed
 from spectromer.shards.store import ShardSet
 from spectromer.surveys import read_each
 from spectromer.surveys.lamost import SURVEY as LAMOST

@@ -9,7 +9,8 @@ from cases import NORMALISED, SIZE, STYLES, THREE, bins, lines
 from torch import Tensor, nn
 
 from spectromer import _C, SpectrumBatch, rasterize, render, resample
-from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.batches import Batches
+from spectromer.shards.feeds import Feed
 from spectromer.shards.store import ShardSet
 from spectromer.surveys.simulated import simulate
 

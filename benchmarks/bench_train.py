@@ -24,7 +24,8 @@ from spectromer.learning.model import SpectrumModel
 from spectromer.learning.step import TrainingStep, parameter_groups, precision_of
 from spectromer.learning.targets import Targets
 from spectromer.picture import Picture
-from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.batches import Batches
+from spectromer.shards.feeds import Feed
 from spectromer.shards.sources import load_simulated
 from spectromer.spectra import SpectrumBatch
 from spectromer.surveys.simulated import simulate

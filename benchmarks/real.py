@@ -31,7 +31,7 @@ from spectromer.learning.metrics import categories
 from spectromer.learning.targets import Targets
 from spectromer.learning.training import train
 from spectromer.runs import RunFolder
-from spectromer.shards.feeds import in_order
+from spectromer.shards.batches import in_order
 from spectromer.shards.sources import Division, divide
 from spectromer.shards.store import ShardSet
 from spectromer.subclasses import LETTERS, is_subtype, spectral_type

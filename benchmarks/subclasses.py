@@ -23,7 +23,7 @@ from sklearn.svm import SVC
 from spectromer.learning.heads import SubclassHead
 from spectromer.learning.specformer import SpectrumToSequence
 from spectromer.learning.targets import Targets
-from spectromer.shards.feeds import in_order
+from spectromer.shards.batches import in_order
 from spectromer.shards.sources import load
 from spectromer.subclasses import is_subtype, scale_position
 

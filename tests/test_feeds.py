@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from spectromer.shards.feeds import Batches, Feed, in_order
+from spectromer.shards.batches import Batches, in_order
+from spectromer.shards.feeds import Feed
 from spectromer.shards.splits import split_by_object
 from spectromer.shards.store import ShardSet
 from spectromer.surveys.simulated import simulate

@@ -12,7 +12,8 @@ from spectromer.config import TrainConfig
 from spectromer.learning.design import Design
 from spectromer.learning.step import TrainingStep
 from spectromer.learning.targets import Targets
-from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.batches import Batches
+from spectromer.shards.feeds import Feed
 from spectromer.shards.store import ShardSet
 from spectromer.surveys.simulated import simulate
 

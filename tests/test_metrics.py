@@ -13,7 +13,7 @@ from scipy.stats import norm
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, r2_score
 
 from spectromer.labels import BelievedLabels
-from spectromer.learning.bootstrap import mean, median, nmad, r_squared, rmse, with_errors
+from spectromer.learning.bootstrap import mean, median, median_and_nmad, r_squared, rmse, with_errors
 from spectromer.learning.metrics import _codes, _one_value, _redshifts, _scalars, categories, evaluate_predictions
 from spectromer.learning.targets import Targets
 
@@ -164,7 +164,7 @@ def test_figures_of_resamples_are_those_of_the_rows_that_they_hold() -> None:
         "r2": r_squared(weights, predicted, true),
         "rmse": rmse(weights, error),
         "median": median(weights, error),
-        "nmad": nmad(weights, error),
+        **dict(zip(("centre", "nmad"), median_and_nmad(weights, error), strict=True)),
         **categories(weights, found_kinds, kinds),
     }
     for i, row in enumerate(weights.astype(int)):
@@ -173,6 +173,7 @@ def test_figures_of_resamples_are_those_of_the_rows_that_they_hold() -> None:
             "r2": r2_score(t, p),
             "rmse": np.sqrt(np.mean(e**2)),
             "median": np.median(e),
+            "centre": np.median(e),
             "nmad": mad_std(e),
             "accuracy": accuracy_score(k, f),
             "macro_f1": f1_score(k, f, labels=np.unique(k), average="macro", zero_division=0),

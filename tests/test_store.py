@@ -18,8 +18,9 @@ from spectromer import Spectrum, SpectrumBatch
 from spectromer.errors import ShardError
 from spectromer.ingest import IngestConfig, ingest
 from spectromer.shards import blocks as shard_files
+from spectromer.shards.batches import Batches
 from spectromer.shards.blocks import read_indexed, write_shard
-from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.feeds import Feed
 from spectromer.shards.records import _checksum
 from spectromer.shards.schema import BLOCK_ROWS, block_of
 from spectromer.shards.store import ShardSet

@@ -26,7 +26,7 @@ from spectromer.learning.specformer import SpectrumToSequence
 from spectromer.learning.targets import Targets
 from spectromer.learning.training import train
 from spectromer.runs import RunFolder
-from spectromer.shards.feeds import in_order
+from spectromer.shards.batches import in_order
 from spectromer.shards.sources import Division, divide
 from spectromer.shards.splits import subsample
 from spectromer.shards.store import ShardSet

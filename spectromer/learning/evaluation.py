@@ -19,7 +19,7 @@ from spectromer.learning.parallel import gather, is_first, share
 from spectromer.learning.predictor import Predictor
 from spectromer.learning.targets import Targets
 from spectromer.runs import RunFolder
-from spectromer.shards.feeds import in_order
+from spectromer.shards.batches import in_order
 from spectromer.shards.sources import load
 from spectromer.shards.splits import subsample
 from spectromer.shards.store import ShardSet

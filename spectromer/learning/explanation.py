@@ -23,7 +23,7 @@ from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.metrics import catastrophic_limits
 from spectromer.learning.plots import STYLE
 from spectromer.learning.predictor import Predictor
-from spectromer.shards.feeds import in_order
+from spectromer.shards.batches import in_order
 from spectromer.shards.sources import Input, open_inputs
 from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum, SpectrumBatch

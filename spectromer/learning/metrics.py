@@ -19,7 +19,7 @@ from spectromer.learning.bootstrap import (
     confusion,
     mean,
     median,
-    nmad,
+    median_and_nmad,
     r_squared,
     rmse,
     with_errors,
@@ -112,12 +112,9 @@ def _subtypes(weights: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> F
 
 def _numbers(weights: np.ndarray, predicted: np.ndarray, true: np.ndarray, error: np.ndarray) -> Figures:
     """R² and root mean square error of predictions, and bias and scatter of `error`, which may be scaled."""
-    return {
-        "r2": r_squared(weights, predicted, true),
-        "rmse": rmse(weights, predicted - true),
-        "bias": median(weights, error),
-        "sigma_nmad": nmad(weights, error),
-    }
+    bias, sigma_nmad = median_and_nmad(weights, error)
+    r2 = r_squared(weights, predicted, true)
+    return {"r2": r2, "rmse": rmse(weights, predicted - true), "bias": bias, "sigma_nmad": sigma_nmad}
 
 
 def _scalars(weights: np.ndarray, predicted: np.ndarray, true: np.ndarray, sigma: np.ndarray | None = None) -> Figures:

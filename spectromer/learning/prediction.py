@@ -28,7 +28,7 @@ from spectromer.learning.predictor import Z_FLAGS, Predictor
 from spectromer.learning.tables import to_arrow, write_parts
 from spectromer.learning.zoo import find_model
 from spectromer.runs import RunFolder
-from spectromer.shards.feeds import in_order
+from spectromer.shards.batches import in_order
 from spectromer.shards.records import MANIFEST
 from spectromer.shards.sources import Input, open_inputs
 from spectromer.shards.store import ShardSet

@@ -26,7 +26,7 @@ from spectromer.learning.model import SpectrumModel
 from spectromer.learning.specformer import SpecFormer, SpectrumToSequence
 from spectromer.learning.zoo import find_model
 from spectromer.runs import RunFolder
-from spectromer.shards.feeds import in_order
+from spectromer.shards.batches import in_order
 from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum, SpectrumBatch
 from spectromer.templates import TemplateSet

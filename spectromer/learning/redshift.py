@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
@@ -107,7 +106,8 @@ class _Correlation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, kernel: Tensor) -> Tensor:
         samples, length = features.shape[2], kernel.shape[1]
-        size = next_fast_len(length, real=True)  # no index p - k + bins is outside the templates, so nothing wraps
+        # No index p - k + bins is outside the templates, so nothing wraps. ONNX Runtime is exact only for powers of two.
+        size = 1 << (length - 1).bit_length()
         with torch.autocast(features.device.type, enabled=False):
             spectrum, templates = torch.fft.rfft(features, size), torch.fft.rfft(kernel, size)
             shifted = torch.fft.irfft((spectrum * templates.conj()).sum(1), size)

@@ -30,7 +30,8 @@ from spectromer.learning.predictor import Predictor
 from spectromer.learning.step import LR_FROM_SCRATCH, LR_FROM_WEIGHTS, TrainingStep, precision_of
 from spectromer.learning.targets import Targets
 from spectromer.runs import RunFolder
-from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.batches import Batches
+from spectromer.shards.feeds import Feed
 from spectromer.shards.sources import Division, divide
 from spectromer.shards.splits import SPLITS, subsample
 from spectromer.templates import TemplateSet

@@ -1,15 +1,12 @@
-"""Batches of spectra in an order that is determined by a seed, loaded by torch's DataLoader or by DALI.
+"""Feeds of batches for a training, loaded by torch's DataLoader or by DALI.
 
-Spectra are copied to the GPU, not images. The blocks of all shards are shuffled, and the spectra of a few blocks at a
-time are mixed in memory. The order depends on the seed, the epoch and the rows alone. Any batch can therefore be
-accessed by its number, and a feed that was stopped can resume exactly at the same place.
+Spectra are copied to the GPU, not images.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from copy import copy
-from itertools import pairwise
 from queue import Full, Queue
 from typing import Any, Literal
 
@@ -20,127 +17,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.dlpack import from_dlpack
 
 from spectromer.errors import ArgumentError, DependencyError
-from spectromer.shards.store import BlockCache, ShardSet
+from spectromer.shards.batches import Batches, Pixels
 from spectromer.spectra import SpectrumBatch
 
-__all__ = ["Batches", "Feed", "in_order"]
-
-Pixels = tuple[Tensor, Tensor, Tensor, Tensor]
+__all__ = ["Feed"]
 
 _QUEUE = 2  # batches that are prefetched for a GPU
 _BYTES, _RESIDENT = 8, 0.4  # bytes of a pixel's flux and ivar, and the share of free memory that spectra may take
-
-
-class Batches:
-    """The batches of an epoch and the rows of their spectra, by batch number.
-
-    Parameters
-    ----------
-    shards : ShardSet
-    rows : ndarray of int, optional
-        The rows to use, such as one part of `split_by_object`; by default all.
-    batch_size : int
-    shuffle : bool
-        Whether the order is random. Otherwise, the rows ascend.
-    seed : int
-    window : int
-        The number of blocks (of 256 spectra) that are held in memory and mixed.
-    rank, ranks : int
-        The number of this process, and the number of processes. Each process has its own share of the blocks, which
-        differ in size by at most one row. If the order is random, all processes have the same number of batches.
-
-    Raises
-    ------
-    ArgumentError
-        When an argument is invalid.
-    """
-
-    def __init__(
-        self,
-        shards: ShardSet,
-        rows: np.ndarray | None = None,
-        *,
-        batch_size: int = 256,
-        shuffle: bool = True,
-        seed: int = 0,
-        window: int = 16,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
-        for name, value in (("batch_size", batch_size), ("window", window), ("ranks", ranks)):
-            if value < 1:
-                raise ArgumentError(f"{name} must be at least 1, got {value}")
-        if not 0 <= rank < ranks:
-            raise ArgumentError(f"rank must be from 0 to {ranks - 1}, got {rank}")
-        rows = np.arange(len(shards)) if rows is None else np.unique(np.asarray(rows, np.int64))
-        if len(rows) and not 0 <= rows[0] <= rows[-1] < len(shards):
-            raise ArgumentError(f"rows must be from 0 to {len(shards) - 1}, got {rows[0]} to {rows[-1]}")
-        self.shards, self.rows, self.batch_size, self.shuffle, self.seed = shards, rows, batch_size, shuffle, seed
-        self._window, self._rank, self._ranks = window, rank, ranks
-        self._cuts = np.searchsorted(rows, shards.block_starts)  # where each block's rows begin in `rows`
-        self._cache = BlockCache(shards, 2 * window)  # a batch may begin in one window and end in the next
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the order of the rows for an epoch, counted from 0."""
-        self.epoch = epoch
-        counts = np.diff(self._cuts)
-        blocks = np.flatnonzero(counts)
-        if self.shuffle:
-            blocks = np.random.default_rng((self.seed, epoch)).permutation(blocks)
-        # The shares are equal parts of the blocks' rows, so that the block at the end of one may begin the next.
-        ends = counts[blocks].cumsum()
-        total = int(ends[-1]) if len(ends) else 0
-        bounds = [total * i // self._ranks for i in range(self._ranks + 1)]
-        low, high = bounds[self._rank], bounds[self._rank + 1]
-        pieces = [
-            (self._cuts[block] + max(low - begin, 0), self._cuts[block] + min(high, end) - begin)
-            for block, begin, end in zip(blocks, ends - counts[blocks], ends, strict=True)
-            if begin < high and end > low
-        ]
-        self._windows = [pieces[i : i + self._window] for i in range(0, len(pieces), self._window)]
-        self._ends = np.cumsum([0, *(sum(end - begin for begin, end in window) for window in self._windows)])
-        least = min(end - begin for begin, end in pairwise(bounds))
-        if self.shuffle and least >= self.batch_size:
-            self._total = least // self.batch_size * self.batch_size
-        else:
-            self._total = high - low
-
-    def __len__(self) -> int:
-        return -(-self._total // self.batch_size)
-
-    def _of_window(self, window: int) -> np.ndarray:
-        """The rows of a window in mixed order, [rows] int64."""
-        rows = np.concatenate([self.rows[begin:end] for begin, end in self._windows[window]])
-        if self.shuffle:
-            rows = np.random.default_rng((self.seed, self.epoch, self._rank, window)).permutation(rows)
-        return rows
-
-    def rows_of(self, batch: int) -> np.ndarray:
-        """The rows of one batch, [B] int64, in the order of the batch."""
-        begin, end = batch * self.batch_size, min((batch + 1) * self.batch_size, self._total)
-        if not 0 <= begin < end:
-            raise IndexError(f"batch must be from 0 to {len(self) - 1}, got {batch}")
-        first = int(np.searchsorted(self._ends, begin, side="right")) - 1
-        last = int(np.searchsorted(self._ends, end, side="left"))
-        rows = np.concatenate([self._of_window(window) for window in range(first, last)])
-        return rows[begin - self._ends[first] : end - self._ends[first]]
-
-    def __getitem__(self, batch: int) -> tuple[SpectrumBatch, Tensor]:
-        """One batch, and its rows [B] int64."""
-        flux, ivar, wavelength, rows = self.pixels(batch)
-        return self.shards.named(flux, ivar, wavelength, rows.numpy()), rows
-
-    def pixels(self, batch: int) -> Pixels:
-        """The flux, ivar and wavelength of one batch, and its rows [B] int64."""
-        rows = self.rows_of(batch)
-        return *self.shards.pixels(rows, self._cache), torch.from_numpy(rows)
-
-
-def in_order(shards: ShardSet, rows: np.ndarray | None = None, batch_size: int = 256) -> Iterator[SpectrumBatch]:
-    """Batches of all spectra, or of the given rows, in ascending order of rows."""
-    batches = Batches(shards, rows, batch_size=batch_size, shuffle=False, window=1)  # without mixing
-    return (batches[i][0] for i in range(len(batches)))
 
 
 class Feed:
@@ -196,17 +79,15 @@ class Feed:
             if len(value) != len(batches.shards):
                 raise ArgumentError(f"values[{name!r}] must have {len(batches.shards)} rows, got {len(value)}")
         self.batches, self.values, self.device, self.workers = batches, values or {}, torch.device(device), workers
+        self._feed = feed
+        self._resident = (
+            feed == "torch" and batches.shards.grid is not None and bool(self._fits() if resident is None else resident)
+        )
         self._next = 0
         self._places = _Places()
         self._loader: DataLoader[Pixels] | None = None
         self._held: Pixels | None = None  # the spectra on the device
         self._kept: tuple[int, Any] | None = None  # DALI's pipeline at the beginning of an epoch
-        if feed == "dali":
-            self._read = self._by_dali
-        elif batches.shards.grid is not None and (self._fits() if resident is None else resident):
-            self._read = self._by_index
-        else:
-            self._read = self._by_torch
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -221,7 +102,8 @@ class Feed:
         self._next = int(state["batch"])
 
     def __iter__(self) -> Iterator[tuple[SpectrumBatch, dict[str, Tensor]]]:
-        for flux, ivar, wavelength, rows in self._read(self._next):
+        read = self._by_dali if self._feed == "dali" else self._by_index if self._resident else self._by_torch
+        for flux, ivar, wavelength, rows in read(self._next):
             self._next += 1
             if self._next == len(self.batches):
                 self._next = 0

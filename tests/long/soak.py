@@ -18,7 +18,8 @@ import torch
 
 import spectromer
 from spectromer.learning.targets import Targets
-from spectromer.shards.feeds import Batches, Feed
+from spectromer.shards.batches import Batches
+from spectromer.shards.feeds import Feed
 from spectromer.shards.store import ShardSet
 from spectromer.surveys.simulated import simulate
 from spectromer.surveys.write import write_survey
