@@ -80,9 +80,8 @@ class Feed:
                 raise ArgumentError(f"values[{name!r}] must have {len(batches.shards)} rows, got {len(value)}")
         self.batches, self.values, self.device, self.workers = batches, values or {}, torch.device(device), workers
         self._feed = feed
-        self._resident = (
-            feed == "torch" and batches.shards.grid is not None and bool(self._fits() if resident is None else resident)
-        )
+        able = feed == "torch" and batches.shards.grid is not None
+        self._resident = able and (self._fits() if resident is None else resident)
         self._next = 0
         self._places = _Places()
         self._loader: DataLoader[Pixels] | None = None
