@@ -106,7 +106,7 @@ class _Correlation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, kernel: Tensor) -> Tensor:
         samples, length = features.shape[2], kernel.shape[1]
-        # No index p - k + bins is outside the templates, so nothing wraps. ONNX Runtime is exact only for powers of two.
+        # No index p - k + bins is outside the templates, so nothing wraps. ONNX Runtime needs a power of two.
         size = 1 << (length - 1).bit_length()
         with torch.autocast(features.device.type, enabled=False):
             spectrum, templates = torch.fft.rfft(features, size), torch.fft.rfft(kernel, size)

@@ -17,6 +17,10 @@ import pyarrow as pa
 import torch
 
 import spectromer
+from spectromer import Picture
+from spectromer.config import TrainConfig
+from spectromer.learning.design import Design
+from spectromer.learning.step import TrainingStep
 from spectromer.learning.targets import Targets
 from spectromer.shards.batches import Batches
 from spectromer.shards.feeds import Feed
@@ -63,6 +67,19 @@ def uses(shards: ShardSet, files: list[Path]) -> Iterator[tuple[str, Callable[[i
     yield "pictures of one size", one_size
     yield "pictures of many sizes and styles", many_sizes
     yield "reading", read
+    targets = Targets.fit(("class", "z"), shards.believed)
+    picture = Picture.of("strips", 64, panels=4)
+    design = Design("test_vit", picture, targets)
+    config = TrainConfig(model="test_vit", picture=picture, targets=targets.names)
+    step = TrainingStep(design.build(), design.transform(), config, 1 << 20)
+
+    def learn(_: int) -> int:
+        for spectra, labels in kept:
+            step(spectra, labels)
+        step.take_totals()
+        return len(kept)
+
+    yield "training", learn
 
 
 def soak(name: str, use: Callable[[int], int], seconds: float) -> bool:
