@@ -23,8 +23,10 @@ namespace {
 
 #ifdef SPECTROMER_CUDA
 constexpr bool kCuda = true;
+constexpr const char* kCudaArchitectures = SPECTROMER_CUDA_ARCHITECTURES;
 #else
 constexpr bool kCuda = false;
+constexpr const char* kCudaArchitectures = "";
 #endif
 
 // The value of a field in Python. Pointers become addresses, arrays become sequences, and other values stay the same.
@@ -308,6 +310,7 @@ void bind_cuda(py::module_& m) {
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Native operators of spectromer; call them through spectromer.ops, which checks the arguments.";
   m.attr("has_cuda") = kCuda;
+  m.attr("cuda_architectures") = kCudaArchitectures;
   m.attr("rounding") = kRounding;
   bind_enums(m);
   bind_structs(m);

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Sequence
 
 has_cuda: bool
+cuda_architectures: str
 rounding: float
 
 class Method(enum.Enum):

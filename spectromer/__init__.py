@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from spectromer.errors import ReadError, SpectromerError
 
 if TYPE_CHECKING:
+    from spectromer.learning.looking import plot
     from spectromer.learning.predictor import Predictor
     from spectromer.ops.raster import rasterize
     from spectromer.ops.render import render
@@ -28,6 +29,7 @@ __all__ = [
     "SpectromerError",
     "Spectrum",
     "SpectrumBatch",
+    "plot",
     "rasterize",
     "read",
     "render",
@@ -42,6 +44,7 @@ _HOME = {
     "Predictor": "learning.predictor",
     "Spectrum": "spectra",
     "SpectrumBatch": "spectra",
+    "plot": "learning.looking",
     "rasterize": "ops",
     "read": "surveys",
     "render": "ops",

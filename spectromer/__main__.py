@@ -15,8 +15,10 @@ VERBS = {
     "predict": "write the predictions of a trained model to a table",
     "baselines": "train a Random Forest, an SVM and a 1-D transformer on the same spectra",
     "report": "compare the figures of several runs",
+    "show": "plot spectra, what a model says of them, and the picture that it read",
     "explain": "plot which wavelengths a prediction depends on",
     "export": "export weights, a model card, and ONNX and torch.export programs",
+    "info": "print versions, build and devices, for a report of a fault",
 }
 
 

@@ -12,8 +12,14 @@ from spectromer.arrays import inverse_variance, plain, scaled, wavelength_of
 from spectromer.errors import ArgumentError
 from spectromer.extension import _C
 from spectromer.grids import common_grid, extended, log_coefficients
+from spectromer.notebook import html_table, sparkline
+from spectromer.words import count
 
 __all__ = ["Spectrum", "SpectrumBatch", "air_to_vacuum", "name_of"]
+
+
+_SHOWN = ("class", "subclass", "z", "teff", "logg", "feh")  # labels that notebooks show
+_MOST_ROWS = 10  # spectra of a batch that notebooks show
 
 
 def air_to_vacuum(wavelength: Tensor) -> Tensor:
@@ -74,6 +80,15 @@ class Spectrum:
         """Median signal-to-noise ratio of the good pixels, 0 if there are none."""
         flux, ivar = (values.detach().cpu().float().contiguous() for values in (self.flux, self.ivar))
         return _C.median_snr(flux.data_ptr(), ivar.data_ptr(), len(self))
+
+    def _repr_html_(self) -> str:
+        flux, ivar, wavelength = (
+            values.detach().cpu().double().numpy() for values in (self.flux, self.ivar, self.wavelength)
+        )
+        row = {"pixels": len(self), "good": int((ivar > 0).sum()), "median S/N": round(self.snr, 2)}
+        known = {name: self.labels[name] for name in _SHOWN if name in self.labels}
+        image = sparkline(flux, ivar > 0, wavelength)
+        return html_table(f"Spectrum {self.survey} {self.id}".strip(), [row | known], below=image)
 
     @classmethod
     def from_arrays(
@@ -264,6 +279,17 @@ class SpectrumBatch:
 
     def __len__(self) -> int:
         return self.flux.shape[0]
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for i in range(min(len(self), _MOST_ROWS)):
+            one = self.spectrum(i)
+            known = {name: one.labels.get(name, "") for name in _SHOWN[:3]}
+            good = int((one.ivar > 0).sum())
+            rows.append({"survey": one.survey, "id": one.id, "good": good, "median S/N": round(one.snr, 2)} | known)
+        axis = "one grid" if self.wavelength.ndim == 1 else "grids of their own"
+        title = f"SpectrumBatch: {count(len(self), 'spectrum')} of {self.flux.shape[1]} pixels on {axis}"
+        return html_table(f"{title}, {self.flux.device}", rows, len(self) - len(rows))
 
     def __iter__(self) -> Iterator[Spectrum]:
         return (self.spectrum(i) for i in range(len(self)))

@@ -1,6 +1,10 @@
 """Words for messages: numbers with nouns in the singular or the plural."""
 
-__all__ = ["count", "first_line"]
+import re
+
+__all__ = ["count", "file_name", "first_line"]
+
+_LONGEST_NAME = 200  # letters of the name of a file, so that the file system accepts it
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -17,6 +21,11 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     if number == 1:
         return f"1 {noun}"
     return f"{number:,} {plural or (noun.replace('spectrum', 'spectra') if 'spectrum' in noun else f'{noun}s')}"
+
+
+def file_name(text: str) -> str:
+    """A name for a file that says `text`, of letters that every file system accepts; empty if there are none."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).lstrip("-")[:_LONGEST_NAME]
 
 
 def first_line(error: Exception) -> str:

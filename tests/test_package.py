@@ -65,7 +65,7 @@ def test_operators_do_not_wake_the_compiler() -> None:
 
 def test_every_public_name_is_there() -> None:
     assert {"Picture", "Predictor", "ReadError", "SpectromerError", "Spectrum", "SpectrumBatch"} <= set(PUBLIC)
-    assert {"rasterize", "read", "render", "resample", "scan_redshift"} <= set(PUBLIC)
+    assert {"plot", "rasterize", "read", "render", "resample", "scan_redshift"} <= set(PUBLIC)
     assert set(PUBLIC) <= set(dir(spectromer))
     for name in PUBLIC:
         assert getattr(spectromer, name).__module__.startswith("spectromer"), name
@@ -93,7 +93,7 @@ def test_help_is_light(verb: str) -> None:
 #: A module may import what stands in the rows above its own, and its own part. Verbs come last.
 LAYERS = (
     ("errors", "extension", "subclasses", "words"),
-    ("files", "chunks", "picture", "labels", "grids", "arrays"),
+    ("files", "chunks", "picture", "labels", "grids", "arrays", "notebook"),
     ("config", "documents", "spectra"),
     ("runs", "regions", "forms", "templates"),
     ("ops", "surveys"),

@@ -23,6 +23,7 @@ import spectromer
 from spectromer.chunks import chunks
 from spectromer.errors import ReadError, SpectromerError
 from spectromer.files import alone, atomic, check_writable, printable, table_format, write_rejected
+from spectromer.learning.columns import describe_columns
 from spectromer.learning.evidence import SCAN_FLAGS
 from spectromer.learning.predictor import Z_FLAGS, Predictor
 from spectromer.learning.tables import to_arrow, write_parts
@@ -129,7 +130,7 @@ class _Part:
 def _rows(predictor: Predictor, paths: list[str], batch: SpectrumBatch, scan: bool) -> pa.RecordBatch:
     table = predictor.predict(batch, scan=scan)
     table.add_column([printable(path) for path in paths], index=0, name="path")
-    return to_arrow(table)
+    return to_arrow(describe_columns(table))
 
 
 class _Parts:

@@ -15,6 +15,7 @@ from spectromer.chunks import chunks
 from spectromer.forms import batch_of
 from spectromer.labels import CATEGORIES
 from spectromer.learning.calibration import Calibration
+from spectromer.learning.columns import describe_columns
 from spectromer.learning.coverage import NO_GOOD_PIXEL, range_warnings
 from spectromer.learning.design import Design
 from spectromer.learning.encoder import ImageEncoder
@@ -172,7 +173,7 @@ class Predictor:
         Returns
         -------
         Table
-            A table with these columns:
+            A table with these columns, which have units and descriptions:
 
             - id, survey;
             - for class and subclass, the value, its probability (`class_prob`) and the probabilities of all values
@@ -229,7 +230,7 @@ class Predictor:
         table["typical"] = np.where(blank, np.nan, typical.numpy())
         table["unknown"] = unknown.numpy() & ~blank
         table["warning"] = warnings
-        return table
+        return describe_columns(table)
 
     def _redshifts(
         self, batch: SpectrumBatch, out: dict[str, Tensor], true_z: Tensor | None, scan: bool

@@ -18,10 +18,15 @@ __all__ = ["from_arrow", "to_arrow", "write_parts"]
 
 
 def to_arrow(table: Table) -> pa.RecordBatch:
-    """Convert an astropy table to an Arrow record batch."""
+    """Convert an astropy table to an Arrow record batch. Units and descriptions are metadata of the fields."""
     columns = {name: np.asarray(table[name]) for name in table.colnames}
     arrays = [pa.array(c.tolist(), pa.string()) if c.dtype.kind == "U" else pa.array(c) for c in columns.values()]
-    return pa.record_batch(arrays, names=list(columns))
+    fields = []
+    for name, array in zip(columns, arrays, strict=True):
+        info = table[name].info
+        known = {"unit": str(info.unit or ""), "description": info.description or ""}
+        fields.append(pa.field(name, array.type, metadata={key: value for key, value in known.items() if value}))
+    return pa.record_batch(arrays, schema=pa.schema(fields))
 
 
 def from_arrow(batch: pa.RecordBatch) -> Table:
@@ -30,7 +35,11 @@ def from_arrow(batch: pa.RecordBatch) -> Table:
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         text = pa.types.is_string(column.type)
         columns[name] = np.array(column.to_pylist(), str) if text else column.to_numpy(zero_copy_only=False)
-    return Table(columns)
+    table = Table(columns)
+    for field in batch.schema:
+        known = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        table[field.name].unit, table[field.name].description = known.get("unit"), known.get("description")
+    return table
 
 
 def write_parts(parts: Callable[[], Iterable[pa.RecordBatch]], path: Path) -> None:
@@ -92,6 +101,10 @@ def _write_fits(parts: Callable[[], Iterable[pa.RecordBatch]], path: Path) -> No
                 widths[name] = max(widths.get(name, 1), example[name].dtype.itemsize)
     header = fits.table_to_hdu(_in_bytes(from_arrow(batch), widths)).header
     header["NAXIS2"] = rows
+    for i, field in enumerate(batch.schema, 1):
+        for key, keyword in ((b"unit", "TUNIT"), (b"description", "TCOMM")):
+            if value := (field.metadata or {}).get(key):
+                header[f"{keyword}{i}"] = value.decode("ascii")
     with path.open("wb") as file:
         file.write(_header(fits.PrimaryHDU().header))
         file.write(_header(header))
