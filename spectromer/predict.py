@@ -33,6 +33,9 @@ class PredictConfig:
     """Measure redshifts with templates too (z_scan), and combine them with those of the model. It takes most of the
     time."""
 
+    report: bool = False
+    """Also write an HTML page next to the table, which shows counts, flags, and up to 200 spectra."""
+
     def __post_init__(self) -> None:
         require(bool(self.split_paths()[1]), "name files or folders to predict")
         require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
@@ -53,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from spectromer.learning.prediction import describe, predict_files
 
         model, paths = config.split_paths()
-        found = predict_files(model, paths, config.out, config.batch_size, config.scan)
+        found = predict_files(model, paths, config.out, config.batch_size, config.scan, config.report)
         print(describe(found, config.out))
         if not found.spectra:
             raise NothingError(f"nothing was predicted: {' '.join(paths)} holds no spectrum that can be read")

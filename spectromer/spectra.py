@@ -12,7 +12,7 @@ from spectromer.arrays import inverse_variance, plain, scaled, wavelength_of
 from spectromer.errors import ArgumentError
 from spectromer.extension import _C
 from spectromer.grids import common_grid, extended, log_coefficients
-from spectromer.notebook import html_table, sparkline
+from spectromer.markup import html_table, sparkline
 from spectromer.words import count
 
 __all__ = ["Spectrum", "SpectrumBatch", "air_to_vacuum", "name_of"]

@@ -1,9 +1,12 @@
 """Spectra and answers can be looked at: plots with lines where they are, tables with units, HTML for notebooks."""
 
 import importlib.metadata
+import re
+import subprocess
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import pytest
@@ -11,13 +14,15 @@ import torch
 from astropy.table import Table
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from pyarrow import parquet
 
 import spectromer
 from spectromer import Predictor, Spectrum, SpectrumBatch
 from spectromer.info import main as info_main
 from spectromer.learning.columns import describe_columns
 from spectromer.learning.looking import LINES, answer, plot
-from spectromer.notebook import html_table, sparkline
+from spectromer.learning.overview import _choose
+from spectromer.markup import chart, html_table, sparkline
 from spectromer.predict import main as predict_main
 from spectromer.show import main as show_main
 from spectromer.surveys.simulated import simulate
@@ -90,8 +95,6 @@ def test_predictions_have_units_and_descriptions(run: Path, survey: Path, tmp_pa
         out = tmp_path / f"found.{kind}"
         assert predict_main([str(run), str(survey), "--out", str(out)]) == 0
         if kind == "parquet":
-            from pyarrow import parquet
-
             fields = parquet.read_schema(out)
             assert fields.field("teff").metadata[b"unit"] == b"K"
             assert all(field.metadata[b"description"] for field in fields)
@@ -160,3 +163,58 @@ def test_info_names_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["spectromer"].startswith(spectromer.__version__)
     assert found["torch"] == importlib.metadata.version("torch")
     assert spectromer._C.target() in found["vector code"] and "GPU" in " ".join(found)
+
+
+def test_a_chart_has_an_axis_and_names_of_lines() -> None:
+    flux, good, wavelength = np.arange(1000.0), np.ones(1000, bool), np.linspace(3800.0, 9200.0, 1000)
+    shown = chart(flux, good, wavelength, {"H<b>": 5000.0, "far": 12000.0})
+    tags = Tags(shown)
+    assert tags.count["svg"] == 1 and "H&lt;b&gt;" in shown and "far" not in shown
+    assert all(f">{tick}<" in shown for tick in (4000, 4500, 9000)) and ">3500<" not in shown
+    assert f"translate({(5000 - 3800) * 900 / 5400 + 4:.1f} " in shown
+    assert chart(flux, ~good, wavelength, {}) == "<em>no good pixel</em>"
+    flat = chart(np.ones(1000), good, wavelength, {})
+    assert "nan" not in flat and "inf" not in flat
+
+
+@pytest.fixture(scope="module")
+def page(run: Path, survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("page") / "found.parquet"
+    assert predict_main([str(run), str(survey), "--out", str(out), "--report"]) == 0
+    return out.with_suffix(".html")
+
+
+def test_a_report_of_a_prediction(page: Path) -> None:
+    """It is one file without links, has a row with two plots for each spectrum, and counts."""
+    text = page.read_text()
+    assert "http" not in text and "src=" not in text
+    table = Table(parquet.read_table(page.with_suffix(".parquet")).to_pydict())
+    assert text.count('<tr tabindex="0"') == len(table) == text.count("<template>")
+    assert f"{len(table):,} spectra by" in text and text.count("<svg") > 1.9 * len(table)
+    assert all(f"<td>{name}</td>" in text for name in table["id"])
+    assert "<li>class: " in text
+
+
+def test_a_report_chooses_flagged_spectra_first() -> None:
+    marked = np.zeros(5000, bool)
+    marked[::10] = True
+    chosen = _choose(marked)
+    assert len(chosen) == 200 == len(set(chosen.tolist())) and marked[chosen].sum() >= 100
+    assert chosen[~marked[chosen]].max() > 4900 and chosen.min() < 100
+    assert _choose(np.zeros(7, bool)).tolist() == list(range(7)) and len(_choose(np.ones(500, bool))) == 200
+
+
+def test_a_report_in_a_browser(page: Path, tmp_path: Path) -> None:
+    """Chromium runs its script: it sorts and filters as the address says."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next((found for name in names if (found := which(name))), None)
+    if browser is None:
+        pytest.skip("no Chromium")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
+    address = f"file://{page}#sort=z&class=STAR"
+    done = subprocess.run([*command, address], capture_output=True, text=True, timeout=120, check=True)
+    row = r'<tr tabindex="0" data-class="(\w*)"[^>]*?( hidden="")?>.*?data-value="([^"]+)"'
+    rows = re.findall(row, done.stdout, re.DOTALL)
+    shown = [float(z) for kind, hidden, z in rows if not hidden]
+    assert all(bool(hidden) == (kind != "STAR") for kind, hidden, _ in rows)
+    assert shown == sorted(shown) and f"{len(shown)} of {len(rows)} shown" in done.stdout

@@ -93,7 +93,7 @@ def test_help_is_light(verb: str) -> None:
 #: A module may import what stands in the rows above its own, and its own part. Verbs come last.
 LAYERS = (
     ("errors", "extension", "subclasses", "words"),
-    ("files", "chunks", "picture", "labels", "grids", "arrays", "notebook"),
+    ("files", "chunks", "picture", "labels", "grids", "arrays", "markup"),
     ("config", "documents", "spectra"),
     ("runs", "regions", "forms", "templates"),
     ("ops", "surveys"),

@@ -24,8 +24,8 @@ from spectromer.chunks import chunks
 from spectromer.errors import ReadError, SpectromerError
 from spectromer.files import alone, atomic, check_writable, printable, table_format, write_rejected
 from spectromer.learning.columns import describe_columns
-from spectromer.learning.evidence import SCAN_FLAGS
-from spectromer.learning.predictor import Z_FLAGS, Predictor
+from spectromer.learning.overview import FLAGS, write_overview
+from spectromer.learning.predictor import Predictor
 from spectromer.learning.tables import to_arrow, write_parts
 from spectromer.learning.zoo import find_model
 from spectromer.runs import RunFolder
@@ -39,7 +39,6 @@ from spectromer.words import count
 
 __all__ = ["Predicted", "describe", "predict_files"]
 
-_FLAGS = {"z_flag": Z_FLAGS, "z_scan_flag": SCAN_FLAGS}
 _MAX_PRINTED = 20  # largest number of unreadable files to print
 _PART_ROWS = 1024  # approximate number of inputs of a part
 
@@ -219,6 +218,7 @@ def predict_files(
     out: Path,
     batch_size: int = 256,
     scan: bool = True,
+    report: bool = False,
 ) -> Predicted:
     """Write a table of the predictions for each spectrum, and list what could not be read or predicted.
 
@@ -236,6 +236,8 @@ def predict_files(
         Number of spectra in a batch.
     scan : bool
         As in `Predictor.predict`.
+    report : bool
+        Whether to write an HTML page, <stem>.html, next to the table.
 
     Returns
     -------
@@ -263,11 +265,18 @@ def predict_files(
         parts.begin(_key(run, inputs, paths, batch_size, scan))
         records = _finish_parts(parts, work, predictor, batch_size, scan)
         filled = [number for number, record in enumerate(records) if record["rows"]]
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            return (batch for number in filled for batch in parts.rows(number))
+
         if filled:
-            write_parts(lambda: (batch for number in filled for batch in parts.rows(number)), out)
+            write_parts(rows, out)
         rejected = [ReadError(*reason) for record in records for reason in record["rejected"]]
         write_rejected(rejected, out.with_name(f"{out.stem}.unreadable.csv"))
-        summary = _summary(batch for number in filled for batch in parts.rows(number))
+
+        summary = _summary(rows())
+        if report and filled:
+            write_overview(rows, inputs, run.name, summary, out.with_suffix(".html"))
         shutil.rmtree(folder)
     earlier = not filled and out.exists()
     return Predicted(sum(record["rows"] for record in records), rejected, earlier, summary)
@@ -275,7 +284,7 @@ def predict_files(
 
 def _summary(rows: Iterable[pa.RecordBatch]) -> list[str]:
     """The numbers of spectra of each class, and with each bit of the flags, in lines."""
-    counts = {name: Counter[str]() for name in ("class", *_FLAGS)}
+    counts = {name: Counter[str]() for name in ("class", *FLAGS)}
     for batch in rows:
         for name, found in counts.items():
             if name not in batch.schema.names:
@@ -284,7 +293,7 @@ def _summary(rows: Iterable[pa.RecordBatch]) -> list[str]:
             if name == "class":
                 found.update(value for value in values if value)
             else:
-                found.update({bit: int(((values.astype(np.int64) & at) > 0).sum()) for bit, at in _FLAGS[name].items()})
+                found.update({bit: int(((values.astype(np.int64) & at) > 0).sum()) for bit, at in FLAGS[name].items()})
     return [
         f"{name}: " + ", ".join(f"{number:,} {value}" for value, number in found.most_common() if number)
         for name, found in counts.items()
