@@ -281,10 +281,10 @@ class SpectrumBatch:
         return self.flux.shape[0]
 
     def _repr_html_(self) -> str:
-        rows = []
+        rows: list[dict[str, Any]] = []
         for i in range(min(len(self), _MOST_ROWS)):
             one = self.spectrum(i)
-            known = {name: one.labels.get(name, "") for name in _SHOWN[:3]}
+            known = {name: one.labels[name] for name in _SHOWN if name in one.labels}
             good = int((one.ivar > 0).sum())
             rows.append({"survey": one.survey, "id": one.id, "good": good, "median S/N": round(one.snr, 2)} | known)
         axis = "one grid" if self.wavelength.ndim == 1 else "grids of their own"
