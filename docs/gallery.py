@@ -18,7 +18,7 @@ ENTRIES: dict[str, tuple[dict[str, Any], str]] = {
     "panels-own": ({"style": "panels", "panels": 7, "per_panel": True}, "Each panel has a range of fluxes of its own."),
     "overlap": ({"style": "overlap"}, "The pieces of the spectrum are drawn over one another in three channels."),
     "folded": ({"style": "folded"}, "The spectrum is folded into rows of squares, whose brightness is the flux."),
-    "strips": ({"style": "strips", "panels": 14}, "The default of models: lines, continuum and signal-to-noise ratio as channels."),
+    "strips": ({"style": "strips", "panels": 14}, "The default of models: lines, continuum and S/N as channels."),
     "thesis-plot": ({"style": "thesis-plot"}, "The picture of the thesis: a line plot over the spectrum's own range."),
     "thesis-map": ({"style": "thesis-map"}, "The thesis's folded map."),
     "error": ({"style": "plot", "channels": ("flux", "error", "mask")}, "Flux, its error and the mask as channels."),
@@ -33,20 +33,15 @@ ENTRIES: dict[str, tuple[dict[str, Any], str]] = {
 def draw(folder: Path) -> None:
     """Draw the pictures, and the page `gallery.md` beside the folder `_static`."""
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = (
-        s for s in simulate(400, seed=1, surveys=("SDSS",)) if s.labels["class"] == "QSO" and s.labels["snr"] > 15
-    )
-    spectrum = next(wanted)
-    batch = SpectrumBatch.from_spectra([spectrum])
+    bright = (s for s in simulate(400, seed=1, surveys=("SDSS",)) if s.labels["snr"] > 15)
+    batch = SpectrumBatch.from_spectra([next(s for s in bright if s.labels["class"] == "QSO")])
     lines = [
         "# Gallery\n",
-        "Each picture shows the same simulated quasar, with these options of {func}`spectromer.render`.\n",
+        "The pictures show one simulated quasar, with these options of {func}`spectromer.render`.\n",
     ]
     for name, (options, text) in ENTRIES.items():
         image = render(batch, **options)[0].numpy()
-        shown = (
-            image if len(image) == 3 else np.repeat(image[:1] if len(image) == 1 else image.max(0, keepdims=True), 3, 0)
-        )
+        shown = image if len(image) == 3 else np.repeat(image.max(0, keepdims=True), 3, 0)
         figure = Figure(figsize=(2.24, 2.24), dpi=100)
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
