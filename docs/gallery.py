@@ -18,7 +18,7 @@ ENTRIES: dict[str, tuple[dict[str, Any], str]] = {
     "panels-own": ({"style": "panels", "panels": 7, "per_panel": True}, "Each panel has a range of fluxes of its own."),
     "overlap": ({"style": "overlap"}, "The pieces of the spectrum are drawn over one another in three channels."),
     "folded": ({"style": "folded"}, "The spectrum is folded into rows of squares, whose brightness is the flux."),
-    "strips": ({"style": "strips", "panels": 14}, "The default of models: lines, continuum and S/N as channels."),
+    "strips": ({"style": "strips", "panels": 14}, "What models read: lines, continuum and S/N as channels."),
     "thesis-plot": ({"style": "thesis-plot"}, "The picture of the thesis: a line plot over the spectrum's own range."),
     "thesis-map": ({"style": "thesis-map"}, "The thesis's folded map."),
     "error": ({"style": "plot", "channels": ("flux", "error", "mask")}, "Flux, its error and the mask as channels."),

@@ -18,7 +18,7 @@ VERBS = {
     "show": "plot spectra, what a model says of them, and the picture that it read",
     "explain": "plot which wavelengths a prediction depends on",
     "export": "export weights, a model card, and ONNX and torch.export programs",
-    "info": "print versions, build and devices, for a report of a fault",
+    "info": "print versions, build and devices, for a bug report",
 }
 
 

@@ -11,13 +11,24 @@ The exit codes are
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
 
 from spectromer.errors import NothingError, SpectromerError, require
 
-__all__ = ["DONE", "INTERRUPTED", "NOTHING", "WRONG", "check_least", "exit_code", "parse", "refuse_empty"]
+__all__ = [
+    "DONE",
+    "INTERRUPTED",
+    "NOTHING",
+    "WRONG",
+    "check_least",
+    "exit_code",
+    "parse",
+    "refuse_empty",
+    "split_model",
+]
 
 DONE, NOTHING, WRONG, INTERRUPTED = 0, 1, 2, 130
 _T = TypeVar("_T")
@@ -61,6 +72,13 @@ def check_least(options: object, **bounds: float) -> None:
     for name, bound in bounds.items():
         value = getattr(options, name)
         require(value >= bound, f"--{name.replace('_', '-')} must be at least {bound}, got {value}")
+
+
+def split_model(model: str | None, paths: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """The model and the paths of the spectra. Without a model, the first path is one if it is a run folder."""
+    if model is None and paths and (Path(paths[0]) / "model.json").is_file():
+        return paths[0], tuple(paths[1:])
+    return model, tuple(paths)
 
 
 def exit_code(work: Callable[[], object]) -> int:

@@ -1,4 +1,4 @@
-"""Describe the installation, for a report of a fault: `python -m spectromer.info`."""
+"""Describe the installation, for a bug report: `python -m spectromer.info`."""
 
 import importlib.metadata
 import importlib.util
@@ -26,7 +26,7 @@ _EXTRAS = {
 
 @dataclass(frozen=True)
 class InfoConfig:
-    """Print the versions, the build and the devices, for a report of a fault."""
+    """Print the versions, the build and the devices, for a bug report."""
 
 
 def describe() -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from spectromer.cli import exit_code, parse
+from spectromer.cli import exit_code, parse, split_model
 from spectromer.errors import NothingError, require
 
 
@@ -37,15 +37,9 @@ class PredictConfig:
     """Also write an HTML page next to the table, which shows counts, flags, and up to 200 spectra."""
 
     def __post_init__(self) -> None:
-        require(bool(self.split_paths()[1]), "name files or folders to predict")
+        require(bool(split_model(self.model, self.paths)[1]), "name files or folders to predict")
         require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
         require(self.batch_size < 1 << 31, f"batch_size must be below 2^31, got {self.batch_size}")
-
-    def split_paths(self) -> tuple[str | None, tuple[str, ...]]:
-        """The model, and the paths of the spectra."""
-        if self.model is None and self.paths and (Path(self.paths[0]) / "model.json").is_file():
-            return self.paths[0], self.paths[1:]
-        return self.model, self.paths
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         from spectromer.learning.prediction import describe, predict_files
 
-        model, paths = config.split_paths()
+        model, paths = split_model(config.model, config.paths)
         found = predict_files(model, paths, config.out, config.batch_size, config.scan, config.report)
         print(describe(found, config.out))
         if not found.spectra:

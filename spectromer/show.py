@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from spectromer.cli import exit_code, parse
+from spectromer.cli import exit_code, parse, split_model
 from spectromer.errors import NothingError, require
 from spectromer.words import count
 
@@ -19,14 +19,15 @@ class ShowConfig:
 
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Survey files, folders of them, catalogues (CSV, ECSV, FITS, VOTable or Parquet) with a column `path`, or folders
-    of shards."""
+    of shards. The first path can be a run folder of `spectromer train`, which is then the model."""
     out: Path = Path("plots")
     """The folder for the plots, one for each spectrum, and for unreadable.csv."""
     model: str | None = None
-    """A run folder, or the name of a model. The default is the model of the package."""
+    """A run folder, the name of a model in the package, or the name "owner/name" of one on the Hugging Face hub. The
+    default is the model "default" of the package."""
 
     def __post_init__(self) -> None:
-        require(bool(self.paths), "name files or folders to show")
+        require(bool(split_model(self.model, self.paths)[1]), "name files or folders to show")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,13 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         from spectromer.learning.looking import UNREADABLE, show_files
 
-        drawn, rejected = show_files(config.model, config.paths, config.out)
+        model, paths = split_model(config.model, config.paths)
+        drawn, rejected = show_files(model, paths, config.out)
         print(f"{count(drawn, 'spectrum')} plotted in {config.out}")
         if rejected:
             number = count(len(rejected), "file or spectrum", "files or spectra")
             print(f"{number} could not be plotted; {config.out / UNREADABLE} lists them")
         if not drawn:
-            raise NothingError(f"nothing was plotted: {' '.join(config.paths)} holds no spectrum that can be read")
+            raise NothingError(f"nothing was plotted: {' '.join(paths)} holds no spectrum that can be read")
 
     return exit_code(work)
 

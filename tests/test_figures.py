@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from spectromer.learning.figures import compare, figure, headlines, show_comparison, show_figures, write_report
+from spectromer.learning.figures import (
+    MEANINGS,
+    compare,
+    figure,
+    headlines,
+    show_comparison,
+    show_figures,
+    verdict,
+    write_report,
+)
 from spectromer.report import main as report_main
 
 METRICS = {
@@ -61,6 +70,7 @@ def test_figures_are_shown() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     show_figures(METRICS, "held out", console)
     shown = console.export_text()
+    assert "The class is right for 91.2 ± 1.2 %." in shown
     assert "held out" in shown and "accuracy 0.912 ± 0.012" in shown and "z of star" in shown and "nan" not in shown
 
 
@@ -79,6 +89,8 @@ def test_a_report_is_one_page(tmp_path: Path) -> None:
     (tmp_path / "plots" / "redshift.png").write_bytes(b"a picture")
     write_report(tmp_path, METRICS, "<a run>", {"epochs": 3})
     page = (tmp_path / "report.html").read_text()
+    assert 'href="#z%20of%20star"' in page and 'id="z%20of%20star"' in page and "<dt>σ_NMAD</dt>" in page
+    assert "The class is right for 91.2 ± 1.2 %." in page
     assert "&lt;a run&gt;" in page and "0.912 ± 0.012" in page and "YSBwaWN0dXJl" in page and "epochs" in page
 
 
@@ -95,3 +107,19 @@ def test_report_compares_runs(
     assert "specformer" in capsys.readouterr().out
     line = error_line(report_main, [str(tmp_path)])
     assert line == f"{tmp_path} is not the folder of a finished run: it holds no metrics.json"
+
+
+def test_a_verdict_is_one_sentence() -> None:
+    figures = {"catastrophic_fraction": 0.05, "errors": {"catastrophic_fraction": 0.01}}
+    metrics = METRICS | {"z": {"galaxy": figures, "qso": figures}, "spectral_type": {"accuracy": 0.9}}
+    assert verdict(metrics) == (
+        "The class is right for 91.2 ± 1.2 %; the redshift is catastrophically wrong for 5.0 ± 1.0 % of the galaxies "
+        "and 5.0 ± 1.0 % of the quasars; the spectral type is right for 90.0 ± 0.0 %."
+    )
+    assert verdict({}) == ""
+
+
+def test_every_headline_has_a_meaning() -> None:
+    for _, _, names in headlines(METRICS):
+        assert set(names) <= MEANINGS.keys()
+    assert "r2" not in {name for what, _, names in headlines(METRICS) if what == "z of star" for name in names}

@@ -190,7 +190,7 @@ def test_a_report_of_a_prediction(page: Path) -> None:
     assert "http" not in text and "src=" not in text
     table = Table(parquet.read_table(page.with_suffix(".parquet")).to_pydict())
     assert text.count('<tr tabindex="0"') == len(table) == text.count("<template>")
-    assert f"{len(table):,} spectra by" in text and text.count("<svg") > 1.9 * len(table)
+    assert f"{len(table):,} spectra, predicted by the model" in text and text.count("<svg") > 1.9 * len(table)
     assert all(f"<td>{name}</td>" in text for name in table["id"])
     assert "<li>class: " in text
 

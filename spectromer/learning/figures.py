@@ -3,6 +3,7 @@
 import base64
 import math
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,45 @@ from jinja2 import Environment, PackageLoader
 from rich.console import Console
 from rich.table import Table
 
+import spectromer
 from spectromer.files import atomic
 
-__all__ = ["compare", "figure", "headlines", "show_comparison", "show_figures", "write_report"]
+__all__ = ["MEANINGS", "compare", "figure", "headlines", "show_comparison", "show_figures", "verdict", "write_report"]
 
 _CATEGORY = ("accuracy", "macro_f1", "expected_calibration_error")
 _REDSHIFT = ("r2", "sigma_nmad", "catastrophic_fraction", "coverage_68", "crps")
 _SCALAR = ("r2", "rmse", "sigma_nmad", "coverage_68", "crps")
 _FLAGGED = ("of_catastrophic", "of_good")
 _SUBTYPES = ("median", "within_1", "within_2", "bias")
+_NO_R2 = "star"  # all its redshifts are nearly the same, so that R² means nothing
+#: Plain names of figures, and what they mean.
+MEANINGS = {
+    "accuracy": ("accuracy", "fraction that is right"),
+    "macro_f1": ("macro F1", "mean over the true values of the harmonic mean of precision and recall"),
+    "expected_calibration_error": (
+        "calibration error",
+        "mean difference of probability and accuracy",
+    ),
+    "precision": ("precision", "fraction of those with this answer that are right"),
+    "recall": ("recall", "fraction of those of this kind that are found"),
+    "f1": ("F1", "harmonic mean of precision and recall"),
+    "r2": ("R²", "fraction of the variance of the true values that is explained"),
+    "rmse": ("r.m.s. error", "root mean square of the errors"),
+    "sigma_nmad": ("σ_NMAD", "1.4826 times the median absolute deviation of the errors; for z, of dz / (1 + z)"),
+    "catastrophic_fraction": (
+        "catastrophic",
+        "fraction of z that is wrong by over 1000 km/s (quasars: 3000 km/s)",
+    ),
+    "coverage_68": ("in 68 % interval", "fraction of the true values within the 68 % interval"),
+    "coverage_95": ("in 95 % interval", "fraction of the true values within the 95 % interval"),
+    "crps": ("CRPS", "continuous ranked probability score, in the unit of the values; for z, of ln(1 + z)"),
+    "bias": ("bias", "median error; of subtypes, the mean"),
+    "of_catastrophic": ("bad ones flagged", "fraction of the catastrophic redshifts that are flagged"),
+    "of_good": ("good ones flagged", "fraction of the good redshifts that are flagged"),
+    "median": ("median distance", "median distance in subtypes"),
+    "within_1": ("within 1", "fraction within one subtype"),
+    "within_2": ("within 2", "fraction within two subtypes"),
+}
 _SECTIONS = ("by_value", "by_survey", "by_snr")
 _PLOTS = {
     "learning_curves": "Loss by epoch",
@@ -60,7 +91,7 @@ def headlines(metrics: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], tu
                     else (
                         f"{name} of {kind}",
                         of_kind,
-                        _REDSHIFT,
+                        tuple(part for part in _REDSHIFT if (kind, part) != (_NO_R2, "r2")),
                     )
                 )
 
@@ -75,6 +106,30 @@ def figure(figures: dict[str, Any], name: str) -> str:
     return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if error > 0 else "")
 
 
+def verdict(metrics: dict[str, Any]) -> str:
+    """The most important figures in a sentence; empty if there are none."""
+    parts = []
+    if "class" in metrics:
+        parts.append(f"the class is right for {_percent(metrics['class'], 'accuracy')}")
+    kinds = {"galaxy": "galaxies", "qso": "quasars"}
+    wrong = [
+        f"{_percent(metrics['z'][kind], 'catastrophic_fraction')} of the {plural}"
+        for kind, plural in kinds.items()
+        if kind in metrics.get("z", {})
+    ]
+    if wrong:
+        parts.append(f"the redshift is catastrophically wrong for {' and '.join(wrong)}")
+    if "spectral_type" in metrics:
+        parts.append(f"the spectral type is right for {_percent(metrics['spectral_type'], 'accuracy')}")
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _percent(figures: dict[str, Any], name: str) -> str:
+    value, error = 100.0 * figures[name], 100.0 * figures.get("errors", {}).get(name, 0.0)
+    return f"{value:.1f} ± {error:.1f} %"
+
+
 def show_figures(metrics: dict[str, Any], title: str, console: Console) -> None:
     """Print the headline figures."""
     table = Table(title=title, title_justify="left")
@@ -84,6 +139,8 @@ def show_figures(metrics: dict[str, Any], title: str, console: Console) -> None:
         shown = ((name, figure(figures, name)) for name in names)
         table.add_row(what, str(figures["n"]), ", ".join(f"{name} {text}" for name, text in shown if text))
     console.print(table)
+    if text := verdict(metrics):
+        console.print(text)
 
 
 def write_report(folder: Path, metrics: dict[str, Any], title: str, details: dict[str, Any]) -> None:
@@ -97,6 +154,9 @@ def write_report(folder: Path, metrics: dict[str, Any], title: str, details: dic
     text = page.render(
         title=title,
         folder=folder,
+        verdict=verdict(metrics),
+        made=f"{datetime.now():%Y-%m-%d %H:%M} by Spectromer {spectromer.__version__}",
+        meanings=MEANINGS,
         headlines=list(headlines(metrics)),
         sections=_SECTIONS,
         figure=figure,

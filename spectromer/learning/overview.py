@@ -1,7 +1,7 @@
 """An HTML page of a prediction: counts, flags, and a table of spectra with small plots.
 
-The page is one file that needs no network. It shows at most 200 spectra: up to half of them are flagged or unknown, and
-the others are taken evenly from the table.
+The page is one file that needs no network. It shows at most 200 spectra. At least half of them are flagged, unknown or
+have a warning, if there are as many, and the others are taken evenly from the rest.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +26,7 @@ from spectromer.shards.splits import subsample
 from spectromer.shards.store import ShardSet
 from spectromer.spectra import Spectrum
 from spectromer.surveys import read_each
+from spectromer.words import count
 
 __all__ = ["FLAGS", "write_overview"]
 
@@ -59,7 +60,7 @@ def write_overview(rows: _Rows, inputs: Sequence[Input], model: str, summary: Se
     entries = [_entry(row, spectra.get((row["survey"], row["id"]))) for row in found]
     page = Environment(loader=PackageLoader("spectromer.learning"), autoescape=True).get_template("overview.html")
     text = page.render(
-        title=f"{len(marked):,} spectra by {model}",
+        title=f"{count(len(marked), 'spectrum')}, predicted by the model {model}",
         version=spectromer.__version__,
         summary=summary,
         total=len(marked),
@@ -126,7 +127,7 @@ def _entry(row: Any, spectrum: Spectrum | None) -> dict[str, Any]:
         for bit, at in bits.items()
         if int(values[name]) & at
     ]
-    flags += ["unknown"] if values["unknown"] else []
+    flags += [name for name in ("unknown", "warning") if values[name]]
     small = large = ""
     if spectrum is not None:
         flux, ivar, wavelength = (part.double().numpy() for part in (spectrum.flux, spectrum.ivar, spectrum.wavelength))

@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Table
 from matplotlib.figure import Figure
 
+from spectromer.grids import C_KMS
 from spectromer.labels import CLASSES, BelievedLabels
 from spectromer.subclasses import LETTERS, scale_positions
 
@@ -38,7 +39,7 @@ def learning_curves(history: Sequence[dict[str, float]], path: Path) -> None:
 
 
 def confusion_matrix(predicted: np.ndarray, true: np.ndarray, values: Sequence[str], path: Path) -> None:
-    """Plot the confusion matrix of a category, normalised over each true value (row)."""
+    """Plot the confusion matrix of a category, normalised over each true value (row), whose number is given."""
     from sklearn.metrics import ConfusionMatrixDisplay
 
     chosen = np.isin(true.astype(str), values) & (predicted != "")
@@ -55,8 +56,11 @@ def confusion_matrix(predicted: np.ndarray, true: np.ndarray, values: Sequence[s
             cmap="Blues",
             colorbar=False,
             xticks_rotation="vertical",
-            ax=figure.subplots(),
+            ax=(axes := figure.subplots()),
         )
+        numbers = [int((true[chosen].astype(str) == value).sum()) for value in values]
+        axes.set_yticks(range(len(values)), [f"{value} ({n:,})" for value, n in zip(values, numbers, strict=True)])
+        axes.set(xlabel="predicted", ylabel="true (number)")
         _save(figure, path)
 
 
@@ -84,18 +88,28 @@ def subtypes(predicted: np.ndarray, true: np.ndarray, path: Path) -> None:
 
 
 def redshifts(table: Table, labels: BelievedLabels, path: Path) -> None:
-    """Plot predicted against true redshifts of galaxies and quasars."""
+    """Plot predicted against true redshifts of galaxies and quasars, and the errors of the velocities of stars.
+
+    The axes contain all true values. Predictions beyond them are drawn at the edge.
+    """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.5, 3.6))
-        for axes, kind in zip(figure.subplots(1, 2), ("GALAXY", "QSO"), strict=True):
+        figure = Figure(figsize=(11.0, 3.6))
+        panels = figure.subplots(1, 3)
+        for axes, kind in zip(panels, ("GALAXY", "QSO"), strict=False):
             rows = np.flatnonzero((labels["class"] == kind) & labels.known("z"))
             true = labels["z"][rows]
             predicted = np.asarray(table["z"], dtype=float)[rows]
+            top = 1.1 * max([0.1, *true])
             err = np.asarray(table["z_err"], dtype=float)[rows] if "z_err" in table.colnames else None
-            axes.errorbar(true, predicted, yerr=err, fmt=".", ms=3, lw=0.4, alpha=0.6)
-            top = 1.05 * max([0.1, *true, *predicted[np.isfinite(predicted)]])
+            axes.errorbar(true, np.clip(predicted, 0.0, top), yerr=err, fmt=".", ms=3, lw=0.4, alpha=0.6)
             axes.plot([0, top], [0, top], color="0.6", lw=0.8, zorder=0)
             axes.set(title=f"{kind} ({len(rows)})", xlabel="true z", ylabel="predicted z", xlim=(0, top), ylim=(0, top))
+        rows = np.flatnonzero((labels["class"] == "STAR") & labels.known("z"))
+        off = C_KMS * (np.asarray(table["z"], dtype=float)[rows] - labels["z"][rows])
+        far = np.nanpercentile(np.abs(off), 95) if len(off) else 1.0
+        reach = max(float(far), 1e-3)
+        panels[2].hist(np.clip(off, -reach, reach), bins=41, color="C0")
+        panels[2].set(title=f"STAR ({len(rows)})", xlabel="error of the velocity (km/s)", ylabel="stars")
         _save(figure, path)
 
 
