@@ -122,7 +122,7 @@ def test_whole_step(rate: Any, training: Training) -> None:
 
 def test_ceiling(rate: Any, training: Training) -> None:
     step = training.step
-    design = make(training.name, training.device).step.model  # with parameters and fused attention of its own
+    design = make(training.name, training.device).step.model  # its parameters are its own
     images = step.transform(training.spectra)
     learn = plain_loop(design, step.config, training.device)
     name = "a plain loop, with images that are there"
