@@ -32,6 +32,7 @@ def test_a_checkpoint_comes_back(run: Path, tmp_path: Path) -> None:
     """It holds the state at the time of `save`, whatever the training does while it is written."""
     step, place = make_step(run), Place(5, 1, 2, 1, [{"epoch": 1, "val/loss": 0.5}])
     want = {name: tensor.copy_(torch.rand(tensor.shape)).clone() for name, tensor in step.state().items()}
+    want["totals"] = step.totals.copy_(torch.tensor([[-3.0], [1.0]]).expand_as(step.totals)).clone()  # losses below 0
     saved = Checkpoints(tmp_path / "a.safetensors", minutes=1e-9)
     assert saved.due()
     saved.save(step, place)
@@ -46,6 +47,10 @@ def test_a_checkpoint_comes_back(run: Path, tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_cannot_be_written(run: Path, tmp_path: Path) -> None:
     """The training learns of it."""
+    full = Checkpoints(Path("/dev/full/a.safetensors"), minutes=10.0)
+    full.save(make_step(run), Place())
+    with pytest.raises(RunError, match=r"a.safetensors: the checkpoint could not be written"):
+        full.wait()
     saved = Checkpoints(tmp_path / "none" / "a.safetensors", minutes=10.0)
     assert not saved.due()
     saved.save(make_step(run), Place())

@@ -113,4 +113,4 @@ def test_steps_of_a_training_do_not_wait() -> None:
     with no_waiting():
         for _ in range(20):
             step(*next(batches))
-    assert step._work._graph is not None and step.take_totals()["loss"] > 0.0
+    assert step._graph.captured is not None and step.take_totals()["loss"] > 0.0

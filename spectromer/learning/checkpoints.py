@@ -17,8 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from spectromer.documents import parse_fields, parse_json
-from spectromer.errors import RunError, require
+from spectromer.errors import RunError, SpectromerError, require
 from spectromer.files import atomic, read_tensors
+from spectromer.learning.parallel import add_up
 from spectromer.learning.step import TrainingStep
 from spectromer.runs import TRAINER
 from spectromer.words import first_line
@@ -77,7 +78,7 @@ class Checkpoints:
         return self._path is not None and not writing and time.monotonic() - self._last >= self._seconds
 
     def save(self, step: TrainingStep, place: Place) -> None:
-        """Copy the state of a training, and begin to write it.
+        """Copy the state of a training, and begin to write it. All processes must call this.
 
         Raises
         ------
@@ -85,16 +86,18 @@ class Checkpoints:
             If the checkpoint before could not be written.
         """
         self.wait()
+        totals = add_up(step.totals.clone())
         if (path := self._path) is None:
             return
         weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in step.weights().items()}
         state = {TRAINER + name: tensor.detach().to("cpu", copy=True) for name, tensor in step.state().items()}
+        state[f"{TRAINER}totals"] = totals.to("cpu", copy=True)
         numbers = json.dumps(asdict(place))
 
         def write() -> None:
             try:
                 _save(path, weights | state, {"trainer": numbers, "digest": _digest(numbers)})
-            except (OSError, SafetensorError) as error:  # it is raised in the main thread
+            except (OSError, SafetensorError, SpectromerError) as error:  # it is raised in the main thread
                 self._error = RunError(f"{path}: the checkpoint could not be written ({first_line(error)})")
 
         self._thread = threading.Thread(target=write)
@@ -153,7 +156,8 @@ def load_checkpoint(path: Path, step: TrainingStep) -> Place:
     check_weights(path, weights, step.weights())
     check_weights(path, state, step.state(), "tensors of the trainer")
     for name, tensor in state.items():
-        if name.endswith((".exp_avg_sq", ".step", "totals")) and bool((tensor < 0.0).any()):
+        counts = tensor[1] if name == "totals" else tensor  # the losses beside them can be negative
+        if name.endswith((".exp_avg_sq", ".step", "totals")) and bool((counts < 0.0).any()):
             raise RunError(f"{path}: the tensors of the trainer {name} must be at least 0")
     step.load_state(state, place.step)
     return place

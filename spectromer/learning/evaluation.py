@@ -60,7 +60,8 @@ def evaluate(
     mine = share(rows)
     z = torch.from_numpy(shards.believed.take(mine)["z"].astype(np.float32))
     batches = track(in_order(shards, mine, _BATCH), "evaluating", total=-(-len(mine) // _BATCH))
-    parts = [predictor.predict(batch, true, scan=scan) for batch, true in zip(batches, z.split(_BATCH), strict=True)]
+    pairs = zip(batches, z.split(_BATCH), strict=True) if len(mine) else ()
+    parts = [predictor.predict(batch, true, scan=scan) for batch, true in pairs]
     table = vstack([part for parts in gather(parts) for part in parts], metadata_conflicts="silent")
     if not is_first():
         return {}

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from spectromer.config import LoggerName, TrainConfig
 from spectromer.errors import DependencyError
 from spectromer.learning.checkpoints import Checkpoints, Place, save_weights
+from spectromer.learning.parallel import Agreement
 from spectromer.learning.step import TrainingStep
 from spectromer.runs import RunFolder
 from spectromer.shards.feeds import Feed
@@ -25,6 +26,8 @@ from spectromer.shards.feeds import Feed
 __all__ = ["fit", "make_logger"]
 
 _BETWEEN = 0.2  # seconds between two changes of the progress bar
+_ASKED = 10  # steps after which several processes agree whether to save or to stop
+_SAVE, _STOP = 1, 2
 
 
 def make_logger(name: LoggerName, folder: Path) -> Logger:
@@ -104,6 +107,12 @@ def _interrupted() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
+def _log(logger: Logger, losses: dict[str, float], step: int) -> None:
+    """Log the losses of an epoch, so that they are on disk."""
+    logger.log_metrics(losses, step)
+    logger.save()
+
+
 def fit(
     step: TrainingStep, feeds: tuple[Feed, Feed], run: RunFolder, config: TrainConfig, fabric: Fabric, place: Place
 ) -> dict[str, Any]:
@@ -134,6 +143,7 @@ def fit(
     if place.processes != fabric.world_size and place.batch:
         print(f"The number of processes has changed: epoch {place.epoch + 1} begins again.")
         place.batch = 0
+        step.count = place.step = place.epoch * len(train)
         step.totals.zero_()
     elif fabric.global_rank > 0:
         step.totals.zero_()  # a checkpoint holds the sums of all processes
@@ -142,37 +152,48 @@ def fit(
     leading = fabric.global_rank == 0
     checkpoints = Checkpoints(run.last if leading else None, config.save_minutes)
     logger = make_logger(config.logger, run.path) if leading else None
+    if isinstance(logger, CSVLogger):  # it begins a new file
+        for row in place.history:
+            epoch = int(row["epoch"])
+            _log(logger, {name: value for name, value in row.items() if name != "epoch"}, epoch * len(train))
+    agreed = Agreement(_ASKED)
     first, seconds = step.count, 0.0
     with _Bar(step.count, len(train), epochs, shown=leading) as bar, _interrupted() as interrupted:
 
-        def keep(now: bool = False) -> None:
-            """Write a checkpoint if it is time. After ^C, write one and stop."""
-            if now or interrupted.is_set() or checkpoints.due():
+        def keep(now: bool = False, last: bool = False) -> None:
+            """Write a checkpoint if it is time, or the `last`. After ^C, write one and stop."""
+            wish = _STOP if interrupted.is_set() else _SAVE if last or checkpoints.due() else 0
+            found = agreed(wish, now)
+            if found:
                 checkpoints.save(step, place)
-            if interrupted.is_set():
+            if found == _STOP:
                 checkpoints.wait()
+                agreed.wait()
                 raise KeyboardInterrupt
 
-        for epoch in range(place.epoch, epochs):
-            started = time.perf_counter()
-            for spectra, labels in train:
-                step(spectra, labels)
-                bar.advance(epoch, step.count)
-                place.step, place.batch = step.count, train.state_dict()["batch"]
-                if place.batch:  # it is not the end of the epoch
-                    keep()
-            losses = {f"train/{name}": value for name, value in step.take_totals().items()}
-            seconds += time.perf_counter() - started
-            with step.averaged():
-                for spectra, labels in val:
-                    step.validate(spectra, labels)
-            losses |= {f"val/{name}": value for name, value in step.take_totals().items()}
-            place.epoch, place.batch = epoch + 1, 0
-            place.history.append({"epoch": epoch + 1, **losses})
-            bar.losses(losses["train/loss"], losses["val/loss"])
-            if logger is not None:
-                logger.log_metrics(losses, step.count)
-            keep(now=epoch + 1 == epochs)
+        try:
+            for epoch in range(place.epoch, epochs):
+                started = time.perf_counter()
+                for spectra, labels in train:
+                    step(spectra, labels)
+                    bar.advance(epoch, step.count)
+                    place.step, place.batch = step.count, train.state_dict()["batch"]
+                    if place.batch:  # it is not the end of the epoch
+                        keep()
+                losses = {f"train/{name}": value for name, value in step.take_totals().items()}
+                seconds += time.perf_counter() - started
+                with step.averaged():
+                    for spectra, labels in val:
+                        step.validate(spectra, labels)
+                losses |= {f"val/{name}": value for name, value in step.take_totals().items()}
+                place.epoch, place.batch = epoch + 1, 0
+                place.history.append({"epoch": epoch + 1, **losses})
+                bar.losses(losses["train/loss"], losses["val/loss"])
+                if logger is not None:
+                    _log(logger, losses, step.count)
+                keep(now=True, last=epoch + 1 == epochs)
+        finally:
+            step.close()
     checkpoints.wait()
     if leading:
         save_weights(run.weights, step.weights())

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from spectromer.config import TrainConfig
 from spectromer.errors import ArgumentError
+from spectromer.learning.devices import has_gpu
 
-__all__ = ["add_up", "gather", "is_first", "launch", "on_first", "share"]
+__all__ = ["Agreement", "add_up", "gather", "is_first", "launch", "on_first", "share", "spread"]
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ def launch(config: TrainConfig) -> Fabric:
     ArgumentError
         If there are fewer devices.
     """
-    gpu = torch.cuda.is_available()
+    gpu = has_gpu()
     if gpu and config.devices > torch.cuda.device_count():
         gpus = torch.cuda.device_count()
         raise ArgumentError(f"devices must be at most the number of GPUs, {gpus}, got {config.devices}")
@@ -49,6 +50,43 @@ def add_up(values: Tensor) -> Tensor:
     if dist.is_initialized():
         dist.all_reduce(values)
     return values
+
+
+def spread(values: Tensor) -> Tensor:
+    """Give all processes the values of the first, in place."""
+    if dist.is_initialized():
+        dist.broadcast(values, 0)
+    return values
+
+
+class Agreement:
+    """A number on which all processes agree, without waiting for their devices: the largest that any of them gives.
+
+    Parameters
+    ----------
+    every : int
+        Calls between two agreements, if there are several processes. In between, the number is 0.
+    """
+
+    def __init__(self, every: int) -> None:
+        self._every, self._calls = every, 0
+        self._group: Any = dist.new_group(backend="gloo") if dist.is_initialized() else None
+
+    def __call__(self, mine: int, now: bool = False) -> int:
+        """The largest number of all processes. All of them must call this equally often, and with the same `now`."""
+        if self._group is None:
+            return mine
+        self._calls += 1
+        if not now and self._calls % self._every:
+            return 0
+        found = torch.tensor(mine)
+        dist.all_reduce(found, dist.ReduceOp.MAX, group=self._group)
+        return int(found)
+
+    def wait(self) -> None:
+        """Wait for all processes."""
+        if self._group is not None:
+            dist.barrier(group=self._group)
 
 
 def is_first() -> bool:

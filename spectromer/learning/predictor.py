@@ -18,6 +18,7 @@ from spectromer.learning.calibration import Calibration
 from spectromer.learning.columns import describe_columns
 from spectromer.learning.coverage import NO_GOOD_PIXEL, range_warnings
 from spectromer.learning.design import Design
+from spectromer.learning.devices import has_gpu
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.evidence import Group, package_templates
 from spectromer.learning.evidence import scan as scan_classes
@@ -99,7 +100,7 @@ class Predictor:
             calibration = Calibration.load(files.find(files.calibration))
             features = 2 * len(_read_blocks(model.encoder)) * model.encoder.width
             calibration.check(files.calibration, design.targets, features)
-        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        where = torch.device(device or ("cuda" if has_gpu() else "cpu"))
         sets = package_templates() if templates is None else tuple(templates)
         return cls(model.to(where).eval(), design, design.transform(), calibration, where, sets)
 

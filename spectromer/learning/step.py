@@ -9,6 +9,7 @@ graph.
 
 import math
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,9 +21,10 @@ from torch import Tensor, nn
 
 from spectromer.config import TrainConfig
 from spectromer.learning.augment import augment
+from spectromer.learning.devices import has_gpu
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.model import SpectrumModel
-from spectromer.learning.parallel import add_up
+from spectromer.learning.parallel import add_up, spread
 from spectromer.spectra import SpectrumBatch
 
 __all__ = ["LR_FROM_SCRATCH", "LR_FROM_WEIGHTS", "TrainingStep", "parameter_groups", "precision_of"]
@@ -51,7 +53,7 @@ def precision_of(asked: str) -> str:
     """The precision that an option of `TrainConfig` stands for: "32-true" or "bf16-mixed"."""
     if asked != "auto":
         return asked
-    return "bf16-mixed" if torch.cuda.is_available() or _has_bfloat16() else "32-true"
+    return "bf16-mixed" if has_gpu() or _has_bfloat16() else "32-true"
 
 
 def parameter_groups(model: SpectrumModel, config: TrainConfig) -> list[dict[str, Any]]:
@@ -108,7 +110,8 @@ class TrainingStep:
         rank: int = 0,
     ) -> None:
         self.device = torch.device(device)
-        self.model, self.transform, self.config, self.steps = model.to(self.device), transform, config, steps
+        self.model, self.transform = model.to(self.device), transform.to(self.device)
+        self.config, self.steps = config, steps
         self.count = 0
         self._bfloat16 = precision == "bf16-mixed"
         on_gpu = self.device.type == "cuda"
@@ -119,6 +122,8 @@ class TrainingStep:
         self._names = [[names[id(parameter)] for parameter in group["params"]] for group in groups]
         self._shapes = [[parameter.shape for parameter in group["params"]] for group in groups]
         self._flat = [_packed(group["params"]) for group in groups]
+        for flat in self._flat:
+            spread(flat.data)
         self._averages = [flat.detach().clone() for flat in self._flat]
         lr = config.lr or LR_FROM_SCRATCH
         self._peaks = torch.tensor([lr * group["scale"] for group in groups], device=self.device)
@@ -139,7 +144,7 @@ class TrainingStep:
         self._seed = _SEEDS_APART * config.seed + _RANKS_APART * rank
         self._generator = torch.Generator(self.device)
         self._losses: Callable[..., Tensor] = torch.compile(self._forward) if config.compile else self._forward
-        self._work = _Graph(self._advance, self._generator) if on_gpu else self._advance
+        self._graph = _Graph(self) if on_gpu else None
 
     def __call__(self, spectra: SpectrumBatch, labels: dict[str, Tensor]) -> None:
         """Learn from one batch on the device. The losses are added to `totals`."""
@@ -149,8 +154,15 @@ class TrainingStep:
         self._weight.fill_(1.0 - decay)
         # The seed follows from the step, so that a resumed run draws the same noise.
         self._generator.manual_seed((self._seed + self.count) % (1 << 32))
-        self._work(spectra, {name: labels[name] for name in self.model.targets.names})
+        work = self._advance if self._graph is None else self._graph
+        work(spectra, {name: labels[name] for name in self.model.targets.names})
         self.count += 1
+
+    def close(self) -> None:
+        """Give up the CUDA graph and its memory. NCCL cannot end while a graph holds its operations."""
+        if self._graph is not None:
+            torch.cuda.synchronize(self.device)
+            self._graph.reset()
 
     def factor(self, step: int) -> float:
         """The learning rate of a step divided by its peak: a linear warm-up, then a cosine decay to 0."""
@@ -232,51 +244,61 @@ class TrainingStep:
 
 
 class _Graph:
-    """Work on batches that is captured as a CUDA graph after a few calls, and replayed for batches of the same shape.
+    """The work of a step as a CUDA graph, captured after a few steps and replayed for batches of the same shape.
 
-    If it cannot be captured, a warning says why, and it goes on as usual.
+    If it cannot be captured, a warning says why, and the steps run as usual. So do those of spectra with a flux_scale.
     """
 
-    def __init__(self, work: Callable[[SpectrumBatch, dict[str, Tensor]], None], generator: torch.Generator) -> None:
-        self._work, self._generator = work, generator
+    def __init__(self, step: TrainingStep) -> None:
+        self._step: Any = weakref.proxy(step)  # so that the graph goes with the step
+        self._stream = torch.cuda.Stream(step.device)  # of the steps before the capture
         self._calls = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self.captured: torch.cuda.CUDAGraph | None = None
         self._inputs: list[Tensor] = []
 
     def __call__(self, spectra: SpectrumBatch, labels: dict[str, Tensor]) -> None:
+        if any(scale != 1.0 for scale in spectra.flux_scale):
+            self._step._advance(spectra, labels)
+            return
         inputs = [spectra.flux, spectra.ivar, spectra.wavelength, *labels.values()]
-        if self._graph is not None and [t.shape for t in inputs] == [t.shape for t in self._inputs]:
-            torch._foreach_copy_(self._inputs, inputs)
-            self._graph.replay()
+        self._calls += 1
+        if self._calls <= _EAGER:
+            current = torch.cuda.current_stream()
+            self._stream.wait_stream(current)
+            with torch.cuda.stream(self._stream):
+                self._step._advance(spectra, labels)
+            current.wait_stream(self._stream)
             return
-        if self._calls == _EAGER and self._graph is None:
+        if self._calls == _EAGER + 1:
             self._capture(inputs, list(labels))
-            self._calls += 1
-            if self._graph is not None:
-                self._graph.replay()
-                return
-        if self._calls < _EAGER:  # on a stream of its own, as a capture will be
-            stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
-            stream.wait_stream(current)
-            with torch.cuda.stream(stream):
-                self._work(spectra, labels)
-            current.wait_stream(stream)
-            self._calls += 1
+        if self.captured is None or [t.shape for t in inputs] != [t.shape for t in self._inputs]:
+            self._step._advance(spectra, labels)
             return
-        self._work(spectra, labels)
+        torch._foreach_copy_(self._inputs, inputs)
+        self.captured.replay()
 
     def _capture(self, inputs: Sequence[Tensor], names: Sequence[str]) -> None:
         self._inputs = [tensor.clone() for tensor in inputs]
         flux, ivar, wavelength, *values = self._inputs
-        graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._generator)
+        graph, current, generator = torch.cuda.CUDAGraph(), torch.cuda.current_stream(), self._step._generator
+        graph.register_generator_state(generator)
         try:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._work(SpectrumBatch(flux, ivar, wavelength), dict(zip(names, values, strict=True)))
+                self._step._advance(SpectrumBatch(flux, ivar, wavelength), dict(zip(names, values, strict=True)))
         except RuntimeError as error:
             warnings.warn(f"the training step could not be captured as a CUDA graph: {error}", stacklevel=2)
+            torch.cuda.set_stream(current)  # which torch does not restore
+            graph.reset()
+            fresh = torch.Generator(self._step.device)  # the other one may still be that of the capture
+            self._step._generator = fresh.manual_seed(generator.initial_seed())
             return
-        self._graph = graph
+        self.captured = graph
+
+    def reset(self) -> None:
+        """Give up the graph."""
+        if self.captured is not None:
+            self.captured.reset()
+        self.captured, self._inputs = None, []
 
 
 def _packed(parameters: Sequence[nn.Parameter]) -> nn.Parameter:

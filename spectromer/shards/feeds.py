@@ -23,13 +23,13 @@ from spectromer.spectra import SpectrumBatch
 __all__ = ["Feed"]
 
 _QUEUE = 2  # batches that are prefetched for a GPU
-_BYTES, _RESIDENT = 8, 0.4  # bytes of a pixel's flux and ivar, and the share of free memory that spectra may take
+_BYTES, _RESIDENT = 8, 0.3  # bytes of a pixel's flux and ivar, and the share of free memory that spectra may take
 
 
 class Feed:
     """An iterable over the batches of an epoch, each with the values that belong to its spectra.
 
-    On a GPU, spectra on one grid that take less than 40 % of its free memory are copied to it once. Otherwise, a thread
+    On a GPU, spectra on one grid that take less than 30 % of its free memory are copied to it once. Otherwise, a thread
     prepares the next two batches in pinned memory and copies them on a stream of its own.
 
     Parameters
@@ -108,7 +108,8 @@ class Feed:
                 self._next = 0
                 self.batches.set_epoch(self.batches.epoch + 1)
             values = {name: value[rows].to(self.device, non_blocking=True) for name, value in self.values.items()}
-            yield SpectrumBatch(flux, ivar, wavelength), {"row": rows, **values}
+            scales = self.batches.shards.scales(rows)
+            yield SpectrumBatch(flux, ivar, wavelength, flux_scale=scales), {"row": rows, **values}
 
     def _fits(self) -> bool:
         """Tell whether the spectra fit on the GPU."""
@@ -123,9 +124,15 @@ class Feed:
         batches = self.batches
         if self._held is None:
             every = Batches(batches.shards, batches.rows, shuffle=False)
-            parts = [every.pixels(i) for i in range(len(every))]
-            flux, ivar, rows = (torch.cat([part[i] for part in parts]) for i in (0, 1, 3))
-            self._held = flux.to(self.device), ivar.to(self.device), parts[0][2].to(self.device), rows.to(self.device)
+            count, grid = len(batches.rows), batches.shards.grid
+            assert grid is not None
+            flux, ivar = (torch.empty(count, grid.pixels, device=self.device) for _ in range(2))
+            for i in range(len(every)):
+                part = every.pixels(i)
+                inside = slice(i * every.batch_size, i * every.batch_size + len(part[3]))
+                flux[inside], ivar[inside] = part[0].to(self.device), part[1].to(self.device)
+            wavelength, rows = torch.from_numpy(grid.wavelength), torch.from_numpy(batches.rows)
+            self._held = flux, ivar, wavelength.to(self.device), rows.to(self.device)
             self.values = {name: value.to(self.device) for name, value in self.values.items()}
         flux, ivar, wavelength, rows = self._held
         orders = [torch.from_numpy(batches.rows_of(i)) for i in range(first, len(batches))]
@@ -205,6 +212,7 @@ def _ahead(batches: Iterator[Pixels], device: torch.device) -> Iterator[Pixels]:
 
     def work() -> None:
         try:
+            torch.cuda.set_device(device)
             for flux, ivar, wavelength, rows in batches:
                 with torch.cuda.stream(stream):
                     pinned = [tensor.pin_memory() for tensor in (flux, ivar, wavelength)]
@@ -251,7 +259,8 @@ def _dali_pipeline(batches: Batches, first: int, device: torch.device, workers: 
     with pipeline:
         source = _DaliSource(batches, first)
         outputs = fn.external_source(source, num_outputs=4, batch=True, batch_info=True, parallel=workers > 0)
-        pipeline.set_outputs(*(out.gpu() if on_gpu else out for out in outputs))
+        *pixels, rows = outputs
+        pipeline.set_outputs(*(out.gpu() if on_gpu else out for out in pixels), rows)
     pipeline.build()
     return pipeline
 

@@ -184,8 +184,11 @@ class ShardSet:
     def named(self, flux: Tensor, ivar: Tensor, wavelength: Tensor, rows: np.ndarray) -> SpectrumBatch:
         """The batch of the given rows with their ids, surveys and flux_scale, given their pixels."""
         ids, surveys = self.names(rows)
-        scales = [] if self._scales is None else self._scales[rows].tolist()
-        return SpectrumBatch(flux, ivar, wavelength, ids, surveys, flux_scale=scales)
+        return SpectrumBatch(flux, ivar, wavelength, ids, surveys, flux_scale=self.scales(torch.from_numpy(rows)))
+
+    def scales(self, rows: Tensor) -> list[float]:
+        """The flux_scale of the given rows; empty if all spectra have 1."""
+        return [] if self._scales is None else self._scales[rows.cpu().numpy()].tolist()
 
     def names(self, rows: np.ndarray) -> tuple[list[str], list[str]]:
         """The ids and surveys of the given rows."""
