@@ -134,6 +134,13 @@ def test_a_gpu_gets_the_same_batches(shards: ShardSet, resident: bool) -> None:
             assert torch.equal(found["snr"].cpu(), labels["snr"]) and torch.equal(found["row"].cpu(), labels["row"])
 
 
+def test_scales_of_fluxes_come_with_them() -> None:
+    made = [replace(s, flux_scale=10.0**-i) for i, s in enumerate(simulate(4))]
+    shards = ShardSet.from_spectra(made)
+    for batch, values in Feed(Batches(shards, batch_size=4, seed=1)):
+        assert batch.flux_scale == [10.0**-i for i in values["row"].tolist()]
+
+
 def test_in_order(shards: ShardSet) -> None:
     ids = [name for batch in in_order(shards, np.arange(100, 700), batch_size=64) for name in batch.ids]
     assert ids == shards.index["object_id"].to_pylist()[100:700]

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def test_one_seed_one_result_and_resume_continues_it(
     # The schedule depends on the number of epochs, so the first part is told to train two, and is stopped.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainingStep, "__call__", interrupted)
-        assert train_main([*SMALL, *TARGETS, "--out", str(stopped)]) == 130
+        assert train_main([*SMALL, *TARGETS, "--logger", "csv", "--out", str(stopped)]) == 130
     assert f"python -m spectromer.train --resume {stopped}" in capfd.readouterr().out.replace("\n", "")
     assert not (stopped / "metrics.json").exists()
     assert train_main(["--resume", str(stopped)]) == 0
@@ -101,6 +102,7 @@ def test_one_seed_one_result_and_resume_continues_it(
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
     training = json.loads((stopped / "metrics.json").read_text())["training"]
     assert training["epochs"] == 2 and training["steps"] == 14
+    assert list(Table.read(stopped / "csv" / "metrics.csv")["step"]) == [7, 14]
 
 
 def test_a_run_that_failed_before_its_first_step_leaves_room(tmp_path: Path) -> None:
@@ -138,6 +140,22 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         [*command, "--epochs", "1", "--devices", "2"], capture_output=True, text=True, timeout=300, check=False
     )
     assert again.returncode == 2 and again.stderr.count("already holds a run") == 1
+
+
+def test_two_processes_stop_together(tmp_path: Path) -> None:
+    """^C reaches both. They agree on a step, the first one saves it, and neither waits for the other for ever."""
+    folder = tmp_path / "run"
+    options = [*MODEL, "--simulated", "300", "--targets", "class", "--epochs", "3000", "--save-minutes", "1e-9"]
+    command = [sys.executable, "-m", "spectromer.train", *options, "--devices", "2", "--out", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
+        for _ in range(600):
+            if (folder / "last.safetensors").is_file():
+                break
+            time.sleep(0.2)
+        os.killpg(child.pid, signal.SIGINT)
+        told, _ = child.communicate(timeout=120)
+    assert child.returncode == 130 and "The training can go on" in told
+    assert load_file(folder / "last.safetensors")["trainer.0.step"] > 0
 
 
 def test_loggers_that_are_not_installed(tmp_path: Path, error_line: Callable[..., str]) -> None:
