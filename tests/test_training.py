@@ -158,6 +158,18 @@ def test_two_processes_stop_together(tmp_path: Path) -> None:
     assert load_file(folder / "last.safetensors")["trainer.0.step"] > 0
 
 
+def test_processes_that_torchrun_has_started(
+    tmp_path: Path, error_line: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them would train a model of its own and write the same folder."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    sentence = error_line(train_main, [*SMALL, "--out", str(tmp_path / "x")])
+    assert sentence.startswith(
+        "devices times nodes must be the number of processes that torchrun has started, 8, got 1"
+    )
+
+
 def test_loggers_that_are_not_installed(tmp_path: Path, error_line: Callable[..., str]) -> None:
     for name in ("wandb", "mlflow"):
         if importlib.util.find_spec(name) is None:

@@ -26,18 +26,21 @@ def launch(config: TrainConfig) -> Fabric:
     Raises
     ------
     ArgumentError
-        If there are fewer devices.
+        If there are fewer devices, or torchrun has started another number of processes.
     """
-    gpu = has_gpu()
+    gpu, processes = has_gpu(), config.devices * config.nodes
+    started = os.environ.get("WORLD_SIZE", "") if "TORCHELASTIC_RUN_ID" in os.environ else ""
+    if started and int(started) != processes:
+        rule = "devices times nodes must be the number of processes that torchrun has started"
+        raise ArgumentError(f"{rule}, {started}, got {config.devices} times {config.nodes}")
     if gpu and config.devices > torch.cuda.device_count():
         gpus = torch.cuda.device_count()
         raise ArgumentError(f"devices must be at most the number of GPUs, {gpus}, got {config.devices}")
-    alone = config.devices * config.nodes == 1
     fabric = Fabric(
         accelerator="cuda" if gpu else "cpu",
         devices=config.devices,
         num_nodes=config.nodes,
-        strategy="auto" if alone else "ddp",
+        strategy="auto" if processes == 1 else "ddp",
     )
     fabric.launch()
     if fabric.global_rank > 0:
