@@ -40,7 +40,7 @@ def describe() -> Iterator[tuple[str, str]]:
     yield "python", f"{platform.python_version()} on {platform.platform()}"
     yield "processor", f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     yield "vector code", f"{_C.target()} of {', '.join(_C.supported_targets())}"
-    yield "CUDA operators", f"for {_C.cuda_architectures.replace(';', ' ')}" if _C.has_cuda else "not built"
+    yield "CUDA operators", f"for {_C.cuda_architectures}" if _C.has_cuda else "not built"
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             found = torch.cuda.get_device_properties(i)

@@ -165,9 +165,7 @@ def test_processes_that_torchrun_has_started(
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "8")
     sentence = error_line(train_main, [*SMALL, "--out", str(tmp_path / "x")])
-    assert sentence.startswith(
-        "devices times nodes must be the number of processes that torchrun has started, 8, got 1"
-    )
+    assert sentence.endswith("must be the number of processes that torchrun has started, 8, got 1 times 1")
 
 
 def test_loggers_that_are_not_installed(tmp_path: Path, error_line: Callable[..., str]) -> None:
