@@ -149,6 +149,15 @@ def test_part(rate: Any, training: Training, part: str) -> None:
     rate(training.group, f"part: {part}", training.size, work[part], device=training.device)
 
 
+def test_around_the_step(rate: Any, training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the host does in a step that is a graph: the feed, the rates and seeds."""
+    if training.device != "cpu":
+        pytest.skip("a graph needs its work")
+    given = batches(training.feed)
+    monkeypatch.setattr(training.step, "_advance", lambda *_: None)
+    rate(training.group, "part: around the step", training.size, lambda: training.step(*next(given)))
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("files")
