@@ -3,11 +3,12 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from spectromer.errors import ArgumentError
 
-__all__ = ["Plain", "inverse_variance", "plain", "scaled", "wavelength_of"]
+__all__ = ["Plain", "exchanged", "inverse_variance", "plain", "scaled", "wavelength_of"]
 
 _LARGEST, _NORMAL = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 _SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
@@ -38,6 +39,13 @@ class Plain(NamedTuple):
         """The elements that are finite and not masked, as a mask."""
         finite: np.ndarray = np.isfinite(self.values)
         return finite if self.mask is None else finite & ~self.mask
+
+
+def exchanged(values: Any) -> Any:
+    """The tensor of an array that another library shares by DLPack, such as CuPy or JAX; anything else as it is."""
+    if isinstance(values, Tensor | np.ndarray | np.generic) or not hasattr(values, "__dlpack__"):
+        return values
+    return torch.from_dlpack(values)
 
 
 def plain(values: Any, name: str) -> Plain:

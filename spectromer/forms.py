@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spectromer.arrays import exchanged
 from spectromer.errors import ArgumentError
 from spectromer.spectra import Spectrum, SpectrumBatch
 
@@ -56,6 +57,7 @@ def batch_of(spectra: Any, ivar: Any = None, wavelength: Any = None) -> Spectrum
 
 
 def _of_arrays(flux: Any, ivar: Any, wavelength: Any) -> SpectrumBatch:
+    flux, ivar, wavelength = (exchanged(values) for values in (flux, ivar, wavelength))
     if isinstance(flux, Tensor) and isinstance(wavelength, Tensor) and isinstance(ivar, Tensor | None):
         return _of_tensors(flux, ivar, wavelength)
     flux, ivar, wavelength = (_without_labels(values) for values in (flux, ivar, wavelength))

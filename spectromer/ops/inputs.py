@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spectromer.arrays import plain, wavelength_of
+from spectromer.arrays import exchanged, plain, wavelength_of
 from spectromer.errors import ArgumentError
 from spectromer.forms import batch_of
 from spectromer.spectra import SpectrumBatch
@@ -20,7 +20,8 @@ def tensor_of(values: Any, name: str, device: torch.device | None = None) -> Ten
     Parameters
     ----------
     values : Tensor or array-like
-        Real numbers. A tensor is returned as it is; arrays may have any byte order and strides.
+        Real numbers. A tensor is returned as it is, and an array that another library shares by DLPack, such as one of
+        CuPy or JAX, becomes a tensor on its device. Other arrays may have any byte order and strides.
     name : str
         Name of the argument, for messages.
     device : torch.device, optional
@@ -31,6 +32,7 @@ def tensor_of(values: Any, name: str, device: torch.device | None = None) -> Ten
     ArgumentError
         If `values` are not plain real numbers.
     """
+    values = exchanged(values)
     if isinstance(values, Tensor):
         if values.is_complex():
             raise ArgumentError(f"{name} must be real, got {values.dtype}")
