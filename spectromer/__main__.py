@@ -16,6 +16,8 @@ VERBS = {
     "baselines": "train a Random Forest, an SVM and a 1-D transformer on the same spectra",
     "report": "compare the figures of several runs",
     "show": "plot spectra, what a model says of them, and the picture that it read",
+    "embed": "write vectors of spectra, in which similar ones are near",
+    "similar": "find the spectra most like given ones, or the rarest",
     "explain": "plot which wavelengths a prediction depends on",
     "export": "export weights, a model card, and ONNX and torch.export programs",
     "info": "print versions, build and devices, for a bug report",

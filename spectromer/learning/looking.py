@@ -24,7 +24,7 @@ from spectromer.words import file_name
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["LINES", "UNREADABLE", "answer", "draw_files", "plot", "show_files"]
+__all__ = ["LINES", "UNREADABLE", "answer", "draw_files", "plot", "read_inputs", "show_files"]
 
 UNREADABLE = "unreadable.csv"
 _BATCH = 64  # spectra of shards that are read at a time
@@ -210,7 +210,7 @@ def draw_files(model: Any, paths: Sequence[str], out: Path, draw: Any, title: st
     rejected: list[ReadError] = []
     names: dict[str, int] = {}
     drawn = 0
-    for path, result in track(_spectra(inputs), title, total=sum(map(len, inputs))):
+    for path, result in track(read_inputs(inputs), title, total=sum(map(len, inputs))):
         if isinstance(result, ReadError):
             rejected.append(result)
         elif not (result.ivar > 0).any():
@@ -228,7 +228,7 @@ def draw_files(model: Any, paths: Sequence[str], out: Path, draw: Any, title: st
     return drawn, rejected
 
 
-def _spectra(inputs: Sequence[Input]) -> Iterator[tuple[str, Spectrum | ReadError]]:
+def read_inputs(inputs: Sequence[Input]) -> Iterator[tuple[str, Spectrum | ReadError]]:
     """The spectra of shards and of files, each with its path."""
     for data in inputs:
         if isinstance(data, ShardSet):
