@@ -85,3 +85,20 @@ def test_nothing_to_embed(survey: Path, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "none.parquet"
     assert embed_main([str(run), str(survey / "text.fits"), "--out", str(out)]) == 1
     assert not out.exists()
+
+
+def test_one_odd_spectrum_costs_itself_alone(
+    run: Path, survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Predictor.outputs
+
+    def outputs(self: Predictor, batch: SpectrumBatch) -> Any:
+        if "1000-55000-0003" in batch.ids:
+            raise RuntimeError("odd")
+        return original(self, batch)
+
+    monkeypatch.setattr(Predictor, "outputs", outputs)
+    out = tmp_path / "found.parquet"
+    assert embed_main([str(run), str(survey), "--out", str(out)]) == 0
+    assert len(read_vectors(out)[0]) == 39
+    assert "it cannot be embedded (odd)" in (tmp_path / "found.unreadable.csv").read_text()

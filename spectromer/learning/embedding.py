@@ -22,7 +22,7 @@ from spectromer.files import atomic, check_writable, printable, write_rejected
 from spectromer.learning.looking import read_inputs
 from spectromer.learning.predictor import Predictor
 from spectromer.shards.sources import open_inputs
-from spectromer.spectra import SpectrumBatch
+from spectromer.spectra import Spectrum, SpectrumBatch
 from spectromer.words import first_line
 
 __all__ = ["embed", "embed_files", "neighbours", "rarest", "read_vectors"]
@@ -80,30 +80,25 @@ def embed_files(
     inputs = open_inputs(paths)
     rejected: list[ReadError] = []
 
-    def good() -> Iterator[tuple[str, SpectrumBatch]]:
+    def good() -> Iterator[tuple[str, Spectrum]]:
         for path, result in track(read_inputs(inputs), "embedding", total=sum(map(len, inputs))):
             if isinstance(result, ReadError):
                 rejected.append(result)
             elif not (result.ivar > 0).any():
                 rejected.append(ReadError(path, "no good pixel"))
             else:
-                yield path, SpectrumBatch.from_spectra([result])
+                yield path, result
 
     def rows() -> Iterator[pa.RecordBatch]:
         for some in chunks(good(), batch_size):
-            batch = SpectrumBatch.from_spectra([one.spectrum(0) for _, one in some])
             try:
-                vectors = embed(predictor, batch).numpy()
-            except Exception as error:  # a model may raise anything
-                rejected.extend(ReadError(path, f"it cannot be embedded ({first_line(error)})") for path, _ in some)
-                continue
-            columns = {
-                "path": pa.array([printable(path) for path, _ in some]),
-                "survey": pa.array(batch.surveys),
-                "id": pa.array(batch.ids),
-                "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1]),
-            }
-            yield pa.record_batch(columns)
+                yield _rows(predictor, some)
+            except Exception:  # one of them is odd; a model may raise anything
+                for path, one in some:
+                    try:
+                        yield _rows(predictor, [(path, one)])
+                    except Exception as error:
+                        rejected.append(ReadError(path, f"it cannot be embedded ({first_line(error)})"))
 
     written, parts = 0, rows()
     if (first := next(parts, None)) is not None:
@@ -113,6 +108,19 @@ def embed_files(
                 written += found.num_rows
     write_rejected(rejected, out.with_name(f"{out.stem}.unreadable.csv"))
     return written, rejected
+
+
+def _rows(predictor: Predictor, some: Sequence[tuple[str, Spectrum]]) -> pa.RecordBatch:
+    """The rows of some spectra, given with their paths."""
+    batch = SpectrumBatch.from_spectra([spectrum for _, spectrum in some])
+    vectors = embed(predictor, batch).numpy()
+    columns = {
+        "path": pa.array([printable(path) for path, _ in some]),
+        "survey": pa.array(batch.surveys),
+        "id": pa.array(batch.ids),
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1]),
+    }
+    return pa.record_batch(columns)
 
 
 def read_vectors(path: Path) -> tuple[Table, np.ndarray]:
