@@ -7,29 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
+from halves import PICTURE, STEPS, TARGETS, make_step, shared_out
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.optim.swa_utils import AveragedModel
 
-from spectromer import Picture, SpectrumBatch
+from spectromer import SpectrumBatch
 from spectromer.config import TrainConfig
 from spectromer.learning.design import Design
 from spectromer.learning.step import TrainingStep, parameter_groups
-from spectromer.learning.targets import Targets
-from spectromer.surveys.simulated import simulate
-
-PICTURE = Picture.of("panels", 64, panels=4)
-TARGETS = Targets(("class", "z", "teff"), {"class": ["QSO", "STAR"]}, {}, {"z": (0.0, 1.0), "teff": (8.7, 0.3)})
-STEPS = 100
-
-
-def make_step(rank: int = 0, device: str = "cpu", **options: Any) -> TrainingStep:
-    torch.manual_seed(0)
-    config = TrainConfig(**{"model": "test_vit", "picture": PICTURE, "lr": 1e-3, "targets": TARGETS.names, **options})
-    design = Design("test_vit", PICTURE, TARGETS)
-    return TrainingStep(design.build(), design.transform(), config, STEPS, device, rank=rank)
 
 
 @pytest.fixture(scope="module")
@@ -161,30 +148,6 @@ def test_nothing_in_a_step_needs_a_number_on_the_host(labels: dict[str, Tensor])
         step.validate(batch, fake)
         with pytest.raises(DataDependentOutputException):
             step.take_totals()  # it reads them, at the end of an epoch
-
-
-def shared_out(rank: int, ranks: int, port: int, out: str) -> None:
-    """Three steps and a validation, with each process's share of a batch."""
-    if ranks > 1:
-        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
-    torch.set_num_threads(1)
-    spectra = list(simulate(16, seed=1))
-    batch = SpectrumBatch.from_spectra(spectra)
-    labels = {
-        "class": torch.arange(16) % 3 - 1,  # a third has none, and the shares have different numbers of them
-        "z": torch.tensor([s.labels["z"] for s in spectra]),
-        "teff": torch.where(torch.arange(16) < 6, 5000.0, torch.nan),  # the second process has none
-    }
-    mine = list(range(16)[rank * 16 // ranks : (rank + 1) * 16 // ranks])
-    step, found = make_step(rank, augment=False), []
-    for _ in range(3):
-        step(batch.select(mine), {name: value[mine] for name, value in labels.items()})
-        found.append(list(step.take_totals().values()))
-    step.validate(batch.select(mine), {name: value[mine] for name, value in labels.items()})
-    found.append(list(step.take_totals().values()))
-    torch.save((found, step.state()), f"{out}/{ranks}-{rank}.pt")
-    if ranks > 1:
-        dist.destroy_process_group()
 
 
 def test_two_processes_with_half_the_batch_are_one(tmp_path: Path) -> None:
