@@ -150,7 +150,7 @@ def test_part(rate: Any, training: Training, part: str) -> None:
 
 
 def test_around_the_step(rate: Any, training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the host does in a step that is a graph: the feed, the rates and seeds."""
+    """The host's work around a step that is a CUDA graph: it feeds the batch, and sets the rates and the seed."""
     if training.device != "cpu":
         pytest.skip("a graph needs its work")
     given = batches(training.feed)

@@ -47,9 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{config.out} holds the vectors of {count(written, 'spectrum')}")
         if rejected:
             unreadable = config.out.with_name(f"{config.out.stem}.unreadable.csv")
-            print(
-                f"{count(len(rejected), 'file or spectrum', 'files or spectra')} without one; {unreadable} lists them"
-            )
+            number = count(len(rejected), "file or spectrum", "files or spectra")
+            print(f"{number} without a vector; {unreadable} lists them")
         if not written:
             raise NothingError(f"nothing was embedded: {' '.join(paths)} holds no spectrum that can be read")
 

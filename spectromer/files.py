@@ -4,7 +4,7 @@ import csv
 import errno
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -231,6 +231,15 @@ def write_table(table: "Table", path: Path) -> None:
     make_folder(path.parent)
     with atomic(path) as part:
         table.write(part, format=table_format(path), overwrite=True)
+
+
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, completely or not at all."""
+    from safetensors.torch import save_file
+
+    with atomic(path) as part:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata=dict(metadata))
+        part.chmod(0o644)  # safetensors makes files readable only by their owner
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":

@@ -1,7 +1,6 @@
 """Describe the installation, for a bug report: `python -m spectromer.info`."""
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import sys
@@ -11,17 +10,16 @@ from dataclasses import dataclass
 from spectromer.cli import exit_code, parse
 
 _PARTS = ("torch", "torchvision", "timm", "lightning", "astropy", "numpy", "scipy", "pyarrow", "scikit-learn")
-#: Packages of the extras, by the name of their distribution.
-_EXTRAS = {
-    "nvidia.dali": "nvidia-dali-cuda130",
-    "astroquery": "astroquery",
-    "datasets": "datasets",
-    "distributed": "distributed",
-    "onnxruntime": "onnxruntime",
-    "specutils": "specutils",
-    "wandb": "wandb",
-    "mlflow": "mlflow",
-}
+_EXTRAS = (
+    "nvidia-dali-cuda130",
+    "astroquery",
+    "datasets",
+    "distributed",
+    "onnxruntime",
+    "specutils",
+    "wandb",
+    "mlflow",
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,8 @@ def describe() -> Iterator[tuple[str, str]]:
     yield "CUDA of torch", str(torch.version.cuda or "none")
     for name in _PARTS:
         yield name, _version(name)
-    for module, name in _EXTRAS.items():
-        yield f"{name} (extra)", _version(name) if _installed(module) else "not installed"
+    for name in _EXTRAS:
+        yield f"{name} (extra)", _version(name)
 
 
 def _version(name: str) -> str:
@@ -59,13 +57,6 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # its parent
-        return False
 
 
 def main(argv: Sequence[str] | None = None) -> int:

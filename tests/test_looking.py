@@ -69,6 +69,7 @@ def test_an_answer_in_words() -> None:
     star = row(**{"class": "STAR", "teff": 5777.0, "teff_err": 100.0, "logg": 4.4, "logg_err": 0.1})
     assert answer(star).endswith("Teff = 5777 ± 100 K, log g = 4.40 ± 0.10")
     assert "Teff" not in answer(row(teff=5777.0, teff_err=100.0))
+    assert answer(Table({"teff": [5777.0], "teff_err": [100.0]})[0]) == "Teff = 5777 ± 100 K"  # of a model of numbers
 
 
 def test_a_spectrum_without_a_good_pixel_is_plotted(spectrum: Spectrum) -> None:

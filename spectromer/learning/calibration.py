@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from spectromer.documents import SCHEMA, parse_document, parse_json
 from spectromer.errors import RunError, require
-from spectromer.files import atomic, read_tensors
+from spectromer.files import read_tensors, write_tensors
 from spectromer.labels import CATEGORIES, SCALARS
 from spectromer.learning.evidence import Group, Scans, grouped, posterior
 from spectromer.learning.heads import CategoryHead, known_mask
@@ -244,9 +243,7 @@ class Calibration:
         tensors = {} if self.typicality is None else dict(vars(self.typicality))
         if half:
             tensors |= {name: tensors[name].half() for name in _LARGE if name in tensors}
-        with atomic(path) as part:
-            save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"numbers": json.dumps(numbers)})
-            part.chmod(0o644)
+        write_tensors(path, tensors, {"numbers": json.dumps(numbers)})
 
     @classmethod
     def load(cls, path: Path) -> "Calibration":

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from spectromer.documents import parse_fields, parse_json
 from spectromer.errors import RunError, SpectromerError, require
-from spectromer.files import atomic, read_tensors
+from spectromer.files import read_tensors, write_tensors
 from spectromer.learning.parallel import add_up
 from spectromer.learning.step import TrainingStep
 from spectromer.runs import TRAINER
@@ -89,14 +88,14 @@ class Checkpoints:
         totals = add_up(step.totals.clone())
         if (path := self._path) is None:
             return
-        weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in step.weights().items()}
-        state = {TRAINER + name: tensor.detach().to("cpu", copy=True) for name, tensor in step.state().items()}
-        state[f"{TRAINER}totals"] = totals.to("cpu", copy=True)
+        weights = _copied(step.weights())
+        state = {TRAINER + name: tensor for name, tensor in _copied(step.state() | {"totals": totals}).items()}
         numbers = json.dumps(asdict(place))
 
         def write() -> None:
             try:
-                _save(path, weights | state, {"trainer": numbers, "digest": _digest(numbers)})
+                metadata = {"format": "pt", "trainer": numbers, "digest": _digest(numbers)}
+                write_tensors(path, weights | state, metadata)
             except (OSError, SafetensorError, SpectromerError) as error:  # it is raised in the main thread
                 self._error = RunError(f"{path}: the checkpoint could not be written ({first_line(error)})")
 
@@ -122,13 +121,12 @@ class Checkpoints:
 
 def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
     """Write the weights of a model."""
-    _save(path, {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}, {})
+    write_tensors(path, _copied(weights), {"format": "pt"})
 
 
-def _save(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    with atomic(path) as part:
-        save_file(tensors, part, metadata={"format": "pt"} | metadata)
-        part.chmod(0o644)  # safetensors makes files readable by their owner only
+def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies on the CPU, none of which shares memory with another, as safetensors demands."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def load_checkpoint(path: Path, step: TrainingStep) -> Place:

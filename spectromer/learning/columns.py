@@ -1,6 +1,7 @@
 """Units and descriptions of the columns that `Predictor.predict` returns."""
 
 import re
+from collections.abc import Sequence
 
 from astropy.table import Table
 
@@ -40,9 +41,9 @@ _COLUMNS: dict[str, tuple[str, str]] = {
 _PROBABILITY = re.compile(r"(class|subclass|spectral_type)_prob(?:_(.+))?")
 
 
-def describe_columns(table: Table) -> Table:
-    """Give the columns of predictions their units and descriptions, and return the table."""
-    for name in table.colnames:
+def describe_columns(table: Table, names: Sequence[str] | None = None) -> Table:
+    """Give columns of predictions, by default all, their units and descriptions, and return the table."""
+    for name in names or table.colnames:
         unit, text = _COLUMNS.get(name, ("", ""))
         if match := _PROBABILITY.fullmatch(name):
             text = f"probability that the {_WORDS[match[1]]} is {match[2] or 'this one'}"

@@ -13,15 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from astropy.table import Table
-from rich.progress import track
 from torch import Tensor
 
 from spectromer.chunks import chunks
 from spectromer.errors import ArgumentError, CatalogError, ReadError
 from spectromer.files import atomic, check_writable, printable, write_rejected
-from spectromer.learning.looking import read_inputs
 from spectromer.learning.predictor import Predictor
-from spectromer.shards.sources import open_inputs
+from spectromer.shards.sources import open_inputs, read_inputs
 from spectromer.spectra import Spectrum, SpectrumBatch
 from spectromer.words import first_line
 
@@ -55,7 +53,7 @@ def embed_files(
     Parameters
     ----------
     model : str, optional
-        As in `Predictor.load`.
+        The model, as in `Predictor.load`.
     paths : sequence of str
         Survey files, folders of survey files, catalogues of files with a column `path`, or folders of shards.
     out : Path
@@ -80,17 +78,8 @@ def embed_files(
     inputs = open_inputs(paths)
     rejected: list[ReadError] = []
 
-    def good() -> Iterator[tuple[str, Spectrum]]:
-        for path, result in track(read_inputs(inputs), "embedding", total=sum(map(len, inputs))):
-            if isinstance(result, ReadError):
-                rejected.append(result)
-            elif not (result.ivar > 0).any():
-                rejected.append(ReadError(path, "no good pixel"))
-            else:
-                yield path, result
-
     def rows() -> Iterator[pa.RecordBatch]:
-        for some in chunks(good(), batch_size):
+        for some in chunks(read_inputs(inputs, rejected, "embedding"), batch_size):
             try:
                 yield _rows(predictor, some)
             except Exception:  # one of them is odd; a model may raise anything

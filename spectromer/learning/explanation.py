@@ -177,27 +177,5 @@ def draw(predictor: Predictor, spectrum: Spectrum, path: Path) -> None:
 
 
 def explain_files(run: Path, paths: Sequence[str], out: Path) -> tuple[int, list[ReadError]]:
-    """Plot the attribution of the predictions for each spectrum, and list what could not be read or explained.
-
-    Parameters
-    ----------
-    run : Path
-        A run folder.
-    paths : sequence of str
-        Survey files, folders of survey files, catalogues of files with a column `path`, or folders of shards.
-    out : Path
-        The folder for the plots and for unreadable.csv.
-
-    Returns
-    -------
-    int, list of ReadError
-        The number of spectra explained, and the files and spectra that could not be, with reasons.
-
-    Raises
-    ------
-    RunError
-        If the run is not finished.
-    ArgumentError, CatalogError, ShardError
-        If an input does not exist or cannot be read, or `out` cannot be written.
-    """
+    """Plot the attribution of the predictions for each spectrum. See `draw_files` for the arguments."""
     return draw_files(run, paths, out, draw, "explaining")

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from jinja2 import Environment, PackageLoader
-from safetensors.torch import save_file
 
 from spectromer.errors import ArgumentError, DependencyError, ModelError
-from spectromer.files import check_writable, writing
+from spectromer.files import check_writable, write_tensors, writing
 from spectromer.learning.encoder import ImageEncoder
 from spectromer.learning.figures import figure, headlines
 from spectromer.learning.predictor import Predictor
@@ -90,12 +89,11 @@ def _write(
     target.write_metrics(metrics)
     source.find(source.calibration)
     predictor.calibration.save(target.calibration, half)
-    weights = {name: tensor.contiguous() for name, tensor in predictor.model.state_dict().items()}
+    weights = predictor.model.state_dict()
     if half:
         weights = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
         predictor.model.load_state_dict(weights)
-    save_file(weights, target.weights, metadata={"format": "pt"})
-    target.weights.chmod(0o644)  # safetensors makes files readable only by their owner
+    write_tensors(target.weights, weights, {"format": "pt"})
 
     inputs = _example(predictor)
     batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)

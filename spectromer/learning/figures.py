@@ -85,15 +85,10 @@ def headlines(metrics: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], tu
             yield name, figures, _SCALAR
         else:
             for kind, of_kind in figures.items():
-                yield (
-                    (f"{name} flagged", of_kind, _FLAGGED)
-                    if kind == "flagged"
-                    else (
-                        f"{name} of {kind}",
-                        of_kind,
-                        tuple(part for part in _REDSHIFT if (kind, part) != (_NO_R2, "r2")),
-                    )
-                )
+                if kind == "flagged":
+                    yield f"{name} flagged", of_kind, _FLAGGED
+                else:
+                    yield f"{name} of {kind}", of_kind, _REDSHIFT[1:] if kind == _NO_R2 else _REDSHIFT
 
 
 def figure(figures: dict[str, Any], name: str) -> str:

@@ -143,7 +143,7 @@ def fit(
     if place.processes != fabric.world_size and place.batch:
         print(f"The number of processes has changed: epoch {place.epoch + 1} begins again.")
         place.batch = 0
-        step.count = place.step = place.epoch * len(train)
+        step.count = place.epoch * len(train)
         step.totals.zero_()
     elif fabric.global_rank > 0:
         step.totals.zero_()  # a checkpoint holds the sums of all processes
@@ -165,6 +165,7 @@ def fit(
             wish = _STOP if interrupted.is_set() else _SAVE if last or checkpoints.due() else 0
             found = agreed(wish, now)
             if found:
+                place.step = step.count
                 checkpoints.save(step, place)
             if found == _STOP:
                 checkpoints.wait()
@@ -177,7 +178,7 @@ def fit(
                 for spectra, labels in train:
                     step(spectra, labels)
                     bar.advance(epoch, step.count)
-                    place.step, place.batch = step.count, train.state_dict()["batch"]
+                    place.batch = train.state_dict()["batch"]
                     if place.batch:  # it is not the end of the epoch
                         keep()
                 losses = {f"train/{name}": value for name, value in step.take_totals().items()}

@@ -1,33 +1,30 @@
 """Plots of a spectrum with the answer of a model, and of the picture that the model read."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from rich.progress import track
 
 from spectromer.errors import ReadError, SpectromerError
 from spectromer.files import atomic, check_folder, check_writable, write_rejected
 from spectromer.labels import CATEGORIES, SCALARS
 from spectromer.learning.plots import STYLE
 from spectromer.learning.predictor import Predictor
-from spectromer.shards.batches import in_order
-from spectromer.shards.sources import Input, open_inputs
-from spectromer.shards.store import ShardSet
+from spectromer.shards.sources import open_inputs, read_inputs
 from spectromer.spectra import Spectrum, SpectrumBatch
-from spectromer.surveys import read_each
 from spectromer.words import file_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["LINES", "UNREADABLE", "answer", "draw_files", "plot", "read_inputs", "show_files"]
+__all__ = ["LINES", "UNREADABLE", "answer", "draw_files", "observed_lines", "plot", "show_files"]
 
 UNREADABLE = "unreadable.csv"
-_BATCH = 64  # spectra of shards that are read at a time
+Draw = Callable[[Predictor, Spectrum, Path], None]
 _SHOWN = (0.5, 99.5)  # percentiles of the flux that the plot certainly shows
 _ERROR, _MASKED, _LINE = "#9ecae1", "#d9d9d9", "#8c510a"
 
@@ -80,8 +77,9 @@ def answer(row: Any) -> str:
     if "z" in columns:
         words.append(f"z = {row['z']:.5f} ± {row['z_err']:.5f} (z_flag {int(row['z_flag'])})")
     names = {"teff": ("Teff", "K", 0), "logg": ("log g", "", 2), "feh": ("[Fe/H]", "", 2)}
+    star = "class" not in columns or row["class"] == "STAR"
     for name in SCALARS:
-        if name in columns and row["class"] == "STAR":
+        if name in columns and star:
             word, unit, digits = names[name]
             words.append(f"{word} = {row[name]:.{digits}f} ± {row[f'{name}_err']:.{digits}f} {unit}".rstrip())
     words += ["unknown"] if "unknown" in columns and row["unknown"] else []
@@ -128,9 +126,7 @@ def plot(spectrum: Spectrum, prediction: Any = None, ax: "Axes | None" = None) -
     title = f"{spectrum.survey} {spectrum.id}".strip()
     if prediction is not None:
         title = ": ".join(filter(None, [title, answer(prediction)]))
-        columns = prediction.colnames
-        z = float(prediction["z"]) if "z" in columns else 0.0
-        _mark_lines(ax, str(prediction["class"]) if "class" in columns else "", z)
+        _mark_lines(ax, observed_lines(prediction))
     ax.set_title(title, fontsize=9)
     return ax
 
@@ -141,11 +137,18 @@ def _runs(mask: np.ndarray) -> Iterator[tuple[int, int]]:
     yield from zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True)
 
 
-def _mark_lines(ax: "Axes", kind: str, z: float) -> None:
-    """Mark the spectral lines of a class at a redshift, with their names."""
+def observed_lines(prediction: Any) -> dict[str, float]:
+    """The observed wavelengths of the spectral lines of the predicted class, given a row of `Predictor.predict`."""
+    columns = prediction.colnames
+    kind = str(prediction["class"]) if "class" in columns else ""
+    z = float(prediction["z"]) if "z" in columns else 0.0
+    return {name: rest * (1.0 + z) for name, rest in LINES.get(kind, {}).items()}
+
+
+def _mark_lines(ax: "Axes", lines: dict[str, float]) -> None:
+    """Mark spectral lines at their observed wavelengths, with their names."""
     low, high = ax.get_xlim()
-    for name, rest in LINES.get(kind, {}).items():
-        at = rest * (1.0 + z)
+    for name, at in lines.items():
         if np.isfinite(at) and low < at < high:
             ax.axvline(at, color=_LINE, lw=0.5, ls=":", zorder=0)
             ax.text(at, 0.98, name, transform=ax.get_xaxis_transform(), fontsize=7, rotation=90, va="top", ha="right")
@@ -175,16 +178,27 @@ def _show(predictor: Predictor, spectrum: Spectrum, path: Path) -> None:
 
 
 def show_files(model: str | None, paths: Sequence[str], out: Path) -> tuple[int, list[ReadError]]:
-    """Plot each spectrum with its answer and the picture that the model read.
+    """Plot each spectrum with its answer and the picture that the model read. See `draw_files` for the arguments."""
+    return draw_files(model, paths, out, _show, "plotting")
+
+
+def draw_files(
+    model: str | os.PathLike[str] | None, paths: Sequence[str], out: Path, draw: Draw, title: str
+) -> tuple[int, list[ReadError]]:
+    """Plot each spectrum, and list what could not be read or plotted.
 
     Parameters
     ----------
-    model : str, optional
-        As in `Predictor.load`.
+    model : str or path-like, optional
+        The model, as in `Predictor.load`.
     paths : sequence of str
         Survey files, folders of survey files, catalogues of files with a column `path`, or folders of shards.
     out : Path
         The folder for the plots and for unreadable.csv.
+    draw : callable
+        A function that is called with the predictor, a spectrum and the path of its plot.
+    title : str
+        The label of the progress bar.
 
     Returns
     -------
@@ -198,11 +212,6 @@ def show_files(model: str | None, paths: Sequence[str], out: Path) -> tuple[int,
     ArgumentError, CatalogError, ShardError
         If an input does not exist or cannot be read, or `out` cannot be written.
     """
-    return draw_files(model, paths, out, _show, "plotting")
-
-
-def draw_files(model: Any, paths: Sequence[str], out: Path, draw: Any, title: str) -> tuple[int, list[ReadError]]:
-    """Call `draw` with the predictor, each spectrum and the path of its plot; as `show_files`."""
     check_folder(out)
     check_writable(out / UNREADABLE)  # before the work, not after it
     predictor = Predictor.load(model)
@@ -210,32 +219,17 @@ def draw_files(model: Any, paths: Sequence[str], out: Path, draw: Any, title: st
     rejected: list[ReadError] = []
     names: dict[str, int] = {}
     drawn = 0
-    for path, result in track(read_inputs(inputs), title, total=sum(map(len, inputs))):
-        if isinstance(result, ReadError):
-            rejected.append(result)
-        elif not (result.ivar > 0).any():
-            rejected.append(ReadError(path, "no good pixel"))
-        else:
-            try:
-                with atomic(out / f"{_plot_name(result, names)}.png") as part:
-                    draw(predictor, result, part)
-                drawn += 1
-            except SpectromerError:
-                raise
-            except Exception as error:  # a model may raise anything
-                rejected.append(ReadError(path, f"it cannot be plotted ({type(error).__name__}: {error})"))
+    for path, spectrum in read_inputs(inputs, rejected, title):
+        try:
+            with atomic(out / f"{_plot_name(spectrum, names)}.png") as part:
+                draw(predictor, spectrum, part)
+            drawn += 1
+        except SpectromerError:
+            raise
+        except Exception as error:  # a model may raise anything
+            rejected.append(ReadError(path, f"it cannot be plotted ({type(error).__name__}: {error})"))
     write_rejected(rejected, out / UNREADABLE)
     return drawn, rejected
-
-
-def read_inputs(inputs: Sequence[Input]) -> Iterator[tuple[str, Spectrum | ReadError]]:
-    """The spectra of shards and of files, each with its path."""
-    for data in inputs:
-        if isinstance(data, ShardSet):
-            paths = iter(data.index["path"].to_pylist())
-            yield from ((next(paths), spectrum) for batch in in_order(data, batch_size=_BATCH) for spectrum in batch)
-        else:
-            yield from ((str(path), result) for path, result in read_each(data))
 
 
 def _plot_name(spectrum: Spectrum, names: dict[str, int]) -> str:

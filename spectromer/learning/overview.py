@@ -17,10 +17,11 @@ import spectromer
 from spectromer.errors import ReadError
 from spectromer.files import atomic
 from spectromer.learning.evidence import SCAN_FLAGS
-from spectromer.learning.looking import LINES, answer
+from spectromer.learning.looking import answer, observed_lines
 from spectromer.learning.predictor import Z_FLAGS
 from spectromer.learning.tables import from_arrow
 from spectromer.markup import chart, sparkline
+from spectromer.shards.batches import in_order
 from spectromer.shards.sources import Input
 from spectromer.shards.splits import subsample
 from spectromer.shards.store import ShardSet
@@ -106,10 +107,8 @@ def _spectra(inputs: Sequence[Input], wanted: Sequence[tuple[_Key, str]]) -> dic
     for data in inputs:
         if isinstance(data, ShardSet):
             likely = np.flatnonzero(np.isin(data.index["object_id"].to_numpy(), [name for _, name in keys]))
-            for row in likely.tolist():
-                spectrum = data.batch([row]).spectrum(0)
-                if (spectrum.survey, spectrum.id) in keys:
-                    found[spectrum.survey, spectrum.id] = spectrum
+            spectra = (spectrum for batch in in_order(data, likely) for spectrum in batch)
+            found |= {(s.survey, s.id): s for s in spectra if (s.survey, s.id) in keys}
     files = list(dict.fromkeys(path for key, path in wanted if key not in found and path))
     for _, result in read_each(files):
         if not isinstance(result, ReadError) and (result.survey, result.id) in keys:
@@ -118,7 +117,7 @@ def _spectra(inputs: Sequence[Input], wanted: Sequence[tuple[_Key, str]]) -> dic
 
 
 def _entry(row: Any, spectrum: Spectrum | None) -> dict[str, Any]:
-    """What the page shows of a spectrum."""
+    """The entry of a spectrum on the page: its values, flags, answer and plots."""
     values = {name: row[name] for name in row.colnames}
     flags = [
         f"{name} {bit}"
@@ -131,9 +130,8 @@ def _entry(row: Any, spectrum: Spectrum | None) -> dict[str, Any]:
     small = large = ""
     if spectrum is not None:
         flux, ivar, wavelength = (part.double().numpy() for part in (spectrum.flux, spectrum.ivar, spectrum.wavelength))
-        z = float(values.get("z", 0.0))
-        lines = {name: at * (1.0 + z) for name, at in LINES.get(str(values.get("class", "")), {}).items()}
-        small, large = sparkline(flux, ivar > 0, wavelength), chart(flux, ivar > 0, wavelength, lines)
+        small = sparkline(flux, ivar > 0, wavelength)
+        large = chart(flux, ivar > 0, wavelength, observed_lines(row))
     return {
         "values": values,
         "flags": flags,

@@ -129,7 +129,7 @@ class _Part:
 def _rows(predictor: Predictor, paths: list[str], batch: SpectrumBatch, scan: bool) -> pa.RecordBatch:
     table = predictor.predict(batch, scan=scan)
     table.add_column([printable(path) for path in paths], index=0, name="path")
-    return to_arrow(describe_columns(table))
+    return to_arrow(describe_columns(table, ["path"]))
 
 
 class _Parts:
@@ -225,7 +225,7 @@ def predict_files(
     Parameters
     ----------
     model : str or path-like, optional
-        As in `Predictor.load`.
+        The model, as in `Predictor.load`.
     paths : sequence of str
         Survey files, folders of survey files, catalogues of files with a column `path`, or folders of shards.
     out : Path
@@ -237,7 +237,7 @@ def predict_files(
     scan : bool
         As in `Predictor.predict`.
     report : bool
-        Whether to write an HTML page, <stem>.html, next to the table.
+        If true, an HTML page, <stem>.html, is written next to the table.
 
     Returns
     -------

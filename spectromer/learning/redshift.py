@@ -161,8 +161,8 @@ class RedshiftHead(nn.Module):
         self.step = axis.step / axis.samples if axis is not None else step or _DEFAULT_STEP
         self.bins = math.ceil((math.log1p(highest) - _LOWEST) / self.step) + 1
         bounds = ((torch.tensor(COARSE_EDGES) - _LOWEST) / self.step).round().long().clamp(0, self.bins)
-        self.register_buffer("bounds", functional.pad(bounds, (1, 1)).clone(), persistent=False)
-        self.bounds[-1] = self.bins
+        bounds = functional.pad(functional.pad(bounds, (1, 0)), (0, 1), value=self.bins)
+        self.register_buffer("bounds", bounds, persistent=False)
         self.pooled = nn.Linear(width, self.bins)
         nn.init.zeros_(self.pooled.weight)
         nn.init.zeros_(self.pooled.bias)

@@ -303,11 +303,9 @@ class _Graph:
 
 def _packed(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
     """Make parameters and their gradients views of one tensor with a gradient, and return it."""
-    sizes = [-(-p.numel() // _ALIGNED) * _ALIGNED for p in parameters]
-    first = parameters[0]
-    flat = nn.Parameter(torch.zeros(sum(sizes), dtype=first.dtype, device=first.device))
+    first, shapes = parameters[0], [p.shape for p in parameters]
+    flat = nn.Parameter(torch.zeros(sum(_sizes(shapes)), dtype=first.dtype, device=first.device))
     flat.grad = torch.zeros_like(flat)
-    shapes = [p.shape for p in parameters]
     views = zip(parameters, _views(flat.data, shapes), _views(flat.grad, shapes), strict=True)
     for parameter, data, gradient in views:
         data.copy_(parameter.data)
@@ -315,10 +313,14 @@ def _packed(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
     return flat
 
 
+def _sizes(shapes: Sequence[torch.Size]) -> list[int]:
+    """The numbers that parameters with the given shapes take in the tensor of their group."""
+    return [-(-shape.numel() // _ALIGNED) * _ALIGNED for shape in shapes]
+
+
 def _views(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
     """The views of the parameters with the given shapes."""
-    sizes = [-(-shape.numel() // _ALIGNED) * _ALIGNED for shape in shapes]
-    parts = flat.split(sizes)
+    parts = flat.split(_sizes(shapes))
     return [part[: shape.numel()].view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 

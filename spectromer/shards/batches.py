@@ -31,7 +31,7 @@ class Batches:
         The rows to use, such as one part of `split_by_object`; by default all.
     batch_size : int
     shuffle : bool
-        Whether the order is random. Otherwise, the rows ascend.
+        If true, the order is random. Otherwise, the rows ascend.
     seed : int
     window : int
         The number of blocks (of 256 spectra) that are held in memory and mixed.

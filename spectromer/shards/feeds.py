@@ -46,7 +46,7 @@ class Feed:
         The number of processes that prefetch batches. With 0, torch's DataLoader loads each batch on demand, and DALI
         prefetches two batches.
     resident : bool, optional
-        Whether spectra on one grid are copied to the device once. By default they are, if it is a GPU and has the
+        If true, spectra on one grid are copied to the device once. The default is true on a GPU with enough free
         memory.
 
     Yields
@@ -80,8 +80,9 @@ class Feed:
                 raise ArgumentError(f"values[{name!r}] must have {len(batches.shards)} rows, got {len(value)}")
         self.batches, self.values, self.device, self.workers = batches, values or {}, torch.device(device), workers
         self._feed = feed
-        able = feed == "torch" and batches.shards.grid is not None
-        self._resident = able and (self._fits() if resident is None else resident)
+        grid = batches.shards.grid
+        fits = grid is not None and (self._fits(grid.pixels) if resident is None else resident)
+        self._resident = feed == "torch" and fits
         self._next = 0
         self._places = _Places()
         self._loader: DataLoader[Pixels] | None = None
@@ -111,13 +112,12 @@ class Feed:
             scales = self.batches.shards.scales(rows)
             yield SpectrumBatch(flux, ivar, wavelength, flux_scale=scales), {"row": rows, **values}
 
-    def _fits(self) -> bool:
-        """Tell whether the spectra fit on the GPU."""
+    def _fits(self, pixels: int) -> bool:
+        """Tell whether spectra with that many pixels fit on the GPU."""
         if self.device.type != "cuda":
             return False
-        grid = self.batches.shards.grid
         free, _ = torch.cuda.mem_get_info(self.device)
-        return grid is not None and len(self.batches.rows) * grid.pixels * _BYTES <= _RESIDENT * free
+        return len(self.batches.rows) * pixels * _BYTES <= _RESIDENT * free
 
     def _by_index(self, first: int) -> Iterator[Pixels]:
         """Select the batches on the device. Their order is sent to it once."""

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from rich.progress import track
 
 from spectromer.errors import ArgumentError, CatalogError, ReadError
 from spectromer.labels import replace_labels
+from spectromer.shards.batches import in_order
 from spectromer.shards.records import MANIFEST
 from spectromer.shards.splits import name_objects, split_by_object
 from spectromer.shards.store import ShardSet
@@ -29,9 +30,10 @@ from spectromer.words import count
 if TYPE_CHECKING:
     from spectromer.config import DataConfig
 
-__all__ = ["Division", "Input", "divide", "is_shards", "load", "load_simulated", "open_inputs"]
+__all__ = ["Division", "Input", "divide", "is_shards", "load", "load_simulated", "open_inputs", "read_inputs"]
 
 Input = ShardSet | list[str]  # shards, or survey files
+_BATCH = 64  # spectra of shards that are read at a time
 
 _CATALOGS = (".csv", ".parquet")  # endings of tables that are catalogues of files if they are no spectra
 _PARTS = {"train": "training", "val": "validation", "test": "the test"}
@@ -115,6 +117,36 @@ def open_inputs(paths: Sequence[str]) -> list[Input]:
         else:
             found.append([str(file) for file in _found_in(root)])
     return found
+
+
+def read_inputs(inputs: Sequence[Input], rejected: list[ReadError], title: str) -> Iterator[tuple[str, Spectrum]]:
+    """The spectra of shards and of files that have a good pixel, each with its path, and a progress bar.
+
+    Parameters
+    ----------
+    inputs : sequence of ShardSet, or of lists of files
+        The result of `open_inputs`.
+    rejected : list of ReadError
+        The list to which what cannot be read, or has no good pixel, is added.
+    title : str
+        The label of the progress bar.
+    """
+
+    def every() -> Iterator[tuple[str, Spectrum | ReadError]]:
+        for data in inputs:
+            if isinstance(data, ShardSet):
+                spectra = (spectrum for batch in in_order(data, batch_size=_BATCH) for spectrum in batch)
+                yield from zip(data.index["path"].to_pylist(), spectra, strict=True)
+            else:
+                yield from ((str(path), result) for path, result in read_each(data))
+
+    for path, result in track(every(), title, total=sum(map(len, inputs))):
+        if isinstance(result, ReadError):
+            rejected.append(result)
+        elif not (result.ivar > 0).any():
+            rejected.append(ReadError(path, "no good pixel"))
+        else:
+            yield path, result
 
 
 def _found_in(root: Path) -> list[Path]:
